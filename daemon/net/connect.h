@@ -1,0 +1,56 @@
+/*
+ * Reaching a provider: look-up on the resolver thread, connect, HTTP proxy, TLS, RFC 6455 handshake, each without
+ * blocking, all within one deadline.
+ */
+#ifndef BACKCHANNEL_NET_CONNECT_H
+#define BACKCHANNEL_NET_CONNECT_H
+
+#include "daemon/base/clock.h"
+#include "daemon/base/err.h"
+#include "daemon/base/span.h"
+#include "daemon/net/link.h"
+
+struct net_connector; /* one per worker: TLS contexts, sessions for resumption, resolver */
+struct net_connect;   /* one attempt */
+struct net_resolver;  /* one thread for the process */
+
+struct net_resolver *net_resolver_new(void); /* NULL: no thread or memory */
+struct net_resolver *net_resolver_free(struct net_resolver *resolver);
+
+struct net_connector *net_connector_new(struct net_io *io, struct net_resolver *resolver);
+struct net_connector *net_connector_free(struct net_connector *connector);
+
+struct net_target {
+	const char *url;         /* ws:// or wss://, with path */
+	struct bc_span query;    /* appended to the URL's own query; "" for none; already percent-encoded */
+	const char *header_name; /* of the key: "Authorization" or "api-key"; NULL: none */
+	const char *header_value;
+	const char *ca_file; /* NULL: the system's */
+	const char *proxy;   /* http://host:port; NULL: none */
+	bc_usec timeout;
+	struct bc_span headers; /* further request headers, each line ending in CRLF */
+};
+
+/* Why an attempt failed. */
+struct net_connect_failure {
+	enum bc_err err;    /* BC_E_UPSTREAM: cannot be reached now; BC_E_REFUSED: the provider answered with a status that will
+	                       not change by itself (400, 401, 403, 404); BC_E_TIMEOUT; BC_E_PROTO; BC_E_INVALID: certificate */
+	unsigned status;    /* HTTP status, 0: none came */
+	const char *stage;  /* "resolve", "connect", "proxy", "tls", "handshake" */
+	const char *detail; /* for the log; no secret in it; valid during the callback */
+};
+
+/*
+ * Start.  Exactly one of connected and failed is called, from the loop, unless net_connect_cancel() comes first.
+ * connected gets a link of role WS_CLIENT (messages wait until the callback has returned).
+ */
+struct net_connect_ops {
+	void (*connected)(void *arg, struct net_link *link);
+	void (*failed)(void *arg, const struct net_connect_failure *failure);
+};
+struct net_connect *net_connect_start(struct net_connector *connector, const struct net_target *target,
+				      const struct net_link_conf *conf, const struct net_connect_ops *ops,
+				      const struct net_link_ops *link_ops, void *arg);
+void net_connect_cancel(struct net_connect *attempt);
+
+#endif

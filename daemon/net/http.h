@@ -1,0 +1,56 @@
+/*
+ * HTTP requests to tool servers: libcurl's multi interface on the worker's loop.  The only user of curl.
+ */
+#ifndef BACKCHANNEL_NET_HTTP_H
+#define BACKCHANNEL_NET_HTTP_H
+
+#include "daemon/base/clock.h"
+#include "daemon/base/err.h"
+#include "daemon/base/span.h"
+
+#include <stdbool.h>
+
+struct loop;
+struct net_http;      /* one per worker: connection pool */
+struct net_http_call; /* one request */
+
+struct net_http *net_http_new(struct loop *loop, const char *ca_file);
+struct net_http *net_http_free(struct net_http *http); /* no call may be open */
+
+struct net_http_request {
+	const char *method;
+	const char *url;            /* http or https only */
+	const char *const *headers; /* "Name: value", n of them */
+	size_t header_count;
+	struct bc_span body; /* copied; empty with has_body false: none */
+	bool has_body;
+	bc_usec timeout;
+	size_t response_max; /* bytes of body */
+	bool once;           /* an effect: never sent a second time, not even by the library on a dead pooled connection */
+};
+
+enum net_http_end {
+	NET_HTTP_DONE,        /* an answer came: see status */
+	NET_HTTP_TIMEOUT,
+	NET_HTTP_UNREACHABLE, /* no byte of the request can have been processed */
+	NET_HTTP_LOST,        /* the connection broke after (part of) the request was sent */
+	NET_HTTP_TOO_BIG      /* the body exceeded response_max */
+};
+
+struct net_http_answer {
+	enum net_http_end end;
+	int status;
+	struct bc_span body;  /* valid during the callback */
+	struct bc_span type;  /* Content-Type */
+	bool sent;            /* whether any byte of the request may have reached the server */
+	const char *detail;   /* for the log; static */
+};
+
+typedef void net_http_fn(void *arg, const struct net_http_answer *answer);
+
+/* Start; fn is called once, from the loop, unless cancelled.  BC_E_NOMEM, BC_E_INVALID (URL). */
+enum bc_err net_http_start(struct net_http *http, const struct net_http_request *request, net_http_fn *fn, void *arg,
+			   struct net_http_call **ret) BC_MUST;
+void net_http_cancel(struct net_http_call *call);
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * Running a gateway tool: check the arguments, record the intent, send the request, record the result, hand it
+ * out.  One worker, one struct tool_host; no call ever blocks and no callback runs inside a call of this
+ * interface.
+ *
+ *   tool_args_check -> tool_run -> [journal: intent] -> HTTP -> [journal: result] -> done -> tool_settle
+ */
+#ifndef BACKCHANNEL_TOOLS_TOOL_H
+#define BACKCHANNEL_TOOLS_TOOL_H
+
+#include "daemon/base/buf.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/err.h"
+#include "daemon/base/span.h"
+#include "daemon/journal/journal.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct cfg_tool;
+struct tool_host;
+struct tool_call;
+
+/*
+ * Arguments as the model wrote them, checked against the tool's schema.  *ret is the canonical JSON text with
+ * schema defaults filled in (heap, caller frees): two calls are the same exactly when tool and this text are.
+ * BC_E_SYNTAX: not JSON; BC_E_INVALID: does not fit the schema; reterr_message then says for the model what is wrong
+ * and where ("city: missing").  Pure.
+ * Source: JSON Schema 2020-12, the part listed in backchannel.toml(5).
+ */
+enum bc_err tool_args_check(const struct cfg_tool *tool, struct bc_span arguments, char **ret,
+			    struct bc_buf *reterr_message) BC_MUST;
+
+/* Whether a schema uses only what tool_args_check() understands; for cfg_load(). */
+enum bc_err tool_schema_check(const json_t *schema, struct bc_buf *reterr_message) BC_MUST;
+
+enum tool_outcome {
+	TOOL_OK,
+	TOOL_HTTP_ERROR,    /* the server answered with a status outside 200..299 */
+	TOOL_TIMEOUT,       /* the deadline passed; for an effect the outcome is in doubt */
+	TOOL_UNREACHABLE,   /* no connection was made: nothing happened */
+	TOOL_LOST,          /* the connection broke after the request was sent; for an effect in doubt */
+	TOOL_BAD_RESULT,    /* too long, or not JSON where JSON was declared */
+	TOOL_BUSY,          /* a concurrency limit: nothing was sent */
+	TOOL_NOT_RECORDED,  /* the journal refused the intent: nothing was sent */
+	TOOL_CANCELLED,     /* tool_cancel() before it was sent, or of a read */
+	TOOL_OUTCOME__COUNT /* must be last */
+};
+
+const char *tool_outcome_name(enum tool_outcome outcome);
+
+struct tool_result {
+	enum tool_outcome outcome;
+	int status;             /* HTTP status, 0: none */
+	struct bc_span output;  /* text for the model: the result, or {"error":{"type","status","retryable","message"}};
+	                           valid until tool_settle() */
+	bc_usec started;        /* monotonic: when the request was handed to the network; 0: never */
+	bc_usec finished;       /* monotonic */
+};
+
+/* Called once per tool_run(), after the result is recorded as J2 demands. */
+typedef void tool_done_fn(void *arg, struct tool_call *call, const struct tool_result *result);
+
+struct tool_request {
+	const struct cfg_tool *tool; /* lives as long as the configuration snapshot of the session */
+	struct bc_span arguments;    /* canonical, from tool_args_check(); copied */
+	struct bc_span session;      /* id, copied */
+	uint64_t turn;
+	bool speculative;
+	tool_done_fn *done;
+	void *arg;
+};
+
+/*
+ * Start a call.  *ret lives until tool_settle().  An error that is known at once (busy, journal) also comes through
+ * done, in a later turn of the loop.  BC_E_NOMEM is the only error: nothing was started then.
+ */
+enum bc_err tool_run(struct tool_host *host, const struct tool_request *request, struct tool_call **ret) BC_MUST;
+
+/*
+ * Nobody wants the result any more.  A read is aborted; an effect that has not left is not sent; one that has left
+ * goes on to its record (J3).  done is not called any more; the call settles itself and is freed.
+ */
+void tool_cancel(struct tool_call *call);
+
+/* The result was used, or not: record it and free the call.  Only after done; how is JRN_USED or JRN_UNUSED, failed
+ * and doubtful outcomes are recorded as what they are. */
+void tool_settle(struct tool_call *call, enum jrn_settlement how);
+
+/* The result once done has been called, else NULL.  Valid until tool_settle(). */
+const struct tool_result *tool_result(const struct tool_call *call);
+
+/* When the call was started, monotonic. */
+bc_usec tool_started(const struct tool_call *call);
+
+#endif
