@@ -1,0 +1,621 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/toolserver/backend.h"
+
+#include "daemon/base/buf.h"
+#include "proto/json.h"
+#include "tests/world/draw.h"
+
+#define TEXT_MAX     ((size_t)1 << 20)
+#define NO_STEP      SIZE_MAX
+#define USEC_PER_SEC 1e6
+
+/* One call a good model makes, in the order of the dialogue. */
+struct step {
+	const struct dialogue_call *call;
+	unsigned turn;
+	unsigned number; /* of the call within its turn */
+	char *args;      /* canonical, schema defaults filled in */
+	bool started;    /* writes: its effect is listed */
+	bool committed;  /* writes: its answer was given */
+};
+
+struct scene {
+	const struct dialogue *dialogue;
+	struct step *steps;
+	size_t steps_n;
+};
+
+/* What became of a request. */
+enum verdict {
+	RECORDED,
+	STALE,
+	UNDO,
+	REPEAT,
+	DUPLICATE,
+	NOT_FOUND,
+	KEY_REUSED
+};
+
+static const char *const verdict_names[] = {"recorded",  "stale",     "undo",      "repeat",
+					    "duplicate", "not found", "key reused"};
+
+struct call {
+	struct scene *scene; /* NULL: unknown dialogue */
+	json_t *record;      /* as backend_calls() shows it */
+	json_t *effect;      /* as backend_effects() shows it; NULL: none */
+	char *key;
+	char *args; /* canonical */
+	char *tool;
+	char *body;
+	unsigned status;
+	double seconds;
+	size_t step; /* index into the scene's steps, or NO_STEP */
+	enum verdict verdict;
+};
+
+struct backend {
+	struct backend_conf conf;
+	struct scene *scenes;
+	size_t scenes_n;
+	struct call *calls;
+	size_t calls_n;
+	size_t calls_cap;
+	json_t *live; /* array: effects done and not undone */
+	json_t *log;  /* array: all effects and undos */
+};
+
+static const struct dialogue_tool *tool_of(const struct dialogue *dialogue, const char *name)
+{
+	for (size_t i = 0; i < dialogue->tools_n; i++) {
+		if (strcmp(dialogue->tools[i].name, name) == 0) {
+			return &dialogue->tools[i];
+		}
+	}
+	return NULL;
+}
+
+/* Canonical text of arguments with the defaults of the tool's schema; heap, NULL when out of memory. */
+static char *args_text(const struct dialogue_tool *tool, const json_t *args)
+{
+	json_t *full = json_deep_copy(args);
+	json_t *properties = tool == NULL ? NULL : json_object_get(tool->parameters, "properties");
+	struct bc_buf text;
+	const char *name = NULL;
+	json_t *schema = NULL;
+	char *ret = NULL;
+
+	bc_buf_init(&text, TEXT_MAX);
+	json_object_foreach(properties, name, schema) {
+		json_t *value = json_object_get(schema, "default");
+
+		if (value != NULL && json_is_object(full) && json_object_get(full, name) == NULL) {
+			(void)json_object_set(full, name, value);
+		}
+	}
+	if (full != NULL && json_canonical(&text, full) == BC_OK) {
+		ret = bc_span_dup(bc_buf_span(&text));
+	}
+	bc_buf_release(&text);
+	json_decref(full);
+	return ret;
+}
+
+static bool scene_init(struct scene *scene, const struct dialogue *dialogue)
+{
+	size_t n = 0;
+
+	for (size_t t = 0; t < dialogue->turns_n; t++) {
+		n += dialogue->turns[t].calls_n;
+	}
+	*scene =
+		(struct scene){.dialogue = dialogue, .steps = calloc(n + 1, sizeof(*scene->steps))};
+	if (scene->steps == NULL) {
+		return false;
+	}
+	for (size_t t = 0; t < dialogue->turns_n; t++) {
+		for (size_t c = 0; c < dialogue->turns[t].calls_n; c++) {
+			const struct dialogue_call *call = &dialogue->turns[t].calls[c];
+			char *args = args_text(tool_of(dialogue, call->name), call->args);
+
+			if (args == NULL) {
+				return false;
+			}
+			scene->steps[scene->steps_n++] = (struct step){.call = call,
+								       .turn = (unsigned)t,
+								       .number = (unsigned)c,
+								       .args = args};
+		}
+	}
+	return true;
+}
+
+struct backend *backend_new(const struct backend_conf *conf)
+{
+	struct backend *backend = calloc(1, sizeof(*backend));
+
+	if (backend == NULL) {
+		return NULL;
+	}
+	backend->conf = *conf;
+	backend->live = json_array();
+	backend->log = json_array();
+	backend->scenes = calloc(conf->dialogues->n + 1, sizeof(*backend->scenes));
+	if (backend->scenes == NULL || backend->live == NULL || backend->log == NULL) {
+		return backend_free(backend);
+	}
+	for (size_t i = 0; i < conf->dialogues->n; i++) {
+		backend->scenes_n++;
+		if (!scene_init(&backend->scenes[i], conf->dialogues->items[i])) {
+			return backend_free(backend);
+		}
+	}
+	return backend;
+}
+
+static void call_release(struct call *call)
+{
+	json_decref(call->record);
+	json_decref(call->effect);
+	free(call->key);
+	free(call->args);
+	free(call->tool);
+	free(call->body);
+}
+
+struct backend *backend_free(struct backend *backend)
+{
+	if (backend == NULL) {
+		return NULL;
+	}
+	for (size_t i = 0; i < backend->calls_n; i++) {
+		call_release(&backend->calls[i]);
+	}
+	for (size_t i = 0; i < backend->scenes_n; i++) {
+		for (size_t s = 0; s < backend->scenes[i].steps_n; s++) {
+			free(backend->scenes[i].steps[s].args);
+		}
+		free(backend->scenes[i].steps);
+	}
+	free(backend->calls);
+	free(backend->scenes);
+	json_decref(backend->live);
+	json_decref(backend->log);
+	free(backend);
+	return NULL;
+}
+
+static struct scene *scene_find(struct backend *backend, const struct backend_request *request)
+{
+	for (size_t i = 0; i < backend->scenes_n; i++) {
+		struct scene *scene = &backend->scenes[i];
+
+		if (request->dialogue == NULL
+			    ? tool_of(scene->dialogue, request->tool) != NULL
+			    : strcmp(scene->dialogue->id, request->dialogue) == 0) {
+			return scene;
+		}
+	}
+	return NULL;
+}
+
+/* Whether the writes that this step's turn says come before it are committed. */
+static bool order_holds(const struct scene *scene, size_t step)
+{
+	const struct step *own = &scene->steps[step];
+	size_t first = step - own->number;
+
+	for (size_t i = 0; i < own->call->order_n; i++) {
+		if (!scene->steps[first + own->call->order_after[i]].committed) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool step_is(const struct step *step, const struct call *call)
+{
+	return strcmp(step->call->name, call->tool) == 0 && strcmp(step->args, call->args) == 0;
+}
+
+/* The same read may stand twice with different results: the latest one whose writes are all done counts. */
+static void judge_read(const struct scene *scene, struct call *call)
+{
+	bool writes_done = true;
+	size_t first = NO_STEP;
+
+	for (size_t i = 0; i < scene->steps_n; i++) {
+		if (step_is(&scene->steps[i], call)) {
+			first = first == NO_STEP ? i : first;
+			call->step = writes_done ? i : call->step;
+		}
+		writes_done = writes_done &&
+			      (scene->steps[i].call->read_only || scene->steps[i].committed);
+	}
+	call->step = call->step == NO_STEP ? first : call->step;
+	if (call->step == NO_STEP) {
+		call->verdict = NOT_FOUND;
+	} else {
+		call->verdict = order_holds(scene, call->step) ? RECORDED : STALE;
+	}
+}
+
+/* What "$args.x" or "$result.x" stands for, given the arguments and the recorded result; borrowed, or NULL. */
+static json_t *reference(const json_t *text, const json_t *args, const json_t *result)
+{
+	const char *string = json_string_value(text);
+
+	if (string != NULL && strncmp(string, "$args.", 6) == 0) {
+		return json_object_get(args, string + 6);
+	}
+	if (string != NULL && strncmp(string, "$result.", 8) == 0) {
+		return json_object_get(result, string + 8);
+	}
+	return NULL;
+}
+
+/* Whether the call is the inverse of an earlier one. */
+static bool is_inverse_of(const struct call *call, const struct call *earlier)
+{
+	const struct dialogue_tool *tool = tool_of(call->scene->dialogue, earlier->tool);
+	const json_t *inverse = tool == NULL ? NULL : tool->inverse;
+	const char *name = json_string_value(json_object_get(inverse, "name"));
+	json_t *result = NULL;
+	json_t *args = NULL;
+	json_t *wanted = NULL;
+	const char *key = NULL;
+	json_t *value = NULL;
+	char *text = NULL;
+	bool same = false;
+
+	if (name == NULL || strcmp(name, call->tool) != 0 || earlier->effect == NULL) {
+		return false;
+	}
+	args = json_object_get(earlier->effect, "args");
+	result = json_loads(earlier->body, JSON_DECODE_ANY, NULL);
+	wanted = json_object();
+	json_object_foreach(json_object_get(inverse, "args"), key, value) {
+		(void)json_object_set(wanted, key, reference(value, args, result));
+	}
+	text = args_text(tool_of(call->scene->dialogue, name), wanted);
+	same = text != NULL && strcmp(text, call->args) == 0;
+	free(text);
+	json_decref(result);
+	json_decref(wanted);
+	return same;
+}
+
+/* Index of an effect in the list of live ones; the list's size when it is not there. */
+static size_t live_index(const struct backend *backend, const json_t *effect)
+{
+	size_t i = 0;
+
+	while (i < json_array_size(backend->live) && json_array_get(backend->live, i) != effect) {
+		i++;
+	}
+	return i;
+}
+
+/* The newest live effect that this call takes back, or NULL. */
+static struct call *undone_by(struct backend *backend, const struct call *call)
+{
+	for (size_t i = backend->calls_n; i-- > 0;) {
+		struct call *earlier = &backend->calls[i];
+
+		if (earlier->scene == call->scene && is_inverse_of(call, earlier) &&
+		    live_index(backend, earlier->effect) < json_array_size(backend->live)) {
+			return earlier;
+		}
+	}
+	return NULL;
+}
+
+/* An earlier call with the same idempotency key, or NULL. */
+static struct call *same_key(struct backend *backend, const struct call *call)
+{
+	for (size_t i = 0; call->key != NULL && i < backend->calls_n; i++) {
+		struct call *earlier = &backend->calls[i];
+
+		if (earlier->scene == call->scene && earlier->key != NULL &&
+		    strcmp(earlier->key, call->key) == 0 && earlier->verdict != REPEAT) {
+			return earlier;
+		}
+	}
+	return NULL;
+}
+
+static void judge_write(struct backend *backend, struct call *call)
+{
+	struct scene *scene = call->scene;
+	struct call *taken_back = NULL;
+	size_t last = NO_STEP;
+
+	for (size_t i = 0; i < scene->steps_n && call->step == NO_STEP; i++) {
+		if (step_is(&scene->steps[i], call)) {
+			last = i;
+			call->step = scene->steps[i].started ? NO_STEP : i;
+		}
+	}
+	taken_back = undone_by(backend, call);
+	if (taken_back != NULL) {
+		size_t index = live_index(backend, taken_back->effect);
+
+		(void)json_array_remove(backend->live, index);
+		(void)json_object_set_new(taken_back->effect, "undone", json_true());
+	}
+	if (call->step != NO_STEP) {
+		call->verdict = order_holds(scene, call->step) ? RECORDED : STALE;
+	} else if (taken_back != NULL) {
+		call->verdict = UNDO;
+		if (taken_back->step != NO_STEP) {
+			scene->steps[taken_back->step].started = false;
+			scene->steps[taken_back->step].committed = false;
+		}
+	} else if (last != NO_STEP) {
+		call->verdict = DUPLICATE;
+		call->step = last;
+	} else {
+		call->verdict = NOT_FOUND;
+	}
+	if (call->verdict == RECORDED) {
+		scene->steps[call->step].started = true;
+	}
+}
+
+/* Decide what a call is; fills verdict and step. */
+static void judge(struct backend *backend, struct call *call)
+{
+	const struct dialogue_tool *tool =
+		call->scene == NULL ? NULL : tool_of(call->scene->dialogue, call->tool);
+	const struct call *earlier = NULL;
+
+	call->step = NO_STEP;
+	call->verdict = NOT_FOUND;
+	if (tool == NULL) {
+		return;
+	}
+	if (tool->read_only) {
+		judge_read(call->scene, call);
+		return;
+	}
+	earlier = same_key(backend, call);
+	if (earlier == NULL) {
+		judge_write(backend, call);
+		return;
+	}
+	if (strcmp(earlier->tool, call->tool) != 0 || strcmp(earlier->args, call->args) != 0) {
+		call->verdict = KEY_REUSED;
+		return;
+	}
+	call->verdict = REPEAT;
+	call->step = earlier->step;
+}
+
+/* Text of the answer, heap; NULL when out of memory. */
+static char *answer_text(struct backend *backend, const struct call *call)
+{
+	switch (call->verdict) {
+	case RECORDED:
+	case DUPLICATE:
+		return json_dumps(call->scene->steps[call->step].call->result,
+				  JSON_COMPACT | JSON_ENCODE_ANY);
+	case STALE:
+		return strdup("{\"stale\":true}");
+	case UNDO:
+		return strdup("{\"undone\":true}");
+	case REPEAT:
+		return strdup(same_key(backend, call)->body);
+	case KEY_REUSED:
+		return strdup("{\"error\":\"this idempotency key belongs to another call\"}");
+	case NOT_FOUND:
+	default:
+		return strdup("{\"error\":\"not found\"}");
+	}
+}
+
+static unsigned answer_status(struct backend *backend, const struct call *call)
+{
+	switch (call->verdict) {
+	case RECORDED:
+	case DUPLICATE:
+	case STALE:
+	case UNDO:
+		return 200;
+	case REPEAT:
+		return same_key(backend, call)->status;
+	case KEY_REUSED:
+		return 422;
+	case NOT_FOUND:
+	default:
+		return 404;
+	}
+}
+
+/* A stable number for a call that stands in no dialogue, so that it too takes the same time in every run. */
+static int stray_number(const struct call *call)
+{
+	uint32_t hash = 2166136261U;
+
+	for (const char *at = call->tool; *at != '\0'; at++) {
+		hash = (hash ^ (uint8_t)*at) * 16777619U;
+	}
+	for (const char *at = call->args; *at != '\0'; at++) {
+		hash = (hash ^ (uint8_t)*at) * 16777619U;
+	}
+	return (int)(hash & 0x7fffffffU);
+}
+
+/* Seconds the call takes: one draw named by the place of the call, not by the order of requests. */
+static double call_seconds(const struct backend *backend, const struct call *call)
+{
+	const struct backend_conf *conf = &backend->conf;
+	const struct step *step = call->scene == NULL || call->step == NO_STEP
+					  ? NULL
+					  : &call->scene->steps[call->step];
+	struct draw_key key = {.seed = conf->seed,
+			       .dialogue = call->scene == NULL ? "" : call->scene->dialogue->id,
+			       .turn = step == NULL ? UINT16_MAX : step->turn,
+			       .call = step == NULL ? stray_number(call) : (int)step->number,
+			       .quantity = "tool_time"};
+	double seconds = 0;
+
+	switch (conf->profile) {
+	case BACKEND_FAST:
+		seconds = draw_lognormal(&key, conf->timing->tool_fast);
+		break;
+	case BACKEND_SLOW:
+		seconds = draw_lognormal(&key, conf->timing->tool_slow);
+		break;
+	case BACKEND_UNIFORM:
+		seconds = 0.5 + 0.5 * draw_uniform(&key);
+		break;
+	case BACKEND_CONSTANT:
+		seconds = conf->constant;
+		break;
+	case BACKEND_TYPICAL:
+	default:
+		seconds = draw_lognormal(&key, conf->timing->tool_typical);
+		break;
+	}
+	return (seconds + conf->timing->rtt_tool) / conf->scale;
+}
+
+static json_t *optional_string(const char *string)
+{
+	return string == NULL ? json_null() : json_string(string);
+}
+
+/* List the effect of a call that changed something, or the undo of one. */
+static void list_effect(struct backend *backend, struct call *call,
+			const struct backend_request *request)
+{
+	json_t *effect = json_pack(
+		"{s:I, s:s, s:s, s:O, s:o, s:o}", "time", (json_int_t)request->wall, "dialogue",
+		call->scene->dialogue->id, "tool", call->tool, "args", request->args, "key",
+		optional_string(request->key), "session", optional_string(request->session));
+
+	if (effect == NULL) {
+		return;
+	}
+	if (call->verdict != RECORDED) {
+		(void)json_object_set_new(effect, verdict_names[call->verdict], json_true());
+	}
+	(void)json_array_append(backend->log, effect);
+	if (backend->conf.effects != NULL) {
+		(void)json_dumpf(effect, backend->conf.effects, JSON_COMPACT);
+		(void)fputc('\n', backend->conf.effects);
+		(void)fflush(backend->conf.effects);
+	}
+	if (call->verdict == UNDO) {
+		json_decref(effect);
+		return;
+	}
+	(void)json_array_append(backend->live, effect);
+	call->effect = effect;
+}
+
+static bool is_write(const struct call *call)
+{
+	const struct dialogue_tool *tool =
+		call->scene == NULL ? NULL : tool_of(call->scene->dialogue, call->tool);
+
+	return tool != NULL && !tool->read_only;
+}
+
+static json_t *record_new(const struct call *call, const struct backend_request *request)
+{
+	const struct step *step = call->scene == NULL || call->step == NO_STEP
+					  ? NULL
+					  : &call->scene->steps[call->step];
+
+	return json_pack("{s:o, s:s, s:O, s:o, s:o, s:s, s:i, s:o, s:o, s:f, s:n}", "dialogue",
+			 optional_string(call->scene == NULL ? NULL : call->scene->dialogue->id),
+			 "tool", call->tool, "args", request->args, "key",
+			 optional_string(request->key), "session",
+			 optional_string(request->session), "verdict", verdict_names[call->verdict],
+			 "status", (int)call->status, "turn",
+			 step == NULL ? json_null() : json_integer(step->turn), "call",
+			 step == NULL ? json_null() : json_integer(step->number), "arrived",
+			 (double)request->now / USEC_PER_SEC, "answered");
+}
+
+static bool calls_room(struct backend *backend)
+{
+	size_t cap = backend->calls_cap == 0 ? 64 : 2 * backend->calls_cap;
+	struct call *calls = NULL;
+
+	if (backend->calls_n < backend->calls_cap) {
+		return true;
+	}
+	calls = realloc(backend->calls, cap * sizeof(*calls));
+	if (calls == NULL) {
+		return false;
+	}
+	backend->calls = calls;
+	backend->calls_cap = cap;
+	return true;
+}
+
+enum bc_err backend_call(struct backend *backend, const struct backend_request *request,
+			 struct backend_answer *ret)
+{
+	struct call call = {.scene = scene_find(backend, request), .step = NO_STEP};
+	char *body = NULL;
+
+	call.tool = strdup(request->tool);
+	call.key = request->key == NULL ? NULL : strdup(request->key);
+	call.args =
+		args_text(call.scene == NULL ? NULL : tool_of(call.scene->dialogue, request->tool),
+			  request->args);
+	if (!calls_room(backend) || call.tool == NULL || call.args == NULL ||
+	    (request->key != NULL && call.key == NULL)) {
+		call_release(&call);
+		return BC_E_NOMEM;
+	}
+	judge(backend, &call);
+	call.body = answer_text(backend, &call);
+	call.status = answer_status(backend, &call);
+	call.seconds = call_seconds(backend, &call);
+	call.record = record_new(&call, request);
+	body = call.body == NULL ? NULL : strdup(call.body);
+	if (body == NULL || call.record == NULL) {
+		free(body);
+		call_release(&call);
+		return BC_E_NOMEM;
+	}
+	if (is_write(&call) && call.verdict != REPEAT && call.verdict != KEY_REUSED) {
+		list_effect(backend, &call, request);
+	}
+	*ret = (struct backend_answer){.status = call.status,
+				       .body = body,
+				       .seconds = call.seconds,
+				       .call = backend->calls_n};
+	backend->calls[backend->calls_n++] = call;
+	return BC_OK;
+}
+
+void backend_answered(struct backend *backend, size_t number, int64_t now)
+{
+	struct call *call = &backend->calls[number];
+
+	(void)json_object_set_new(call->record, "answered", json_real((double)now / USEC_PER_SEC));
+	if (call->verdict == RECORDED && call->scene->steps[call->step].started) {
+		call->scene->steps[call->step].committed = true;
+	}
+}
+
+json_t *backend_effects(const struct backend *backend)
+{
+	return json_pack("{s:O, s:O}", "effects", backend->live, "log", backend->log);
+}
+
+json_t *backend_calls(const struct backend *backend)
+{
+	json_t *calls = json_array();
+
+	for (size_t i = 0; calls != NULL && i < backend->calls_n; i++) {
+		(void)json_array_append(calls, backend->calls[i].record);
+	}
+	return calls;
+}
