@@ -4,6 +4,7 @@
 #ifndef BACKCHANNEL_NET_HTTP_H
 #define BACKCHANNEL_NET_HTTP_H
 
+#include "daemon/base/bug.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/err.h"
 #include "daemon/base/span.h"
@@ -14,6 +15,10 @@ struct loop;
 struct net_http;      /* one per worker: connection pool */
 struct net_http_call; /* one request */
 
+/*
+ * A pool on loop.  ca_file: PEM file of the accepted CAs, NULL: the system's; copied.  NULL when out of memory.
+ * The process must ignore SIGPIPE.
+ */
 struct net_http *net_http_new(struct loop *loop, const char *ca_file);
 struct net_http *net_http_free(struct net_http *http); /* no call may be open */
 
@@ -31,7 +36,7 @@ struct net_http_request {
 
 enum net_http_end {
 	NET_HTTP_DONE,        /* an answer came: see status */
-	NET_HTTP_TIMEOUT,
+	NET_HTTP_TIMEOUT,     /* at whatever point; sent tells whether the server may have begun */
 	NET_HTTP_UNREACHABLE, /* no byte of the request can have been processed */
 	NET_HTTP_LOST,        /* the connection broke after (part of) the request was sent */
 	NET_HTTP_TOO_BIG      /* the body exceeded response_max */
@@ -39,7 +44,7 @@ enum net_http_end {
 
 struct net_http_answer {
 	enum net_http_end end;
-	int status;
+	int status;           /* 0: no status line came */
 	struct bc_span body;  /* valid during the callback */
 	struct bc_span type;  /* Content-Type */
 	bool sent;            /* whether any byte of the request may have reached the server */
@@ -48,9 +53,15 @@ struct net_http_answer {
 
 typedef void net_http_fn(void *arg, const struct net_http_answer *answer);
 
-/* Start; fn is called once, from the loop, unless cancelled.  BC_E_NOMEM, BC_E_INVALID (URL). */
+/*
+ * Start; fn is called once, from the loop, unless cancelled; the call is gone when fn returns.  Redirects are answers like
+ * any other, HTTP/1.1 only, no proxy.  BC_E_NOMEM; BC_E_INVALID: the URL is not http or https, or the URL, the method or a
+ * header holds a character it must not hold.
+ */
 enum bc_err net_http_start(struct net_http *http, const struct net_http_request *request, net_http_fn *fn, void *arg,
 			   struct net_http_call **ret) BC_MUST;
+
+/* Stop; fn is not called any more.  Allowed at any time, also inside the callback of any call.  What was sent stays sent. */
 void net_http_cancel(struct net_http_call *call);
 
 #endif
