@@ -36,10 +36,10 @@ enum bc_err tool_schema_check(const json_t *schema, struct bc_buf *reterr_messag
 
 enum tool_outcome {
 	TOOL_OK,
-	TOOL_HTTP_ERROR,    /* the server answered with a status outside 200..299 */
-	TOOL_TIMEOUT,       /* the deadline passed; for an effect the outcome is in doubt */
-	TOOL_UNREACHABLE,   /* no connection was made: nothing happened */
-	TOOL_LOST,          /* the connection broke after the request was sent; for an effect in doubt */
+	TOOL_HTTP_ERROR,  /* the server answered with a status outside 200..299 */
+	TOOL_TIMEOUT,     /* the deadline passed; for an effect the outcome is in doubt */
+	TOOL_UNREACHABLE, /* no connection was made: nothing happened */
+	TOOL_LOST, /* the connection broke after the request was sent; for an effect in doubt */
 	TOOL_BAD_RESULT,    /* too long, or not JSON where JSON was declared */
 	TOOL_BUSY,          /* a concurrency limit: nothing was sent */
 	TOOL_NOT_RECORDED,  /* the journal refused the intent: nothing was sent */
@@ -51,20 +51,22 @@ const char *tool_outcome_name(enum tool_outcome outcome);
 
 struct tool_result {
 	enum tool_outcome outcome;
-	int status;             /* HTTP status, 0: none */
-	struct bc_span output;  /* text for the model: the result, or {"error":{"type","status","retryable","message"}};
+	int status; /* HTTP status, 0: none */
+	struct bc_span
+		output; /* text for the model: the result, or {"error":{"type","status","retryable","message"}};
 	                           valid until tool_settle() */
-	bc_usec started;        /* monotonic: when the request was handed to the network; 0: never */
-	bc_usec finished;       /* monotonic */
+	bc_usec started;  /* monotonic: when the request was handed to the network; 0: never */
+	bc_usec finished; /* monotonic */
 };
 
 /* Called once per tool_run(), after the result is recorded as J2 demands. */
 typedef void tool_done_fn(void *arg, struct tool_call *call, const struct tool_result *result);
 
 struct tool_request {
-	const struct cfg_tool *tool; /* lives as long as the configuration snapshot of the session */
-	struct bc_span arguments;    /* canonical, from tool_args_check(); copied */
-	struct bc_span session;      /* id, copied */
+	const struct cfg_tool
+		*tool;            /* lives as long as the configuration snapshot of the session */
+	struct bc_span arguments; /* canonical, from tool_args_check(); copied */
+	struct bc_span session;   /* id, copied */
 	uint64_t turn;
 	bool speculative;
 	tool_done_fn *done;
@@ -75,7 +77,8 @@ struct tool_request {
  * Start a call.  *ret lives until tool_settle().  An error that is known at once (busy, journal) also comes through
  * done, in a later turn of the loop.  BC_E_NOMEM is the only error: nothing was started then.
  */
-enum bc_err tool_run(struct tool_host *host, const struct tool_request *request, struct tool_call **ret) BC_MUST;
+enum bc_err tool_run(struct tool_host *host, const struct tool_request *request,
+		     struct tool_call **ret) BC_MUST;
 
 /*
  * Nobody wants the result any more.  A read is aborted; an effect that has not left is not sent; one that has left
