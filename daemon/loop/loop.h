@@ -43,7 +43,10 @@ bc_usec loop_clock(void);
 struct ev_loop *loop_ev(struct loop *loop);
 
 /* What a socket watcher waits for, and what it reports. */
-enum loop_io_events { LOOP_READ = 1, LOOP_WRITE = 2 };
+enum loop_io_events {
+	LOOP_READ = 1,
+	LOOP_WRITE = 2
+};
 
 struct loop_io;
 typedef void loop_io_fn(void *arg, unsigned events);
