@@ -28,7 +28,10 @@ struct ws_request {
 	struct bc_span subprotocols; /* value of Sec-WebSocket-Protocol; empty: none */
 };
 
-/* Append the request.  BC_E_INVALID if a value holds a control character; errors of bc_buf_put(). */
+/*
+ * Append the request, all or nothing.  BC_E_INVALID if a value holds a control character, host or target a
+ * blank, or headers is anything but whole field lines; errors of bc_buf_put().
+ */
 enum bc_err ws_request_put(struct bc_buf *out, const struct ws_request *request) BC_MUST;
 
 struct ws_answer {
@@ -42,7 +45,8 @@ struct ws_answer {
 /*
  * Read the answer to a request made with key.  BC_E_AGAIN: incomplete, call again with more;
  * BC_E_LIMIT: head longer than WS_ANSWER_MAX; BC_E_PROTO: not HTTP/1.1, or a 101 whose Upgrade, Connection,
- * Sec-WebSocket-Accept are wrong, that names an extension, or a subprotocol although none was offered.
+ * Sec-WebSocket-Accept are wrong, that names an extension, or a subprotocol that was not offered.
+ * Interim answers (1xx but 101) are passed over; head_len counts them.
  * BC_OK also for every other status: look at ret->status.
  * Source: RFC 6455 4.1, RFC 9112.
  */
@@ -50,7 +54,8 @@ enum bc_err ws_answer_parse(struct bc_span data, const struct ws_request *reques
 			    struct ws_answer *ret) BC_MUST;
 
 /*
- * Read the answer of an HTTP proxy to CONNECT: only status and head_len are filled.  Errors as above.
+ * Read the answer of an HTTP proxy to CONNECT: only status and head_len are filled.  Errors as above, but
+ * HTTP/1.0 is accepted too, which small proxies still speak.
  * Source: RFC 9110 9.3.6.
  */
 enum bc_err http_connect_answer_parse(struct bc_span data, struct ws_answer *ret) BC_MUST;
