@@ -19,7 +19,7 @@
 /* Words of the choice lists: enum cfg_effect { CFG_EFFECT_READ, … }; written out because the preprocessor cannot
  * sort rows into enums.  A static assertion per list in config.c compares them with options.def. */
 enum cfg_log_level { CFG_LOG_LEVEL_ERR, CFG_LOG_LEVEL_WARNING, CFG_LOG_LEVEL_NOTICE, CFG_LOG_LEVEL_INFO, CFG_LOG_LEVEL_DEBUG };
-enum cfg_auth { CFG_AUTH_KEYS, CFG_AUTH_OPEN };
+enum cfg_auth_mode { CFG_AUTH_KEYS, CFG_AUTH_OPEN };
 enum cfg_key_header { CFG_KEY_HEADER_BEARER, CFG_KEY_HEADER_API_KEY, CFG_KEY_HEADER_NONE };
 enum cfg_name_clash { CFG_NAME_CLASH_GATEWAY, CFG_NAME_CLASH_CLIENT, CFG_NAME_CLASH_REFUSE };
 enum cfg_effect { CFG_EFFECT_READ, CFG_EFFECT_REVERSIBLE, CFG_EFFECT_HOLD };
@@ -31,7 +31,7 @@ enum cfg_pass_input { CFG_PASS_INPUT_AUDIO, CFG_PASS_INPUT_TEXT };
 
 /* A secret: only its reference may be printed.  value is NULL when the option is absent. */
 struct cfg_secret {
-	const char *reference; /* as written: "file:…", "env:…", "credential:…" */
+	const char *reference; /* "file:…" (the path made absolute), "env:…", "credential:…" */
 	const char *value;     /* NUL-terminated, trailing newline removed */
 };
 
@@ -42,7 +42,8 @@ struct cfg_strings {
 
 struct cfg_header {
 	const char *name;
-	const char *value; /* a template like url */
+	const char *value;     /* a template like url; of a secret the secret itself, which holds no placeholder */
+	const char *reference; /* NULL, or the secret's reference: value must not be shown then */
 };
 
 /* An HTTP request template; method is NULL when the option is absent. */
@@ -68,7 +69,7 @@ struct cfg_request {
 #define CFG_CTYPE_SCHEMA             json_t *
 #define CFG_CTYPE_REQUEST            struct cfg_request
 #define CFG_CTYPE_CHOICE_log_level   enum cfg_log_level
-#define CFG_CTYPE_CHOICE_auth        enum cfg_auth
+#define CFG_CTYPE_CHOICE_auth        enum cfg_auth_mode
 #define CFG_CTYPE_CHOICE_key_header  enum cfg_key_header
 #define CFG_CTYPE_CHOICE_name_clash  enum cfg_name_clash
 #define CFG_CTYPE_CHOICE_effect      enum cfg_effect
@@ -104,7 +105,19 @@ struct cfg {
 };
 
 /*
- * Read and check path and what it includes.  On error *ret stays untouched and one line per finding
+ * Judges of what the configuration itself does not understand: the schema of a tool's parameters, and its request
+ * templates (has_result: of undo).  An error other than BC_E_NOMEM makes a finding of message.  NULL, as at start:
+ * that part is not judged.  Set them before the first cfg_load(), from the thread that calls it.
+ */
+typedef enum bc_err cfg_schema_check_fn(const json_t *schema, struct bc_buf *message);
+void cfg_schema_check_set(cfg_schema_check_fn *fn);
+typedef enum bc_err cfg_request_check_fn(const struct cfg_request *request, const json_t *parameters,
+					 bool has_result, struct bc_buf *message);
+void cfg_request_check_set(cfg_request_check_fn *fn);
+
+/*
+ * Read and check path and what it includes.  Relative paths in a file are relative to the file's directory.  A tool
+ * without tags gets the host of its request's URL.  On error *ret stays untouched and one line per finding
  * "file:line:column: what is wrong; what would be right" is appended to findings (at most CFG_FINDINGS_MAX).
  * BC_E_INVALID (see findings), BC_E_NOMEM.  Blocking file access: start-up and reload only.
  */
@@ -120,6 +133,10 @@ enum bc_err cfg_print(const struct cfg *cfg, struct bc_buf *out) BC_MUST;
 /* The commented sample, and the option part of backchannel.toml(5) in scdoc, from options.def alone. */
 enum bc_err cfg_print_sample(struct bc_buf *out) BC_MUST;
 enum bc_err cfg_print_manual(struct bc_buf *out) BC_MUST;
+
+/* A new client key, "bck_" and 256 random bits in base64url, with its NUL; *ret_digest is what the file keeps of it. */
+#define CFG_KEY_SIZE 48
+void cfg_client_key_new(char key[CFG_KEY_SIZE], struct bc_sha256 *ret_digest);
 
 /* The client key a presented key belongs to: constant-time comparison of its SHA-256; NULL: none. */
 const struct cfg_client_key *cfg_client_key_find(const struct cfg *cfg, struct bc_span presented);
