@@ -44,6 +44,7 @@ struct audio_detector {
 	enum audio_format format;
 	uint64_t samples;        /* samples seen */
 	uint64_t last_voiced;    /* position behind the last voiced window; 0: none yet */
+	uint64_t energy_silent;  /* sum of squares up to which a window is silent */
 	uint64_t window_energy;  /* sum of squares of the open window */
 	unsigned window_samples; /* samples in the open window */
 	unsigned run_ms;         /* length of the current run of equal windows */

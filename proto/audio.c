@@ -1,0 +1,209 @@
+#include "proto/audio.h"
+
+#include "daemon/base/bug.h"
+
+#define FULL_SCALE 32768.0
+
+#define ULAW_BIAS    33 /* added to the 14-bit magnitude, so that segments begin at powers of two */
+#define ULAW_MAX     0x1fff /* largest biased magnitude */
+#define ALAW_TOGGLED 0x55   /* even bits are sent inverted */
+
+unsigned audio_rate(enum audio_format format)
+{
+	return format == AUDIO_PCM16 ? 24000 : 8000;
+}
+
+unsigned audio_sample_size(enum audio_format format)
+{
+	return format == AUDIO_PCM16 ? 2 : 1;
+}
+
+int16_t audio_sample(enum audio_format format, const uint8_t *at)
+{
+	switch (format) {
+	case AUDIO_PCMU:
+		return audio_ulaw_to_linear(*at);
+	case AUDIO_PCMA:
+		return audio_alaw_to_linear(*at);
+	case AUDIO_PCM16:
+	default:
+		return (int16_t)((unsigned)at[1] << 8 | at[0]);
+	}
+}
+
+/*
+ * Both laws: sign, 3 bits of segment, 4 bits of position in the segment.  The linear value is the middle
+ * of the interval that the code stands for.
+ */
+
+int16_t audio_ulaw_to_linear(uint8_t code)
+{
+	unsigned sent = (uint8_t)~code;
+	unsigned segment = sent >> 4 & 7;
+	unsigned position = sent & 15;
+	int magnitude = (int)((2 * position + ULAW_BIAS) << segment) - ULAW_BIAS;
+
+	/* 14-bit scale to 16 bits. */
+	return (int16_t)((sent & 0x80) != 0 ? -4 * magnitude : 4 * magnitude);
+}
+
+int16_t audio_alaw_to_linear(uint8_t code)
+{
+	unsigned sent = code ^ ALAW_TOGGLED;
+	unsigned segment = sent >> 4 & 7;
+	unsigned position = sent & 15;
+	int magnitude = (int)(2 * position + 1);
+
+	/* The first two segments have the same step. */
+	if (segment > 0) {
+		magnitude = (int)((2 * position + 33) << (segment - 1));
+	}
+	/* 13-bit scale (of half steps) to 16 bits. */
+	return (int16_t)((sent & 0x80) != 0 ? 8 * magnitude : -8 * magnitude);
+}
+
+/* Distance from zero, with the interval of -1 mirroring that of 0, so that INT16_MIN has one too. */
+static unsigned magnitude_of(int16_t sample)
+{
+	return (unsigned)(sample < 0 ? ~sample : sample);
+}
+
+uint8_t audio_linear_to_ulaw(int16_t sample)
+{
+	unsigned magnitude = (magnitude_of(sample) >> 2) + ULAW_BIAS;
+	unsigned segment = 0;
+	unsigned code;
+
+	if (magnitude > ULAW_MAX) {
+		magnitude = ULAW_MAX;
+	}
+	while (magnitude >> (segment + 6) != 0) {
+		segment++;
+	}
+	code = segment << 4 | (magnitude >> (segment + 1) & 15);
+	return (uint8_t) ~(code | (sample < 0 ? 0x80U : 0));
+}
+
+uint8_t audio_linear_to_alaw(int16_t sample)
+{
+	unsigned magnitude = magnitude_of(sample) >> 4;
+	unsigned segment = 0;
+	unsigned position = magnitude;
+
+	if (magnitude > 15) {
+		segment = 1;
+		while (magnitude >> (segment + 4) != 0) {
+			segment++;
+		}
+		position = magnitude >> (segment - 1) & 15;
+	}
+	return (uint8_t)((segment << 4 | position | (sample < 0 ? 0 : 0x80U)) ^ ALAW_TOGGLED);
+}
+
+static unsigned window_size(enum audio_format format)
+{
+	return audio_rate(format) / 1000 * AUDIO_WINDOW_MS;
+}
+
+void audio_detector_init(struct audio_detector *detector, enum audio_format format,
+			 const struct audio_detector_conf *conf)
+{
+	double energy = FULL_SCALE * FULL_SCALE * window_size(format);
+
+	/* 10 to the power of -level/10, without the mathematical library. */
+	for (unsigned i = 0; i < conf->level_dbfs; i++) {
+		energy *= 0.79432823472428150;
+	}
+	*detector = (struct audio_detector){
+		.conf = *conf, .format = format, .energy_silent = (uint64_t)energy};
+}
+
+/* Sum of squares of n samples. */
+static uint64_t energy_of(enum audio_format format, const uint8_t *bytes, unsigned n)
+{
+	unsigned size = audio_sample_size(format);
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		int sample = audio_sample(format, bytes + (size_t)i * size);
+
+		sum += (uint64_t)((int64_t)sample * sample);
+	}
+	return sum;
+}
+
+static void add(struct audio_detector *detector, const uint8_t *bytes, unsigned n)
+{
+	detector->window_energy += energy_of(detector->format, bytes, n);
+	detector->window_samples += n;
+	detector->samples += n;
+}
+
+/* Judge the window that is full. */
+static enum audio_event close_window(struct audio_detector *detector)
+{
+	bool voiced = detector->window_energy > detector->energy_silent;
+
+	detector->window_energy = 0;
+	detector->window_samples = 0;
+	if (voiced != detector->run_voiced) {
+		detector->run_voiced = voiced;
+		detector->run_ms = 0;
+	}
+	detector->run_ms += AUDIO_WINDOW_MS;
+	if (voiced) {
+		detector->last_voiced = detector->samples;
+	}
+	if (voiced && !detector->speech && detector->run_ms >= detector->conf.onset_ms) {
+		detector->speech = true;
+		return AUDIO_ONSET;
+	}
+	if (!voiced && detector->speech && detector->run_ms >= detector->conf.pause_ms) {
+		detector->speech = false;
+		return AUDIO_PAUSE;
+	}
+	return AUDIO_NONE;
+}
+
+/* Take what belongs to the open window; returns the bytes taken, at least one. */
+static size_t fill_window(struct audio_detector *detector, const uint8_t *bytes, size_t len)
+{
+	unsigned size = audio_sample_size(detector->format);
+	unsigned wanted = window_size(detector->format) - detector->window_samples;
+	size_t there = len / size;
+
+	if (detector->has_odd) {
+		uint8_t sample[2] = {detector->odd, bytes[0]};
+
+		detector->has_odd = false;
+		add(detector, sample, 1);
+		return 1;
+	}
+	if (there == 0) {
+		detector->odd = bytes[0];
+		detector->has_odd = true;
+		return 1;
+	}
+	if (wanted > there) {
+		wanted = (unsigned)there;
+	}
+	add(detector, bytes, wanted);
+	return (size_t)wanted * size;
+}
+
+enum audio_event audio_detector_feed(struct audio_detector *detector, const uint8_t *bytes,
+				     size_t len, size_t *ret_used)
+{
+	unsigned size = window_size(detector->format);
+	enum audio_event event = AUDIO_NONE;
+	size_t used = 0;
+
+	while (used < len && event == AUDIO_NONE) {
+		used += fill_window(detector, bytes + used, len - used);
+		if (detector->window_samples == size) {
+			event = close_window(detector);
+		}
+	}
+	*ret_used = used;
+	return event;
+}
