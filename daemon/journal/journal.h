@@ -76,14 +76,15 @@ typedef void jrn_done_fn(void *arg, enum bc_err err);
 
 struct jrn_conf {
 	const char *path;  /* of the store */
-	bc_usec retention; /* of settled records */
-	uint64_t open_max; /* intents without settlement */
+	bc_usec retention; /* of settled records, > 0; counted from the newest time the journal was told */
+	uint64_t open_max; /* intents without settlement, > 0 */
 };
 
 /* What recovery found at start: intents that a crash left open. */
 struct jrn_recovery {
 	uint64_t reads_open;   /* reads without settlement: settled as unused */
-	uint64_t effects_open; /* effects intended or done but not settled: now in doubt, listed one by one */
+	uint64_t effects_open; /* effects intended or done but not settled: listed one by one; now in doubt, or used
+				* where the recorded result leaves no doubt (recover.c has the table) */
 };
 
 typedef void jrn_open_fn(void *arg, uint64_t intent, struct bc_span session, struct bc_span tool,
@@ -91,22 +92,31 @@ typedef void jrn_open_fn(void *arg, uint64_t intent, struct bc_span session, str
 
 /*
  * Open (create, lock, verify, recover) the store and start the writer thread.  each_open is called for every
- * effect that a crash left open, before jrn_open() returns.  BC_E_EXISTS: another process holds the journal
+ * effect that a crash left open, before jrn_open() returns; should we crash in between, the next opening calls it again.
+ * *ret_recovery counts what was found.  BC_E_EXISTS: another process holds the journal
  * (message names it); BC_E_JOURNAL, BC_E_SYSTEM, BC_E_NOMEM: message says what to do.  Blocking; main thread.
  */
 enum bc_err jrn_open(const struct jrn_conf *conf, jrn_open_fn *each_open, void *arg,
 		     struct jrn_recovery *ret_recovery, struct bc_buf *reterr_message,
 		     struct jrn **ret) BC_MUST;
 
-/* Write what is queued, stop the thread, unlock.  All ports must be freed.  Accepts NULL, returns NULL. */
+/*
+ * Write what is queued, stop the thread, unlock.  All ports must be freed.  Intents still open stay open in the store, for
+ * the next opening to judge.  Accepts NULL, returns NULL.
+ */
 struct jrn *jrn_close(struct jrn *jrn);
 
 /*
  * A worker's connection to the journal.  wake(arg) is called on the writer thread when answers wait; it must
- * only wake the worker, which then calls jrn_port_dispatch().
+ * only wake the worker, which then calls jrn_port_dispatch(); it is called under the journal's lock and must not call
+ * the journal.
  */
 enum bc_err jrn_port_new(struct jrn *jrn, void (*wake)(void *arg), void *arg, struct jrn_port **ret) BC_MUST;
-struct jrn_port *jrn_port_free(struct jrn_port *port); /* outstanding callbacks never run */
+/*
+ * Outstanding callbacks never run.  What was queued is still written; an effect whose ticket nobody got settles as
+ * never_started.  Not from inside a callback.  Accepts NULL, returns NULL.
+ */
+struct jrn_port *jrn_port_free(struct jrn_port *port);
 void jrn_port_dispatch(struct jrn_port *port);         /* runs the callbacks of finished requests */
 
 /*
@@ -116,7 +126,7 @@ void jrn_port_dispatch(struct jrn_port *port);         /* runs the callbacks of 
  * NULL): reads never wait for the disk.  For an effect the ticket comes through fn(arg, BC_OK, ticket) once the
  * record is durable; fn(arg, err, NULL) when it is not: BC_E_JOURNAL.
  *
- * Returns BC_OK; BC_E_LIMIT: open_max reached; BC_E_JOURNAL: an earlier sync failed and the journal hands out
+ * Returns BC_OK; BC_E_LIMIT: open_max reached, a record above 16 MiB, or 64 MiB waiting to be written; BC_E_JOURNAL: an earlier sync failed and the journal hands out
  * no more tickets for effects (J8); BC_E_NOMEM.  After an error nothing was promised and fn is not called.
  * While the journal has failed, reads still get a ticket; they are counted and not recorded.
  * Port's thread only.  fn is never called from inside this call.
@@ -126,7 +136,12 @@ enum bc_err jrn_intend(struct jrn_port *port, const struct jrn_intent *intent,
 
 /*
  * Record a result before anyone sees it (J2).  For a read the record is queued and fn must be NULL; for an effect
- * fn(arg, err) follows when it is durable.  status: HTTP status, 0: none; output: what the model will get.
+ * fn(arg, err) follows when it is durable.  status: HTTP status, 0: none; output: what the model will get, copied.
+ * An intent has one result; a second one, or one after the settlement, aborts.
+ *
+ * Returns BC_OK; BC_E_LIMIT: too large, or too much is waiting; BC_E_JOURNAL: the journal has failed and this is the
+ * result of an effect (that of a read is counted and not recorded); BC_E_NOMEM.  After an error fn is not called, and
+ * the intent can still be settled.
  */
 enum bc_err jrn_result(struct jrn_port *port, const struct jrn_ticket *ticket, int status,
 		       struct bc_span output, bc_usec wall, jrn_done_fn *fn, void *arg) BC_MUST;

@@ -1,0 +1,133 @@
+/* The table of open intents, and the queues of requests. */
+#include "daemon/journal/state.h"
+
+#include "daemon/base/metric.h"
+
+#include <stdlib.h>
+
+void jrn_queue_push(struct jrn_queue *queue, struct jrn_request *request)
+{
+	BC_BUG_ON((queue->head == NULL) != (queue->tail == NULL));
+	BC_BUG_ON(request->next != NULL);
+	if (queue->tail == NULL) {
+		queue->head = request;
+	} else {
+		queue->tail->next = request;
+	}
+	queue->tail = request;
+}
+
+struct jrn_request *jrn_queue_pop(struct jrn_queue *queue)
+{
+	struct jrn_request *request = queue->head;
+
+	if (request == NULL) {
+		return NULL;
+	}
+	queue->head = request->next;
+	if (queue->head == NULL) {
+		queue->tail = NULL;
+	}
+	request->next = NULL;
+	return request;
+}
+
+struct jrn_queue jrn_queue_take(struct jrn_queue *queue)
+{
+	struct jrn_queue all = *queue;
+
+	*queue = (struct jrn_queue){NULL, NULL};
+	return all;
+}
+
+static struct jrn_entry **bucket(const struct jrn *jrn, uint64_t intent)
+{
+	/* Numbers are given in turn, so their low bits spread as evenly as any hash. */
+	return &jrn->buckets[intent & jrn->bucket_mask];
+}
+
+struct jrn_entry *jrn_entry_new(struct jrn *jrn, uint64_t intent, enum jrn_effect effect)
+{
+	struct jrn_entry *entry = calloc(1, sizeof(*entry));
+	struct jrn_entry **at = bucket(jrn, intent);
+
+	BC_BUG_ON(intent == 0 || jrn->open_count >= jrn->open_max);
+	if (entry == NULL) {
+		return NULL;
+	}
+	entry->intent = intent;
+	entry->effect = effect;
+	entry->state = effect == JRN_READ ? JRN_ENTRY_INTENDED : JRN_ENTRY_WAITING;
+	entry->settle.owner = entry;
+	entry->next = *at;
+	*at = entry;
+	jrn->open_count++;
+	return entry;
+}
+
+struct jrn_entry *jrn_entry_find(const struct jrn *jrn, uint64_t intent)
+{
+	struct jrn_entry *entry = *bucket(jrn, intent);
+
+	while (entry != NULL && entry->intent != intent) {
+		entry = entry->next;
+	}
+	return entry;
+}
+
+void jrn_entry_move(struct jrn_entry *entry, enum jrn_entry_state to)
+{
+	switch (BC_FSM_KEY(entry->state, to)) {
+	case BC_FSM_KEY(JRN_ENTRY_WAITING, JRN_ENTRY_INTENDED):
+	case BC_FSM_KEY(JRN_ENTRY_INTENDED, JRN_ENTRY_DONE):
+	case BC_FSM_KEY(JRN_ENTRY_INTENDED, JRN_ENTRY_SETTLED):
+	case BC_FSM_KEY(JRN_ENTRY_DONE, JRN_ENTRY_SETTLED):
+		entry->state = to;
+		return;
+	default:
+		BC_BUG_ON("an intent has one result, then one settlement");
+	}
+}
+
+void jrn_entry_unlink(struct jrn *jrn, struct jrn_entry *entry)
+{
+	struct jrn_entry **at = bucket(jrn, entry->intent);
+
+	while (*at != entry) {
+		BC_BUG_ON(*at == NULL);
+		at = &(*at)->next;
+	}
+	*at = entry->next;
+	entry->next = NULL;
+}
+
+void jrn_entry_free(struct jrn *jrn, struct jrn_entry *entry)
+{
+	BC_BUG_ON(jrn->open_count == 0 || entry->next != NULL);
+	jrn->open_count--;
+	free(entry);
+}
+
+void jrn_entry_settle(struct jrn *jrn, struct jrn_entry *entry, enum jrn_settlement how,
+		      bc_usec wall)
+{
+	BC_BUG_ON((unsigned)how >= JRN_SETTLEMENT__COUNT);
+	jrn_entry_move(entry, JRN_ENTRY_SETTLED);
+	jrn_entry_unlink(jrn, entry);
+	if (how == JRN_IN_DOUBT) {
+		jrn->in_doubt++;
+		bc_metric_inc(BC_M_JOURNAL_IN_DOUBT);
+	}
+	if (atomic_load(&jrn->failed)) {
+		bc_metric_inc(BC_M_JOURNAL_ERRORS);
+		jrn_entry_free(jrn, entry);
+		return;
+	}
+	entry->settle.record = (struct jrn_record){
+		.kind = JRN_REC_SETTLEMENT,
+		.intent = entry->intent,
+		.wall = wall,
+		.settled = {.how = how},
+	};
+	jrn_queue_add(jrn, &entry->settle);
+}
