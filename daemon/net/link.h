@@ -24,11 +24,14 @@ struct net_io; /* scratch buffers shared by the links of one worker */
 struct net_io *net_io_new(struct loop *loop); /* NULL when out of memory */
 struct net_io *net_io_free(struct net_io *io);
 
+/* The loop it was made for. */
+struct loop *net_io_loop(const struct net_io *io);
+
 struct net_link_conf {
 	enum ws_role role;
 	size_t message_max;  /* bytes */
 	size_t backlog_high; /* bytes: above this net_link_send() reports pressure */
-	size_t backlog_low;  /* bytes: on_drained is called when the backlog falls to this after pressure */
+	size_t backlog_low; /* bytes: on_drained is called when the backlog falls to this after pressure */
 	bc_usec ping_interval;
 	bc_usec ping_timeout;
 	bc_usec close_timeout;
@@ -36,8 +39,9 @@ struct net_link_conf {
 
 /* Why a link ended. */
 struct net_close {
-	enum bc_err err;       /* BC_OK: a close handshake was made; else what broke it */
-	uint16_t code;         /* the peer's close code, WS_CLOSE_NO_STATUS, or WS_CLOSE_ABNORMAL: none came */
+	enum bc_err err; /* BC_OK: a close handshake was made; else what broke it */
+	uint16_t
+		code; /* the peer's close code, WS_CLOSE_NO_STATUS, or WS_CLOSE_ABNORMAL: none came */
 	struct bc_span reason; /* the peer's reason; valid during the callback */
 };
 
@@ -61,9 +65,10 @@ struct net_link_ops {
  * are gone, when the link has no more use for them.  rest: bytes that had been read behind the handshake already; copied.
  * Messages are delivered only from the loop, never inside this call.  NULL when out of memory: nothing was taken over.
  */
-struct net_link *net_link_new(struct net_io *io, int fd, void *ssl, const struct net_link_conf *conf,
-			      const struct net_link_ops *ops, void *arg, void (*give_back)(void *arg),
-			      void *give_back_arg, struct bc_span rest);
+struct net_link *net_link_new(struct net_io *io, int fd, void *ssl,
+			      const struct net_link_conf *conf, const struct net_link_ops *ops,
+			      void *arg, void (*give_back)(void *arg), void *give_back_arg,
+			      struct bc_span rest);
 
 /*
  * Stop using the link.  What is still unsent, including a close frame, goes on being sent in the background for at most
@@ -72,13 +77,16 @@ struct net_link *net_link_new(struct net_io *io, int fd, void *ssl, const struct
 struct net_link *net_link_free(struct net_link *link);
 
 /*
- * Queue one message.  Returns true when the backlog is above backlog_high: the caller stops whatever produces
- * until drained.  On a link that is closing the message is dropped.  opcode: WS_TEXT or WS_BINARY.
+ * Queue one message; its bytes are copied or sent before this returns.  Returns true when the backlog is above backlog_high: the caller stops whatever produces
+ * until drained.  On a link that is closing the message is dropped.  opcode: WS_TEXT or WS_BINARY.  A caller who goes on in
+ * spite of the pressure loses the link (1013, BC_E_LIMIT) when backlog_high, one longest message and 64 KiB are exceeded.
  */
 bool net_link_send(struct net_link *link, enum ws_opcode opcode, struct bc_span payload);
 
-/* Queue a close frame behind what was sent; further sends are dropped.  closed follows when the peer answered, or
- * close_timeout passed. */
+/*
+ * Queue a close frame behind what was sent; further sends are dropped, messages that still come are not delivered, and
+ * a paused link reads again to find the peer's answer.  closed follows when that came, or close_timeout passed.
+ */
 void net_link_close(struct net_link *link, uint16_t code, struct bc_span reason);
 
 /* Stop and go on reading; the kernel's window then slows the peer.  A paused link delivers no message, also none of
