@@ -268,13 +268,19 @@ static bool set_name(SSL *ssl, const char *host)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 	unsigned char address[sizeof(struct in6_addr)];
+	char name[TLSEXT_MAXLEN_host_name + 1]; /* OpenSSL's macro wants to be able to write */
+	size_t len = strlen(host);
 
 	if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1) {
 		return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
 	}
+	if (len >= sizeof(name)) {
+		return false;
+	}
+	memcpy(name, host, len + 1);
 	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	return X509_VERIFY_PARAM_set1_host(param, host, 0) == 1 &&
-	       SSL_set_tlsext_host_name(ssl, host) == 1;
+	return X509_VERIFY_PARAM_set1_host(param, name, 0) == 1 &&
+	       SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
 static void offer_session(SSL *ssl, const struct peer_session *entry)
