@@ -3,29 +3,11 @@
 
 #include "tests/toolserver/backend.h"
 
-#include "daemon/base/buf.h"
-#include "proto/json.h"
+#include "tests/toolserver/scene.h"
 #include "tests/world/draw.h"
 
-#define TEXT_MAX     ((size_t)1 << 20)
 #define NO_STEP      SIZE_MAX
 #define USEC_PER_SEC 1e6
-
-/* One call a good model makes, in the order of the dialogue. */
-struct step {
-	const struct dialogue_call *call;
-	unsigned turn;
-	unsigned number; /* of the call within its turn */
-	char *args;      /* canonical, schema defaults filled in */
-	bool started;    /* writes: its effect is listed */
-	bool committed;  /* writes: its answer was given */
-};
-
-struct scene {
-	const struct dialogue *dialogue;
-	struct step *steps;
-	size_t steps_n;
-};
 
 /* What became of a request. */
 enum verdict {
@@ -65,71 +47,6 @@ struct backend {
 	json_t *live; /* array: effects done and not undone */
 	json_t *log;  /* array: all effects and undos */
 };
-
-static const struct dialogue_tool *tool_of(const struct dialogue *dialogue, const char *name)
-{
-	for (size_t i = 0; i < dialogue->tools_n; i++) {
-		if (strcmp(dialogue->tools[i].name, name) == 0) {
-			return &dialogue->tools[i];
-		}
-	}
-	return NULL;
-}
-
-/* Canonical text of arguments with the defaults of the tool's schema; heap, NULL when out of memory. */
-static char *args_text(const struct dialogue_tool *tool, const json_t *args)
-{
-	json_t *full = json_deep_copy(args);
-	json_t *properties = tool == NULL ? NULL : json_object_get(tool->parameters, "properties");
-	struct bc_buf text;
-	const char *name = NULL;
-	json_t *schema = NULL;
-	char *ret = NULL;
-
-	bc_buf_init(&text, TEXT_MAX);
-	json_object_foreach(properties, name, schema) {
-		json_t *value = json_object_get(schema, "default");
-
-		if (value != NULL && json_is_object(full) && json_object_get(full, name) == NULL) {
-			(void)json_object_set(full, name, value);
-		}
-	}
-	if (full != NULL && json_canonical(&text, full) == BC_OK) {
-		ret = bc_span_dup(bc_buf_span(&text));
-	}
-	bc_buf_release(&text);
-	json_decref(full);
-	return ret;
-}
-
-static bool scene_init(struct scene *scene, const struct dialogue *dialogue)
-{
-	size_t n = 0;
-
-	for (size_t t = 0; t < dialogue->turns_n; t++) {
-		n += dialogue->turns[t].calls_n;
-	}
-	*scene =
-		(struct scene){.dialogue = dialogue, .steps = calloc(n + 1, sizeof(*scene->steps))};
-	if (scene->steps == NULL) {
-		return false;
-	}
-	for (size_t t = 0; t < dialogue->turns_n; t++) {
-		for (size_t c = 0; c < dialogue->turns[t].calls_n; c++) {
-			const struct dialogue_call *call = &dialogue->turns[t].calls[c];
-			char *args = args_text(tool_of(dialogue, call->name), call->args);
-
-			if (args == NULL) {
-				return false;
-			}
-			scene->steps[scene->steps_n++] = (struct step){.call = call,
-								       .turn = (unsigned)t,
-								       .number = (unsigned)c,
-								       .args = args};
-		}
-	}
-	return true;
-}
 
 struct backend *backend_new(const struct backend_conf *conf)
 {
@@ -173,10 +90,7 @@ struct backend *backend_free(struct backend *backend)
 		call_release(&backend->calls[i]);
 	}
 	for (size_t i = 0; i < backend->scenes_n; i++) {
-		for (size_t s = 0; s < backend->scenes[i].steps_n; s++) {
-			free(backend->scenes[i].steps[s].args);
-		}
-		free(backend->scenes[i].steps);
+		scene_release(&backend->scenes[i]);
 	}
 	free(backend->calls);
 	free(backend->scenes);
@@ -192,26 +106,12 @@ static struct scene *scene_find(struct backend *backend, const struct backend_re
 		struct scene *scene = &backend->scenes[i];
 
 		if (request->dialogue == NULL
-			    ? tool_of(scene->dialogue, request->tool) != NULL
+			    ? scene_tool(scene->dialogue, request->tool) != NULL
 			    : strcmp(scene->dialogue->id, request->dialogue) == 0) {
 			return scene;
 		}
 	}
 	return NULL;
-}
-
-/* Whether the writes that this step's turn says come before it are committed. */
-static bool order_holds(const struct scene *scene, size_t step)
-{
-	const struct step *own = &scene->steps[step];
-	size_t first = step - own->number;
-
-	for (size_t i = 0; i < own->call->order_n; i++) {
-		if (!scene->steps[first + own->call->order_after[i]].committed) {
-			return false;
-		}
-	}
-	return true;
 }
 
 static bool step_is(const struct step *step, const struct call *call)
@@ -237,7 +137,7 @@ static void judge_read(const struct scene *scene, struct call *call)
 	if (call->step == NO_STEP) {
 		call->verdict = NOT_FOUND;
 	} else {
-		call->verdict = order_holds(scene, call->step) ? RECORDED : STALE;
+		call->verdict = scene_order_holds(scene, call->step) ? RECORDED : STALE;
 	}
 }
 
@@ -258,7 +158,7 @@ static json_t *reference(const json_t *text, const json_t *args, const json_t *r
 /* Whether the call is the inverse of an earlier one. */
 static bool is_inverse_of(const struct call *call, const struct call *earlier)
 {
-	const struct dialogue_tool *tool = tool_of(call->scene->dialogue, earlier->tool);
+	const struct dialogue_tool *tool = scene_tool(call->scene->dialogue, earlier->tool);
 	const json_t *inverse = tool == NULL ? NULL : tool->inverse;
 	const char *name = json_string_value(json_object_get(inverse, "name"));
 	json_t *result = NULL;
@@ -278,7 +178,7 @@ static bool is_inverse_of(const struct call *call, const struct call *earlier)
 	json_object_foreach(json_object_get(inverse, "args"), key, value) {
 		(void)json_object_set(wanted, key, reference(value, args, result));
 	}
-	text = args_text(tool_of(call->scene->dialogue, name), wanted);
+	text = scene_args(scene_tool(call->scene->dialogue, name), wanted);
 	same = text != NULL && strcmp(text, call->args) == 0;
 	free(text);
 	json_decref(result);
@@ -345,7 +245,7 @@ static void judge_write(struct backend *backend, struct call *call)
 		(void)json_object_set_new(taken_back->effect, "undone", json_true());
 	}
 	if (call->step != NO_STEP) {
-		call->verdict = order_holds(scene, call->step) ? RECORDED : STALE;
+		call->verdict = scene_order_holds(scene, call->step) ? RECORDED : STALE;
 	} else if (taken_back != NULL) {
 		call->verdict = UNDO;
 		if (taken_back->step != NO_STEP) {
@@ -367,7 +267,7 @@ static void judge_write(struct backend *backend, struct call *call)
 static void judge(struct backend *backend, struct call *call)
 {
 	const struct dialogue_tool *tool =
-		call->scene == NULL ? NULL : tool_of(call->scene->dialogue, call->tool);
+		call->scene == NULL ? NULL : scene_tool(call->scene->dialogue, call->tool);
 	const struct call *earlier = NULL;
 
 	call->step = NO_STEP;
@@ -518,7 +418,7 @@ static void list_effect(struct backend *backend, struct call *call,
 static bool is_write(const struct call *call)
 {
 	const struct dialogue_tool *tool =
-		call->scene == NULL ? NULL : tool_of(call->scene->dialogue, call->tool);
+		call->scene == NULL ? NULL : scene_tool(call->scene->dialogue, call->tool);
 
 	return tool != NULL && !tool->read_only;
 }
@@ -565,9 +465,9 @@ enum bc_err backend_call(struct backend *backend, const struct backend_request *
 
 	call.tool = strdup(request->tool);
 	call.key = request->key == NULL ? NULL : strdup(request->key);
-	call.args =
-		args_text(call.scene == NULL ? NULL : tool_of(call.scene->dialogue, request->tool),
-			  request->args);
+	call.args = scene_args(call.scene == NULL ? NULL
+						  : scene_tool(call.scene->dialogue, request->tool),
+			       request->args);
 	if (!calls_room(backend) || call.tool == NULL || call.args == NULL ||
 	    (request->key != NULL && call.key == NULL)) {
 		call_release(&call);
