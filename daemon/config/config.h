@@ -17,17 +17,55 @@
 #include <stdint.h>
 
 /* Words of the choice lists: enum cfg_effect { CFG_EFFECT_READ, … }; written out because the preprocessor cannot
- * sort rows into enums.  A static assertion per list in config.c compares them with options.def. */
-enum cfg_log_level { CFG_LOG_LEVEL_ERR, CFG_LOG_LEVEL_WARNING, CFG_LOG_LEVEL_NOTICE, CFG_LOG_LEVEL_INFO, CFG_LOG_LEVEL_DEBUG };
-enum cfg_auth_mode { CFG_AUTH_KEYS, CFG_AUTH_OPEN };
-enum cfg_key_header { CFG_KEY_HEADER_BEARER, CFG_KEY_HEADER_API_KEY, CFG_KEY_HEADER_NONE };
-enum cfg_name_clash { CFG_NAME_CLASH_GATEWAY, CFG_NAME_CLASH_CLIENT, CFG_NAME_CLASH_REFUSE };
-enum cfg_effect { CFG_EFFECT_READ, CFG_EFFECT_REVERSIBLE, CFG_EFFECT_HOLD };
-enum cfg_disclosure { CFG_DISCLOSURE_LOCAL, CFG_DISCLOSURE_FIRST_PARTY, CFG_DISCLOSURE_THIRD_PARTY };
-enum cfg_idempotency { CFG_IDEMPOTENCY_KEY, CFG_IDEMPOTENCY_NATURAL, CFG_IDEMPOTENCY_NONE };
-enum cfg_result { CFG_RESULT_JSON, CFG_RESULT_TEXT };
-enum cfg_spec_mode { CFG_SPEC_MODE_OFF, CFG_SPEC_MODE_STRICT };
-enum cfg_pass_input { CFG_PASS_INPUT_AUDIO, CFG_PASS_INPUT_TEXT };
+ * sort rows into enums.  A row without its enumerator does not compile (schema.c), a word without a row is never found. */
+enum cfg_log_level {
+	CFG_LOG_LEVEL_ERR,
+	CFG_LOG_LEVEL_WARNING,
+	CFG_LOG_LEVEL_NOTICE,
+	CFG_LOG_LEVEL_INFO,
+	CFG_LOG_LEVEL_DEBUG
+};
+enum cfg_auth_mode {
+	CFG_AUTH_KEYS,
+	CFG_AUTH_OPEN
+};
+enum cfg_key_header {
+	CFG_KEY_HEADER_BEARER,
+	CFG_KEY_HEADER_API_KEY,
+	CFG_KEY_HEADER_NONE
+};
+enum cfg_name_clash {
+	CFG_NAME_CLASH_GATEWAY,
+	CFG_NAME_CLASH_CLIENT,
+	CFG_NAME_CLASH_REFUSE
+};
+enum cfg_effect {
+	CFG_EFFECT_READ,
+	CFG_EFFECT_REVERSIBLE,
+	CFG_EFFECT_HOLD
+};
+enum cfg_disclosure {
+	CFG_DISCLOSURE_LOCAL,
+	CFG_DISCLOSURE_FIRST_PARTY,
+	CFG_DISCLOSURE_THIRD_PARTY
+};
+enum cfg_idempotency {
+	CFG_IDEMPOTENCY_KEY,
+	CFG_IDEMPOTENCY_NATURAL,
+	CFG_IDEMPOTENCY_NONE
+};
+enum cfg_result {
+	CFG_RESULT_JSON,
+	CFG_RESULT_TEXT
+};
+enum cfg_spec_mode {
+	CFG_SPEC_MODE_OFF,
+	CFG_SPEC_MODE_STRICT
+};
+enum cfg_pass_input {
+	CFG_PASS_INPUT_AUDIO,
+	CFG_PASS_INPUT_TEXT
+};
 
 /* A secret: only its reference may be printed.  value is NULL when the option is absent. */
 struct cfg_secret {
@@ -42,7 +80,8 @@ struct cfg_strings {
 
 struct cfg_header {
 	const char *name;
-	const char *value;     /* a template like url; of a secret the secret itself, which holds no placeholder */
+	const char *
+		value; /* a template like url; of a secret the secret itself, which holds no placeholder */
 	const char *reference; /* NULL, or the secret's reference: value must not be shown then */
 };
 
@@ -81,16 +120,16 @@ struct cfg_request {
 
 /* struct cfg_daemon, struct cfg_listen, … one per section. */
 #define CHOICE(list, id, word)
-#define SECTION_BEGIN(id, upper, number, help) struct cfg_##id {
+#define SECTION_BEGIN(id, upper, number, help)                     struct cfg_##id {
 #define OPT(section, key, type, def, min, max, unit, reload, help) CFG_CTYPE_##type key;
-#define SECTION_END(id)                                                                            \
-	}                                                                                          \
+#define SECTION_END(id) \
+	}               \
 	;
 #include "conf/options.def"
 
-#define CFG_MEMBER_ONE(id)  struct cfg_##id id;
-#define CFG_MEMBER_MANY(id)                                                                        \
-	struct cfg_##id *id;                                                                       \
+#define CFG_MEMBER_ONE(id) struct cfg_##id id;
+#define CFG_MEMBER_MANY(id)  \
+	struct cfg_##id *id; \
 	size_t id##_count;
 
 /* One snapshot.  Immutable once cfg_load() has returned it; readable from any thread. */
@@ -111,8 +150,9 @@ struct cfg {
  */
 typedef enum bc_err cfg_schema_check_fn(const json_t *schema, struct bc_buf *message);
 void cfg_schema_check_set(cfg_schema_check_fn *fn);
-typedef enum bc_err cfg_request_check_fn(const struct cfg_request *request, const json_t *parameters,
-					 bool has_result, struct bc_buf *message);
+typedef enum bc_err cfg_request_check_fn(const struct cfg_request *request,
+					 const json_t *parameters, bool has_result,
+					 struct bc_buf *message);
 void cfg_request_check_set(cfg_request_check_fn *fn);
 
 /*
