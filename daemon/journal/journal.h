@@ -28,18 +28,25 @@ struct jrn;
 struct jrn_port;
 struct jrn_store_ops; /* journal/store.h: what a store must do; sqlite.c is one */
 
-enum jrn_effect { JRN_READ, JRN_REVERSIBLE, JRN_HOLD };
+enum jrn_effect {
+	JRN_READ,
+	JRN_REVERSIBLE,
+	JRN_HOLD
+};
 
 /* How sure it is that the intent survives a crash. */
-enum jrn_strength { JRN_MEMORY, JRN_DURABLE };
+enum jrn_strength {
+	JRN_MEMORY,
+	JRN_DURABLE
+};
 
 enum jrn_settlement {
-	JRN_USED,          /* the result went into the conversation */
-	JRN_UNUSED,        /* a guess nobody asked for: dropped */
-	JRN_NEVER_STARTED, /* intended, but nothing left the process */
-	JRN_FAILED,        /* ended in an error that says nothing happened */
-	JRN_IN_DOUBT,      /* outcome unknown; open until status or operator resolves it */
-	JRN_UNDONE,        /* executed, then undone */
+	JRN_USED,             /* the result went into the conversation */
+	JRN_UNUSED,           /* a guess nobody asked for: dropped */
+	JRN_NEVER_STARTED,    /* intended, but nothing left the process */
+	JRN_FAILED,           /* ended in an error that says nothing happened */
+	JRN_IN_DOUBT,         /* outcome unknown; open until status or operator resolves it */
+	JRN_UNDONE,           /* executed, then undone */
 	JRN_SETTLEMENT__COUNT /* must be last */
 };
 
@@ -75,15 +82,16 @@ typedef void jrn_ticket_fn(void *arg, enum bc_err err, const struct jrn_ticket *
 typedef void jrn_done_fn(void *arg, enum bc_err err);
 
 struct jrn_conf {
-	const char *path;  /* of the store */
+	const char *path; /* of the store */
 	bc_usec retention; /* of settled records, > 0; counted from the newest time the journal was told */
 	uint64_t open_max; /* intents without settlement, > 0 */
 };
 
 /* What recovery found at start: intents that a crash left open. */
 struct jrn_recovery {
-	uint64_t reads_open;   /* reads without settlement: settled as unused */
-	uint64_t effects_open; /* effects intended or done but not settled: listed one by one; now in doubt, or used
+	uint64_t reads_open; /* reads without settlement: settled as unused */
+	uint64_t
+		effects_open; /* effects intended or done but not settled: listed one by one; now in doubt, or used
 				* where the recorded result leaves no doubt (recover.c has the table) */
 };
 
@@ -111,13 +119,14 @@ struct jrn *jrn_close(struct jrn *jrn);
  * only wake the worker, which then calls jrn_port_dispatch(); it is called under the journal's lock and must not call
  * the journal.
  */
-enum bc_err jrn_port_new(struct jrn *jrn, void (*wake)(void *arg), void *arg, struct jrn_port **ret) BC_MUST;
+enum bc_err jrn_port_new(struct jrn *jrn, void (*wake)(void *arg), void *arg,
+			 struct jrn_port **ret) BC_MUST;
 /*
  * Outstanding callbacks never run.  What was queued is still written; an effect whose ticket nobody got settles as
  * never_started.  Not from inside a callback.  Accepts NULL, returns NULL.
  */
 struct jrn_port *jrn_port_free(struct jrn_port *port);
-void jrn_port_dispatch(struct jrn_port *port);         /* runs the callbacks of finished requests */
+void jrn_port_dispatch(struct jrn_port *port); /* runs the callbacks of finished requests */
 
 /*
  * Record an intent.
