@@ -1,0 +1,247 @@
+/*
+ * What the caller says, as far as guessing needs it: a pause detector over the audio that passes by, the running turn's
+ * audio itself, and its transcript as the provider sends it.  Positions are stream time, counted in samples.
+ */
+#include "daemon/session/sess.h"
+#include "proto/b64.h"
+
+#include <stdlib.h>
+
+#define PREROLL_MS     500   /* audio kept in front of a turn's first word */
+#define TRANSCRIPT_MAX 65536 /* bytes of one turn's transcript */
+
+static bc_usec stream_time(const struct hearing *hearing, uint64_t samples)
+{
+	return (bc_usec)(samples * (uint64_t)BC_USEC_PER_SEC / audio_rate(hearing->format));
+}
+
+static enum audio_format format_of(struct bc_span session)
+{
+	struct bc_span type = field_raw(
+		field_raw(field_raw(field_raw(session, "audio"), "input"), "format"), "type");
+
+	if (json_string_is(type, "audio/pcmu")) {
+		return AUDIO_PCMU;
+	}
+	return json_string_is(type, "audio/pcma") ? AUDIO_PCMA : AUDIO_PCM16;
+}
+
+static void detector_start(struct sess *sess, enum audio_format format)
+{
+	const struct cfg_speculation *conf = &sess->cfg->speculation;
+	struct hearing *hearing = &sess->agent->hearing;
+	struct audio_detector_conf detector = {.level_dbfs = (unsigned)conf->level_dbfs,
+					       .onset_ms = (unsigned)(conf->onset / BC_USEC_PER_MS),
+					       .pause_ms =
+						       (unsigned)(conf->pause / BC_USEC_PER_MS)};
+
+	hearing->format = format;
+	audio_detector_init(&hearing->detector, format, &detector);
+}
+
+void hear_configure(struct sess *sess, struct bc_span session)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+	enum audio_format format = format_of(session);
+
+	if (sess->agent->spec == NULL) {
+		return;
+	}
+	if (!hearing->on) {
+		hearing->on = true;
+		bc_buf_init(&hearing->audio, sess->cfg->speculation.audio_max);
+		bc_buf_init(&hearing->transcript, TRANSCRIPT_MAX);
+		detector_start(sess, format);
+	} else if (format != hearing->format) {
+		bc_buf_clear(&hearing->audio);
+		detector_start(sess, format);
+	}
+}
+
+void hear_fini(struct agent *agent)
+{
+	if (agent->hearing.on) {
+		bc_buf_release(&agent->hearing.audio);
+		bc_buf_release(&agent->hearing.transcript);
+	}
+}
+
+static size_t preroll_bytes(const struct hearing *hearing)
+{
+	return (size_t)audio_rate(hearing->format) * PREROLL_MS / 1000 *
+	       audio_sample_size(hearing->format);
+}
+
+/* Drop audio that belongs to no turn, but keep the beginning of a word that is just being said. */
+static void trim(struct hearing *hearing, size_t keep)
+{
+	size_t len = bc_buf_len(&hearing->audio);
+
+	keep -= keep % audio_sample_size(hearing->format);
+	if (len > keep) {
+		size_t cut = len - keep;
+
+		cut -= cut % audio_sample_size(hearing->format);
+		bc_buf_consume(&hearing->audio, cut);
+		hearing->onset_at -= hearing->onset_at < cut ? hearing->onset_at : cut;
+	}
+}
+
+static void open_turn(struct sess *sess)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+
+	if (hearing->turn_open) {
+		return;
+	}
+	hearing->turn_open = true;
+	hearing->turn++;
+	bc_buf_clear(&hearing->transcript);
+	spec_turn_begin(sess->agent->spec, hearing->turn);
+}
+
+static void keep_audio(struct hearing *hearing, struct bc_span bytes)
+{
+	if (!hearing->turn_open) {
+		trim(hearing, preroll_bytes(hearing));
+	}
+	if (!hearing->overflow && bc_buf_put_span(&hearing->audio, bytes) != BC_OK) {
+		/* A turn this long is not guessed on. */
+		hearing->overflow = true;
+		bc_buf_release(&hearing->audio);
+	}
+}
+
+static void note(struct sess *sess, enum audio_event event)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+	bc_usec position = stream_time(hearing, hearing->detector.samples);
+
+	spec_heard(sess->agent->spec, position,
+		   stream_time(hearing, hearing->detector.last_voiced));
+	switch (event) {
+	case AUDIO_ONSET:
+		hearing->onset_at = bc_buf_len(&hearing->audio);
+		open_turn(sess);
+		spec_speech(sess->agent->spec, position, true);
+		break;
+	case AUDIO_PAUSE:
+		spec_speech(sess->agent->spec, position, false);
+		pass_trigger(sess);
+		break;
+	case AUDIO_NONE:
+		break;
+	}
+}
+
+/* One piece of audio up to the next event of the detector. */
+static void hear_bytes(struct sess *sess, struct bc_span bytes)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+
+	while (bytes.len > 0) {
+		size_t used;
+		enum audio_event event = audio_detector_feed(
+			&hearing->detector, (const uint8_t *)bytes.ptr, bytes.len, &used);
+
+		keep_audio(hearing, bc_span(bytes.ptr, used));
+		note(sess, event);
+		if (used == 0 && event == AUDIO_NONE) {
+			break;
+		}
+		bytes = bc_span(bytes.ptr + used, bytes.len - used);
+	}
+}
+
+void hear_audio(struct sess *sess, struct bc_span text)
+{
+	struct bc_span raw;
+	uint8_t *bytes;
+	size_t len;
+
+	if (!sess->agent->hearing.on) {
+		return;
+	}
+	raw = field_raw(text, "audio");
+	if (!json_raw_is_string(raw)) {
+		return;
+	}
+	raw = bc_span(raw.ptr + 1, raw.len - 2);
+	bytes = malloc(raw.len / 4 * 3 + 3);
+	if (bytes != NULL && b64_decode(bytes, raw, &len) == BC_OK) {
+		hear_bytes(sess, bc_span((const char *)bytes, len));
+		pass_advance(sess);
+	}
+	free(bytes);
+}
+
+/* Where a recogniser ends a clause: what was said so far is worth a look. */
+static bool ends_clause(struct bc_span text)
+{
+	while (text.len > 0 && text.ptr[text.len - 1] == ' ') {
+		text.len--;
+	}
+	return text.len > 0 && memchr(",.?!;:", text.ptr[text.len - 1], 6) != NULL;
+}
+
+void hear_transcript(struct sess *sess, struct bc_span text)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+	struct bc_span raw = field_raw(text, "delta");
+	char *delta;
+	size_t len;
+
+	if (!hearing->on || !json_raw_is_string(raw)) {
+		return;
+	}
+	delta = malloc(raw.len);
+	if (delta != NULL && json_string_get(raw, delta, raw.len, &len) == BC_OK &&
+	    hearing->turn_open && bc_buf_put(&hearing->transcript, delta, len) == BC_OK &&
+	    ends_clause(bc_span(delta, len))) {
+		pass_trigger(sess);
+	}
+	free(delta);
+}
+
+void hear_committed(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	struct hearing *hearing = &agent->hearing;
+	bool speaks = hearing->on && hearing->detector.speech;
+
+	if (!hearing->on) {
+		agent->committed_turn++;
+		return;
+	}
+	if (!hearing->turn_open) {
+		/* The provider heard something the detector did not: a turn without guesses. */
+		open_turn(sess);
+	}
+	agent->committed_turn = hearing->turn;
+	pass_turn_committed(sess);
+	hearing->turn_open = false;
+	hearing->overflow = false;
+	hearing->onset_at = hearing->onset_at > bc_buf_len(&hearing->audio) ? 0 : hearing->onset_at;
+	if (speaks) {
+		/* The next turn has begun before the provider said that this one is over. */
+		trim(hearing,
+		     bc_buf_len(&hearing->audio) - hearing->onset_at + preroll_bytes(hearing));
+		open_turn(sess);
+	} else {
+		trim(hearing, preroll_bytes(hearing));
+	}
+}
+
+void hear_cleared(struct sess *sess)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+
+	if (!hearing->on) {
+		return;
+	}
+	hearing->turn_open = false;
+	hearing->overflow = false;
+	bc_buf_clear(&hearing->audio);
+	bc_buf_clear(&hearing->transcript);
+	pass_withdraw(sess);
+}

@@ -1,0 +1,107 @@
+/*
+ * One call: a client's connection and its provider's, and everything between.  Forwards what it does not understand
+ * byte for byte and in order; with gateway tools configured it also offers them to the provider, hides them from the
+ * client, runs them, and guesses on what the caller has said so far.
+ *
+ * A session does no I/O of its own.  It is told what happened through the functions below and acts through struct
+ * sess_world, so tests drive the very same object with a scripted world and virtual time.  All functions of one session
+ * are called on one thread and never from inside a function of its world.
+ */
+#ifndef BACKCHANNEL_SESSION_SESSION_H
+#define BACKCHANNEL_SESSION_SESSION_H
+
+#include "daemon/base/clock.h"
+#include "daemon/base/err.h"
+#include "daemon/base/log.h"
+#include "daemon/base/span.h"
+#include "daemon/tools/tool.h"
+#include "proto/ws.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cfg;
+struct cfg_upstream;
+struct sess;
+struct toolset;
+
+enum sess_side {
+	SESS_CLIENT,
+	SESS_UPSTREAM
+};
+
+enum sess_timer {
+	SESS_TIMER_LIFE,  /* idle and lifetime limits */
+	SESS_TIMER_STEP,  /* a step waits for the client's part */
+	SESS_TIMER_OWED,  /* an answer is owed and the provider has not begun one by itself */
+	SESS_TIMER__COUNT /* must be last */
+};
+
+/* What a session can do to the world.  Each function gets the world pointer handed to sess_new(). */
+struct sess_world {
+	bc_usec (*now)(void *world);
+	/* Queue one message; true: that side has enough, stop what produces it until sess_drained(). */
+	bool (*send)(void *world, enum sess_side side, enum ws_opcode opcode,
+		     struct bc_span payload);
+	/* Stop or go on reading from a side. */
+	void (*read)(void *world, enum sess_side side, bool on);
+	/* Close a side with this code, behind what was sent. */
+	void (*close)(void *world, enum sess_side side, uint16_t code, struct bc_span reason);
+	/* (Re)start a timer; a negative delay stops it. */
+	void (*timer)(void *world, enum sess_timer which, bc_usec delay);
+	/* As tool_run(), tool_cancel(), tool_settle(), tool_result(). */
+	enum bc_err (*tool_run)(void *world, const struct tool_request *request,
+				struct tool_call **ret);
+	void (*tool_cancel)(void *world, struct tool_call *call);
+	void (*tool_settle)(void *world, struct tool_call *call, enum jrn_settlement how);
+	const struct tool_result *(*tool_result)(void *world, const struct tool_call *call);
+	/* The session is over: free it with sess_free(), later, not inside this call. */
+	void (*ended)(void *world);
+};
+
+struct sess_conf {
+	struct cfg *cfg;                     /* counted by the session */
+	const struct cfg_upstream *upstream; /* of cfg */
+	struct toolset *tools;               /* counted by the session; NULL: plain proxy */
+	const char *id;                      /* at most 27 characters */
+	const char *client;                  /* name of the client's key, for the log */
+};
+
+/* BC_E_NOMEM.  The session waits for its provider: client messages queue. */
+enum bc_err sess_new(const struct sess_conf *conf, const struct sess_world *world, void *world_arg,
+		     struct sess **ret) BC_MUST;
+
+/* Cancel what runs, free everything.  Accepts NULL, returns NULL. */
+struct sess *sess_free(struct sess *sess);
+
+/* The provider is there: the gateway's own update goes first, then what the client has sent meanwhile. */
+void sess_upstream_open(struct sess *sess);
+
+/* The provider could not be reached: the client is told and closed.  detail goes into the log and the error message. */
+void sess_upstream_failed(struct sess *sess, enum bc_err err, unsigned status, const char *detail);
+
+/* A message came from a side; payload valid during the call. */
+void sess_message(struct sess *sess, enum sess_side side, enum ws_opcode opcode,
+		  struct bc_span payload);
+
+/* A side has gone; code and reason as in struct net_close. */
+void sess_closed(struct sess *sess, enum sess_side side, enum bc_err err, uint16_t code,
+		 struct bc_span reason);
+
+/* A side that had enough takes more again. */
+void sess_drained(struct sess *sess, enum sess_side side);
+
+void sess_timer_fired(struct sess *sess, enum sess_timer which);
+
+/* The daemon is going: close the call now, in good order. */
+void sess_shut_down(struct sess *sess);
+
+/* Whether no response is being spoken and no tool runs: a good moment to end when draining. */
+bool sess_is_idle(const struct sess *sess);
+
+/* The gateway's tools as the provider gets them; built once per configuration snapshot and worker. */
+struct toolset *toolset_new(const struct cfg *cfg); /* NULL: no tools, or out of memory */
+struct toolset *toolset_ref(struct toolset *tools);
+struct toolset *toolset_unref(struct toolset *tools); /* accepts NULL, returns NULL */
+
+#endif

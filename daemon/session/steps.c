@@ -1,0 +1,305 @@
+/*
+ * Steps: the calls one response made, answered together.
+ *
+ * Invariants:
+ *   T1  Every complete call of a gateway tool gets exactly one output.
+ *   T2  Outputs are put in after the response that made the calls has ended, never in the middle of it.
+ *   T3  An answer is asked for once per step, when every output is in and the client has answered its own calls.
+ */
+#include "daemon/base/metric.h"
+#include "daemon/session/sess.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIENT_ASKS_WAIT \
+	(300 * BC_USEC_PER_MS) /* for the client's response.create behind its output */
+#define CLIENT_OUTPUT_WAIT (30 * BC_USEC_PER_SEC) /* for the client's own outputs */
+
+static struct step *step_of(struct sess *sess, struct resp *resp)
+{
+	struct agent *agent = sess->agent;
+	struct step *step = resp->step;
+
+	if (step != NULL) {
+		return step;
+	}
+	if (agent->step_count >= SESS_STEPS_MAX) {
+		return NULL;
+	}
+	step = calloc(1, sizeof(*step));
+	if (step == NULL) {
+		return NULL;
+	}
+	TAILQ_INIT(&step->calls);
+	step->input = agent->input;
+	step->params = json_incref(resp->params);
+	TAILQ_INSERT_TAIL(&agent->steps, step, link);
+	agent->step_count++;
+	resp->step = step;
+	return step;
+}
+
+static void step_free(struct agent *agent, struct step *step)
+{
+	struct call *call;
+
+	while ((call = TAILQ_FIRST(&step->calls)) != NULL) {
+		TAILQ_REMOVE(&step->calls, call, link);
+		free(call->call_id);
+		free(call);
+	}
+	TAILQ_REMOVE(&agent->steps, step, link);
+	agent->step_count--;
+	json_decref(step->params);
+	free(step);
+}
+
+void step_fini(struct sess *sess)
+{
+	while (!TAILQ_EMPTY(&sess->agent->steps)) {
+		step_free(sess->agent, TAILQ_FIRST(&sess->agent->steps));
+	}
+}
+
+bool step_uses(const struct sess *sess, const struct work *work)
+{
+	const struct step *step;
+	const struct call *call;
+
+	TAILQ_FOREACH(step, &sess->agent->steps, link) {
+		TAILQ_FOREACH(call, &step->calls, link) {
+			if (call->work == work) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+bool step_is_open(const struct sess *sess)
+{
+	const struct step *step;
+
+	TAILQ_FOREACH(step, &sess->agent->steps, link) {
+		if (step->input == sess->agent->input) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static char *arguments_of(struct bc_span item)
+{
+	struct bc_span raw = field_raw(item, "arguments");
+	char *text = json_raw_is_string(raw) ? malloc(raw.len) : NULL;
+	size_t len;
+
+	if (text != NULL && json_string_get(raw, text, raw.len, &len) != BC_OK) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+void step_call(struct sess *sess, struct resp *resp, const struct cfg_tool *tool,
+	       struct bc_span item)
+{
+	struct bc_span call_id = field_raw(item, "call_id");
+	char *arguments = arguments_of(item);
+	struct step *step = step_of(sess, resp);
+	struct call *call = calloc(1, sizeof(*call));
+
+	if (call != NULL && step != NULL && json_raw_is_string(call_id)) {
+		call->call_id = field_dup(call_id);
+		call->work =
+			work_for_call(sess, resp, tool,
+				      arguments == NULL ? BC_SPAN_LIT("") : bc_span_str(arguments));
+	}
+	free(arguments);
+	if (call == NULL || call->call_id == NULL || call->work == NULL) {
+		if (call != NULL) {
+			free(call->call_id);
+		}
+		free(call);
+		bc_metric_inc(BC_M_LIMIT_CLOSES);
+		/* A call that cannot be answered would leave the model waiting for ever (T1). */
+		sess_end(sess, BC_E_LIMIT, "gateway_limit",
+			 "The gateway cannot take more tool calls in this session.");
+		return;
+	}
+	TAILQ_INSERT_TAIL(&step->calls, call, link);
+}
+
+void step_client_call(struct sess *sess, struct resp *resp, struct bc_span item)
+{
+	struct step *step = step_of(sess, resp);
+	struct call *call = step == NULL ? NULL : calloc(1, sizeof(*call));
+
+	if (call == NULL) {
+		return;
+	}
+	call->call_id = field_dup(field_raw(item, "call_id"));
+	if (call->call_id == NULL) {
+		free(call);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&step->calls, call, link);
+	step->has_client_calls = true;
+}
+
+static void put_in(struct sess *sess, struct call *call)
+{
+	char event_id[BC_ID_SIZE];
+	char item_id[BC_ID_SIZE];
+	struct bc_buf text;
+
+	bc_id_new(event_id, 'o');
+	bc_id_new(item_id, 'i');
+	bc_buf_init(&text, strlen(call->work->output) * 6 + 4096);
+	if (oai_output_item_put(&text, event_id, item_id, bc_span_str(call->call_id),
+				bc_span_str(call->work->output)) != BC_OK) {
+		bc_buf_release(&text);
+		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
+		return;
+	}
+	(void)sess_to_upstream(sess, bc_buf_span(&text)); /* pressure shows with the next message */
+	bc_buf_release(&text);
+	call->answered = true;
+	sess->agent->unacked++;
+	work_used(sess, call->work);
+}
+
+/* Put in every output that is there; true: none of ours is missing. */
+static bool put_in_ready(struct sess *sess, struct step *step)
+{
+	bool all = true;
+	struct call *call;
+
+	TAILQ_FOREACH(call, &step->calls, link) {
+		if (call->work == NULL) {
+			continue;
+		}
+		if (!call->answered && call->work->output != NULL && sess->state == SESS_OPEN) {
+			put_in(sess, call);
+		}
+		all = all && call->answered;
+	}
+	return all;
+}
+
+static bool client_owes_output(const struct step *step)
+{
+	const struct call *call;
+
+	TAILQ_FOREACH(call, &step->calls, link) {
+		if (call->work == NULL && !call->answered) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* All outputs of ours are in, now the client's part; true: the step is over. */
+static bool client_is_done(struct sess *sess, struct step *step)
+{
+	bool owes = client_owes_output(step);
+	bc_usec waited;
+	bc_usec wait;
+
+	if (!step->has_client_calls || (!owes && !TAILQ_EMPTY(&sess->agent->kept))) {
+		return true;
+	}
+	if (step->client_since == 0) {
+		step->client_since = sess_now(sess);
+	}
+	wait = owes ? CLIENT_OUTPUT_WAIT : CLIENT_ASKS_WAIT;
+	waited = sess_now(sess) - step->client_since;
+	if (waited >= wait) {
+		return true;
+	}
+	sess->world->timer(sess->world_arg, SESS_TIMER_STEP, wait - waited);
+	return false;
+}
+
+static bool has_gateway_calls(const struct step *step)
+{
+	const struct call *call;
+
+	TAILQ_FOREACH(call, &step->calls, link) {
+		if (call->work != NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void step_advance(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	struct step *step = TAILQ_FIRST(&agent->steps);
+
+	while (step != NULL && sess->state == SESS_OPEN) {
+		struct step *next = TAILQ_NEXT(step, link);
+
+		if (step->response_done && put_in_ready(sess, step) && client_is_done(sess, step)) {
+			if (step->wants_answer) {
+				lane_owe(sess, step->params);
+			}
+			step_free(agent, step);
+		}
+		step = next;
+	}
+	if (sess->state == SESS_OPEN) {
+		lane_pump(sess);
+	}
+}
+
+void step_response_done(struct sess *sess, struct resp *resp, bool wants_answer)
+{
+	struct step *step = resp->step;
+
+	if (step == NULL) {
+		return;
+	}
+	resp->step = NULL;
+	if (!has_gateway_calls(step)) {
+		/* Only the client's own calls: its business alone. */
+		step_free(sess->agent, step);
+		return;
+	}
+	step->response_done = true;
+	step->wants_answer = wants_answer;
+	step_advance(sess);
+}
+
+void step_client_output(struct sess *sess, struct bc_span call_id)
+{
+	struct step *step;
+	struct call *call;
+
+	TAILQ_FOREACH(step, &sess->agent->steps, link) {
+		TAILQ_FOREACH(call, &step->calls, link) {
+			if (call->work == NULL && bc_span_is(call_id, call->call_id)) {
+				call->answered = true;
+				step->client_since = 0;
+			}
+		}
+	}
+	step_advance(sess);
+}
+
+void step_timer(struct sess *sess)
+{
+	step_advance(sess);
+}
+
+void step_abandon_all(struct sess *sess)
+{
+	struct step *step;
+
+	TAILQ_FOREACH(step, &sess->agent->steps, link) {
+		step->wants_answer = false;
+	}
+	sess->agent->owed = false;
+}

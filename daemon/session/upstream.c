@@ -1,0 +1,273 @@
+/* Events of the provider, when gateway tools are configured: what is not listed here passes unchanged. */
+#include "daemon/session/sess.h"
+
+static void forward(struct sess *sess, struct bc_span text)
+{
+	(void)sess_to_client(sess, text); /* pressure shows with the next message */
+}
+
+/* Show an event that names a previous item, as the client knows the order (R3). */
+static void forward_ordered(struct sess *sess, struct bc_span text)
+{
+	struct bc_span named = field_raw(text, "previous_item_id");
+	const struct item *item = NULL;
+	const struct item *visible;
+	struct rewrite rewrite;
+	struct bc_buf out;
+	char id[SESS_ID_MAX];
+
+	if (field_id(text, "previous_item_id", id)) {
+		item = items_find(&sess->agent->items, id);
+	}
+	visible = items_visible_before(item);
+	if (visible == item) {
+		forward(sess, text);
+		return;
+	}
+	rewrite_begin(&rewrite, text);
+	if (visible == NULL) {
+		rewrite_replace(&rewrite, named, BC_SPAN_LIT("null"));
+	} else {
+		rewrite_replace_string(&rewrite, named, visible->id);
+	}
+	forward(sess, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
+	bc_buf_release(&out);
+}
+
+/* A function call of a gateway tool that the response in progress makes, whatever event names it first. */
+static bool is_gateway_call(struct sess *sess, struct bc_span raw)
+{
+	const struct cfg_tool *tool;
+	char name[SESS_ID_MAX];
+
+	return sess->agent->current != NULL && field_is(raw, "type", "function_call") &&
+	       field_is(raw, "status", "in_progress") && field_id(raw, "name", name) &&
+	       tools_is_gateway(sess, name, &tool);
+}
+
+static struct item *note_item(struct sess *sess, struct bc_span text, struct bc_span raw, bool done)
+{
+	struct agent *agent = sess->agent;
+	struct item *prev = NULL;
+	struct item *item;
+	char id[SESS_ID_MAX];
+
+	if (!field_id(raw, "id", id) || (item = items_get(&agent->items, id)) == NULL) {
+		return NULL;
+	}
+	if (bc_id_is_ours(bc_span_str(id)) || is_gateway_call(sess, raw)) {
+		item->hidden = true;
+	}
+	if (field_id(text, "previous_item_id", id)) {
+		prev = items_find(&agent->items, id);
+	}
+	if (prev == NULL && !bc_span_is(field_raw(text, "previous_item_id"), "null")) {
+		prev = TAILQ_LAST(&agent->items.order, item_list);
+	}
+	items_place(&agent->items, item, prev);
+	item->done = item->done || done;
+	return item;
+}
+
+static void item_added(struct sess *sess, struct bc_span text)
+{
+	struct bc_span raw = field_raw(text, "item");
+	struct item *item = note_item(sess, text, raw, false);
+	struct agent *agent = sess->agent;
+
+	if (item != NULL && item->hidden) {
+		if (agent->unacked > 0 && field_is(raw, "type", "function_call_output")) {
+			agent->unacked--;
+		}
+		return;
+	}
+	if (agent->current != NULL && field_is(raw, "role", "assistant")) {
+		resp_reveal(sess, agent->current);
+	}
+	forward_ordered(sess, text);
+}
+
+static void item_done(struct sess *sess, struct bc_span text)
+{
+	struct item *item = note_item(sess, text, field_raw(text, "item"), true);
+
+	if (item == NULL || !item->hidden) {
+		forward_ordered(sess, text);
+	}
+}
+
+static void item_deleted(struct sess *sess, struct bc_span text)
+{
+	char id[SESS_ID_MAX];
+	struct item *item =
+		field_id(text, "item_id", id) ? items_find(&sess->agent->items, id) : NULL;
+	bool hidden = item != NULL && item->hidden;
+
+	if (item != NULL) {
+		items_remove(&sess->agent->items, item);
+	}
+	if (!hidden) {
+		forward(sess, text);
+	}
+}
+
+/* ---- turns ---- */
+
+static void committed(struct sess *sess, struct bc_span text)
+{
+	struct agent *agent = sess->agent;
+	char id[SESS_ID_MAX];
+	char prev[SESS_ID_MAX];
+	struct item *item;
+
+	/* The item takes its place now, so that the answer's events find it. */
+	if (field_id(text, "item_id", id) && (item = items_get(&agent->items, id)) != NULL) {
+		items_place(&agent->items, item,
+			    field_id(text, "previous_item_id", prev)
+				    ? items_find(&agent->items, prev)
+				    : TAILQ_LAST(&agent->items.order, item_list));
+	}
+	forward_ordered(sess, text);
+	lane_speech(sess, false);
+	agent->input++;
+	agent->answer_expected = true;
+	hear_committed(sess);
+	works_forget(sess, agent->committed_turn);
+	lane_pump(sess);
+}
+
+static void configured(struct sess *sess, struct bc_span text)
+{
+	struct agent *agent = sess->agent;
+	struct bc_span session = field_raw(text, "session");
+	struct bc_span choice = field_raw(session, "tool_choice");
+	struct bc_span detection =
+		field_raw(field_raw(field_raw(session, "audio"), "input"), "turn_detection");
+
+	agent->tool_choice_forced =
+		json_string_is(choice, "required") || (choice.len > 0 && choice.ptr[0] == '{');
+	agent->interrupt_response =
+		detection.len > 0 && detection.ptr[0] == '{' &&
+		!bc_span_is(field_raw(detection, "interrupt_response"), "false");
+	hear_configure(sess, session);
+}
+
+static void error_event(struct sess *sess, struct bc_span text)
+{
+	struct bc_span error = field_raw(text, "error");
+	struct bc_span client_id = field_raw(error, "event_id");
+	bool ours = json_raw_is_string(client_id) && bc_span_has_prefix(client_id, "\"bc_");
+
+	/* Each function looks for the request the error answers; true: it was ours. */
+	if (tools_update_failed(sess, client_id, error) || pass_failed(sess, client_id, error) ||
+	    lane_create_failed(sess, client_id, error)) {
+		return;
+	}
+	if (!ours) {
+		forward(sess, text);
+		return;
+	}
+	bc_log(BC_LOG_INFO, &sess->log,
+	       "provider refused an event of the gateway (code %.*s), ignoring",
+	       BC_SPAN_ARG(field_raw(error, "code")));
+}
+
+/* ---- one event ---- */
+
+static void response_event(struct sess *sess, enum oai_event event, struct bc_span text)
+{
+	switch ((int)event) {
+	case OAI_RESPONSE_CREATED:
+		resp_created(sess, text);
+		break;
+	case OAI_RESPONSE_OUTPUT_ITEM_ADDED:
+		resp_item_added(sess, text);
+		break;
+	case OAI_RESPONSE_OUTPUT_ITEM_DONE:
+		resp_item_done(sess, text);
+		break;
+	case OAI_RESPONSE_DONE:
+		resp_done(sess, text);
+		break;
+	case OAI_RESPONSE_FUNCTION_CALL_ARGUMENTS_DELTA:
+	case OAI_RESPONSE_FUNCTION_CALL_ARGUMENTS_DONE:
+		resp_event(sess, text);
+		break;
+	default:
+		/* Where every response is simply shown, its audio needs no look-up. */
+		if (sess->special_responses == 0) {
+			forward(sess, text);
+		} else {
+			resp_event(sess, text);
+		}
+		break;
+	}
+}
+
+static void other_event(struct sess *sess, enum oai_event event, struct bc_span text)
+{
+	switch ((int)event) {
+	case OAI_ERROR:
+		error_event(sess, text);
+		break;
+	case OAI_SESSION_CREATED:
+		configured(sess, text);
+		forward(sess, text);
+		break;
+	case OAI_SESSION_UPDATED:
+		configured(sess, text);
+		tools_session_updated(sess, text);
+		break;
+	case OAI_CONVERSATION_ITEM_ADDED:
+	case OAI_CONVERSATION_ITEM_CREATED:
+		item_added(sess, text);
+		break;
+	case OAI_CONVERSATION_ITEM_DONE:
+		item_done(sess, text);
+		break;
+	case OAI_CONVERSATION_ITEM_DELETED:
+		item_deleted(sess, text);
+		break;
+	case OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_DELTA:
+		forward(sess, text);
+		hear_transcript(sess, text);
+		break;
+	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STARTED:
+		forward(sess, text);
+		lane_speech(sess, true);
+		break;
+	case OAI_INPUT_AUDIO_BUFFER_COMMITTED:
+		committed(sess, text);
+		break;
+	case OAI_INPUT_AUDIO_BUFFER_CLEARED:
+		forward(sess, text);
+		hear_cleared(sess);
+		lane_speech(sess, false);
+		lane_pump(sess);
+		break;
+	case OAI_RATE_LIMITS_UPDATED:
+		resp_rate_limits(sess, text);
+		break;
+	default:
+		forward(sess, text);
+		break;
+	}
+}
+
+void upstream_event(struct sess *sess, struct bc_span text)
+{
+	struct bc_span type;
+	enum oai_event event;
+
+	if (env_type(text, &type) != BC_OK) {
+		sess_event_invalid(sess, SESS_UPSTREAM, "no type");
+		forward(sess, text);
+		return;
+	}
+	event = oai_event_find(type, OAI_SERVER);
+	if (bc_span_has_prefix(type, "response.")) {
+		response_event(sess, event, text);
+	} else {
+		other_event(sess, event, text);
+	}
+}

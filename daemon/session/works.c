@@ -1,0 +1,290 @@
+/*
+ * Executions of tools.  A work is made by a guess or by a real call; a real call that equals an earlier one of the same
+ * turn gets that one's result, so no repetition by the model makes a second effect.
+ *
+ * Invariants:
+ *   W1  work->run is settled exactly once: used, or dropped with its guess, or at the end of the session.
+ *   W2  A guess's work is forgotten when the guess is withdrawn; a real one not before its turn is over.
+ */
+#include "daemon/base/metric.h"
+#include "daemon/session/sess.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WORK_MAGIC 0x776f726bu
+
+static void work_ready(void *arg, struct tool_call *run, const struct tool_result *result);
+
+static struct work *work_new(struct sess *sess, const struct cfg_tool *tool,
+			     struct bc_span arguments, uint64_t turn)
+{
+	struct agent *agent = sess->agent;
+	struct work *work = agent->work_count < SESS_WORKS_MAX ? calloc(1, sizeof(*work)) : NULL;
+
+	if (work == NULL) {
+		return NULL;
+	}
+	work->magic = WORK_MAGIC;
+	work->sess = sess;
+	work->tool = tool;
+	work->turn = turn;
+	work->arguments = bc_span_dup(arguments);
+	if (work->arguments == NULL) {
+		free(work);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&agent->works, work, link);
+	agent->work_count++;
+	return work;
+}
+
+static void work_free(struct work *work)
+{
+	struct agent *agent = work->sess->agent;
+
+	if (work->run != NULL) {
+		work->sess->world->tool_cancel(work->sess->world_arg, work->run);
+	}
+	TAILQ_REMOVE(&agent->works, work, link);
+	agent->work_count--;
+	work->magic = 0;
+	free(work->arguments);
+	free(work->output);
+	free(work);
+}
+
+void works_fini(struct sess *sess)
+{
+	while (!TAILQ_EMPTY(&sess->agent->works)) {
+		work_free(TAILQ_FIRST(&sess->agent->works));
+	}
+}
+
+void works_forget(struct sess *sess, uint64_t before_turn)
+{
+	struct work *work = TAILQ_FIRST(&sess->agent->works);
+
+	while (work != NULL) {
+		struct work *next = TAILQ_NEXT(work, link);
+
+		if (work->guess == NULL && work->turn < before_turn && work->output != NULL &&
+		    work->run == NULL && !step_uses(sess, work)) {
+			work_free(work);
+		}
+		work = next;
+	}
+}
+
+static bool start(struct work *work, bool speculative)
+{
+	struct sess *sess = work->sess;
+	struct tool_request request = {.tool = work->tool,
+				       .arguments = bc_span_str(work->arguments),
+				       .session = bc_span_str(sess->log.session),
+				       .turn = work->turn,
+				       .speculative = speculative,
+				       .done = work_ready,
+				       .arg = work};
+
+	return sess->world->tool_run(sess->world_arg, &request, &work->run) == BC_OK;
+}
+
+static struct work *work_of_guess(struct sess *sess, const struct guess *guess)
+{
+	struct work *work;
+
+	TAILQ_FOREACH(work, &sess->agent->works, link) {
+		if (work->guess == guess) {
+			return work;
+		}
+	}
+	BC_BUG_ON(true);
+	return NULL;
+}
+
+/* ---- guesses ---- */
+
+bool work_guess(struct sess *sess, struct guess *guess)
+{
+	struct work *work = work_new(sess, guess->tool, bc_span_str(guess->arguments), guess->turn);
+
+	if (work == NULL) {
+		return false;
+	}
+	if (!start(work, true)) {
+		work_free(work);
+		return false;
+	}
+	work->guess = guess;
+	spec_dispatched(sess->agent->spec, guess, work->run, sess_now(sess));
+	bc_metric_inc(BC_M_GUESSES);
+	return true;
+}
+
+void work_drop_guess(struct sess *sess, struct guess *guess)
+{
+	struct work *work;
+
+	if (guess->call != NULL) {
+		work = work_of_guess(sess, guess);
+		bc_metric_inc(BC_M_GUESS_WASTED);
+		bc_metric_add(BC_M_GUESS_WASTED_MS,
+			      (sess_now(sess) - guess->dispatched) / BC_USEC_PER_MS);
+		work_free(work);
+	}
+	spec_drop(sess->agent->spec, guess);
+}
+
+/* ---- real calls ---- */
+
+static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
+				  const struct spec_call *named, unsigned *ret_occurrence)
+{
+	struct work *work;
+
+	*ret_occurrence = 0;
+	TAILQ_FOREACH(work, &sess->agent->works, link) {
+		if (work->guess != NULL || work->tool != named->tool || work->turn != named->turn ||
+		    strcmp(work->arguments, named->arguments) != 0) {
+			continue;
+		}
+		if (strcmp(work->response, resp->id) != 0) {
+			return work;
+		}
+		(*ret_occurrence)++;
+	}
+	return NULL;
+}
+
+static struct work *join_guess(struct sess *sess, struct spec_call *named)
+{
+	struct guess *guess;
+	struct work *work;
+	bc_usec ahead;
+
+	if (sess->agent->spec == NULL) {
+		return NULL;
+	}
+	named->fresh_since = sess_now(sess) - named->tool->fresh_for;
+	guess = spec_take(sess->agent->spec, named);
+	if (guess == NULL) {
+		return NULL;
+	}
+	work = work_of_guess(sess, guess);
+	work->guess = NULL;
+	bc_metric_inc(work->output != NULL ? BC_M_GUESS_HITS : BC_M_GUESS_JOINS);
+	ahead = (sess_now(sess) - guess->dispatched) / BC_USEC_PER_MS;
+	if (work->output != NULL) {
+		const struct tool_result *result =
+			sess->world->tool_result(sess->world_arg, work->run);
+
+		ahead = (result->finished - guess->dispatched) / BC_USEC_PER_MS;
+	}
+	bc_metric_add(BC_M_GUESS_SAVED_MS, ahead);
+	spec_drop(sess->agent->spec, guess);
+	return work;
+}
+
+/* A guess that read what this call changes must not be used any more. */
+static void invalidate_guesses(struct sess *sess, const struct cfg_tool *tool)
+{
+	if (sess->agent->spec == NULL || tool->effect == CFG_EFFECT_READ) {
+		return;
+	}
+	for (size_t i = 0; i < tool->tags.count; i++) {
+		spec_withdraw_tag(sess->agent->spec, tool->tags.items[i]);
+	}
+	pass_advance(sess);
+}
+
+/* Arguments that do not fit: the model is told so; nothing is sent anywhere. */
+static struct work *work_refused(struct sess *sess, const struct cfg_tool *tool,
+				 struct bc_span arguments, struct bc_span message)
+{
+	struct work *work = work_new(sess, tool, arguments, sess->agent->committed_turn);
+	json_t *output =
+		json_pack("{s:{s:s, s:i, s:b, s:s%}}", "error", "type", "invalid_arguments",
+			  "status", 0, "retryable", 1, "message", message.ptr, message.len);
+
+	bc_metric_inc(BC_M_TOOL_ARGS_REFUSED);
+	if (work != NULL && output != NULL) {
+		work->output = json_dumps(output, JSON_COMPACT);
+	}
+	json_decref(output);
+	if (work != NULL && work->output == NULL) {
+		work_free(work);
+		return NULL;
+	}
+	return work;
+}
+
+struct work *work_for_call(struct sess *sess, const struct resp *resp, const struct cfg_tool *tool,
+			   struct bc_span arguments)
+{
+	struct bc_buf message;
+	struct spec_call named = {.tool = tool, .turn = sess->agent->committed_turn};
+	struct work *work = NULL;
+	char *canonical = NULL;
+
+	bc_buf_init(&message, 4096);
+	if (tool_args_check(tool, arguments, &canonical, &message) != BC_OK) {
+		work = work_refused(sess, tool, arguments, bc_buf_span(&message));
+		bc_buf_release(&message);
+		return work;
+	}
+	bc_buf_release(&message);
+	named.arguments = canonical;
+	work = earlier_equal(sess, resp, &named, &named.occurrence);
+	if (work == NULL) {
+		work = join_guess(sess, &named);
+	}
+	if (work == NULL) {
+		invalidate_guesses(sess, tool);
+		work = work_new(sess, tool, bc_span_str(canonical), named.turn);
+		if (work != NULL && !start(work, false)) {
+			work_free(work);
+			work = NULL;
+		}
+	}
+	if (work != NULL && work->response[0] == '\0') {
+		memcpy(work->response, resp->id, sizeof(work->response));
+		work->occurrence = named.occurrence;
+	}
+	free(canonical);
+	return work;
+}
+
+void work_used(struct sess *sess, struct work *work)
+{
+	if (work->run != NULL) {
+		sess->world->tool_settle(sess->world_arg, work->run, JRN_USED);
+		work->run = NULL;
+	}
+}
+
+static void work_ready(void *arg, struct tool_call *run, const struct tool_result *result)
+{
+	struct work *work = arg;
+	struct sess *sess;
+
+	BC_CHECK(work, WORK_MAGIC);
+	BC_BUG_ON(work->run != run || work->output != NULL);
+	sess = work->sess;
+	work->output = bc_span_dup(result->output);
+	if (work->output == NULL) {
+		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
+		return;
+	}
+	if (sess->state != SESS_OPEN) {
+		return;
+	}
+	if (work->guess != NULL) {
+		if (work->guess->state == GUESS_RUNNING) {
+			spec_finished(sess->agent->spec, work->guess);
+		}
+		pass_trigger(sess);
+		return;
+	}
+	step_advance(sess);
+}
