@@ -145,8 +145,8 @@ static bool turn_read(const struct reading *reading, json_t *json, struct dialog
 	turn->user = string(json, "user");
 	turn->reply = string(json, "reply");
 	turn->words = words_of(turn->user);
-	if (turn->words == 0 || turn->words > DIALOGUE_WORDS_MAX) {
-		return fail(reading, "user must have 1 to 2047 words");
+	if (turn->words > DIALOGUE_WORDS_MAX) {
+		return fail(reading, "user has more than 2047 words");
 	}
 	if (json_array_size(calls) > DIALOGUE_CALLS_MAX) {
 		return fail(reading, "more than 16 calls");

@@ -1,0 +1,171 @@
+/* Events out, and the log of both directions. */
+#include "daemon/base/id.h"
+#include "tests/provider/session.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+void id_make(char id[ID_SIZE], const char *prefix)
+{
+	static const char alphabet[] =
+		"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	uint8_t random[21];
+	size_t len = strlen(prefix);
+
+	bc_random(random, sizeof(random));
+	memcpy(id, prefix, len);
+	for (size_t i = 0; i < sizeof(random); i++) {
+		id[len + i] = alphabet[random[i] % 62];
+	}
+	id[len + sizeof(random)] = '\0';
+}
+
+void log_line(struct session *session, const char *kind, json_t *line)
+{
+	struct provider *provider = session->provider;
+
+	if (provider->log != NULL) {
+		double now = ev_time() - provider->started;
+		json_t *head = json_pack("{s:f,s:i,s:s}", "t", now, "session", (int)session->number,
+					 "kind", kind);
+
+		json_object_update(head, line);
+		json_dumpf(head, provider->log, JSON_COMPACT);
+		fputc('\n', provider->log);
+		fflush(provider->log);
+		json_decref(head);
+	}
+	json_decref(line);
+}
+
+void log_event(struct session *session, const char *direction, const json_t *event)
+{
+	const char *type = json_string_value(json_object_get(event, "type"));
+	const char *key = NULL;
+	json_t *copy;
+	char note[48];
+
+	if (session->provider->log == NULL) {
+		return;
+	}
+	if (type != NULL && strcmp(type, "input_audio_buffer.append") == 0) {
+		key = "audio";
+	} else if (type != NULL && strcmp(type, "response.output_audio.delta") == 0) {
+		key = "delta";
+	}
+	copy = json_copy((json_t *)(uintptr_t)event);
+	if (key != NULL) {
+		snprintf(note, sizeof(note), "<%zu>",
+			 json_string_length(json_object_get(event, key)));
+		json_object_set_new(copy, key, json_string(note));
+	}
+	log_line(session, direction, json_pack("{s:o}", "event", copy));
+}
+
+void log_conversation(struct session *session)
+{
+	json_t *list = json_array();
+	struct item *item;
+
+	TAILQ_FOREACH(item, &session->items, link) {
+		json_t *row =
+			json_pack("{s:s,s:s}", "kind", item_string(item, "type"), "id", item->id);
+		const char *arguments = item_string(item, "arguments");
+
+		json_object_set_new(row, "status", json_string(item_string(item, "status")));
+		switch (item->kind) {
+		case ITEM_CALL: {
+			json_t *value = json_loads(arguments, JSON_DECODE_ANY, NULL);
+			char *text = value == NULL
+					     ? strdup(arguments)
+					     : json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS |
+									 JSON_ENCODE_ANY);
+
+			json_object_set_new(row, "name", json_string(item_string(item, "name")));
+			json_object_set_new(row, "call_id",
+					    json_string(item_string(item, "call_id")));
+			json_object_set_new(row, "arguments", json_string(text));
+			free(text);
+			json_decref(value);
+			break;
+		}
+		case ITEM_OUTPUT:
+			json_object_set_new(row, "call_id",
+					    json_string(item_string(item, "call_id")));
+			json_object_set_new(row, "output",
+					    json_string(item_string(item, "output")));
+			break;
+		case ITEM_USER:
+		case ITEM_ASSISTANT:
+		case ITEM_SYSTEM:
+		case ITEM_OTHER:
+			json_object_set_new(row, "role", json_string(item_string(item, "role")));
+			json_object_set_new(row, "text",
+					    json_string(item->text == NULL ? "" : item->text));
+			break;
+		}
+		json_array_append_new(list, row);
+	}
+	log_line(session, "conversation", json_pack("{s:o}", "items", list));
+}
+
+void emit(struct session *session, json_t *event)
+{
+	const char *type = json_string_value(json_object_get(event, "type"));
+	const char *drop_at = session->provider->options.drop_at;
+	char id[ID_SIZE];
+	char *text;
+
+	if (session->dropped || session->wire == NULL) {
+		json_decref(event);
+		return;
+	}
+	id_make(id, "event_");
+	json_object_set_new(event, "event_id", json_string(id));
+	log_event(session, "out", event);
+	text = json_dumps(event, JSON_COMPACT);
+	if (text != NULL) {
+		wire_send(session->wire, bc_span_str(text));
+	}
+	if (drop_at != NULL && type != NULL && strcmp(type, drop_at) == 0) {
+		session->dropped = true;
+		wire_abort(session->wire);
+	}
+	free(text);
+	json_decref(event);
+}
+
+void emit_delta(struct session *session, json_t *event)
+{
+	static const char padding[] = "vR7nQ2kXw9LtB4c";
+	uint8_t random;
+
+	bc_random(&random, sizeof(random));
+	json_object_set_new(event, "obfuscation",
+			    json_string(padding + random % (sizeof(padding) - 1)));
+	emit(session, event);
+}
+
+bool fault_set(struct fault *fault, const char *code, const char *param, const char *format, ...)
+{
+	va_list args;
+
+	fault->code = code;
+	snprintf(fault->param, sizeof(fault->param), "%s", param);
+	va_start(args, format);
+	vsnprintf(fault->message, sizeof(fault->message), format, args);
+	va_end(args);
+	return false;
+}
+
+void emit_fault(struct session *session, const json_t *event, const struct fault *fault)
+{
+	json_t *id = json_object_get(event, "event_id");
+
+	emit(session,
+	     json_pack("{s:s,s:{s:s,s:s?,s:s,s:s?,s:O?}}", "type", "error", "error", "type",
+		       "invalid_request_error", "code", fault->code, "message", fault->message,
+		       "param", fault->param[0] == '\0' ? NULL : fault->param, "event_id",
+		       json_is_string(id) ? id : NULL));
+}
