@@ -86,7 +86,7 @@ struct jrn {
 	bc_usec wall_newest; /* the time, as the records tell it; the journal reads no clock */
 	bc_usec prune_next;  /* wall time from which the next removal of old records is due */
 
-	atomic_bool failed; /* S5; set by the writer, read by all */
+	atomic_bool failed; /* S5; set by the writer under lock, read by all without */
 
 	pthread_mutex_t lock;
 	pthread_cond_t work; /* queue is not empty, or stopping */

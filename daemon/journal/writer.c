@@ -35,9 +35,12 @@ void jrn_request_free(struct jrn_request *request)
 	free(request);
 }
 
+/* Under lock, so that who holds it sees one answer; not called under it. */
 static enum bc_err fail(struct jrn *jrn)
 {
+	(void)pthread_mutex_lock(&jrn->lock);
 	atomic_store(&jrn->failed, true);
+	(void)pthread_mutex_unlock(&jrn->lock);
 	bc_metric_inc(BC_M_JOURNAL_ERRORS);
 	return BC_E_JOURNAL;
 }
