@@ -1,6 +1,7 @@
 #include "daemon/tools/template.h"
 
 #include "daemon/config/config.h"
+#include "daemon/tools/tool.h"
 #include "proto/json.h"
 
 #include <stdint.h>
@@ -425,6 +426,12 @@ enum bc_err tool_fill_header(struct bc_buf *out, const struct cfg_header *header
 		.out = out, .values = values, .message = reterr_message, .place = PLACE_HEADER};
 	enum bc_err err = bc_buf_printf(out, "%s: ", header->name);
 
+	if (err == BC_OK && header->reference != NULL) {
+		return has_control(bc_span_str(header->value))
+			       ? refuse(&fill, bc_span_str(header->name),
+					"must not hold control characters")
+			       : bc_buf_put_str(out, header->value);
+	}
 	return err == BC_OK ? fill_text(&fill, header->value) : err;
 }
 
@@ -562,7 +569,7 @@ static enum bc_err check_request(struct fill *fill, const struct cfg_request *re
 	}
 	for (i = 0; err == BC_OK && i < request->header_count; i++) {
 		err = check_header(fill, &request->headers[i]);
-		if (err == BC_OK) {
+		if (err == BC_OK && request->headers[i].reference == NULL) {
 			err = check_holes(fill, request->headers[i].value, parameters, has_result,
 					  false);
 		}

@@ -52,7 +52,7 @@ struct tool_values {
 enum bc_err tool_fill_url(struct bc_buf *out, const struct cfg_request *request,
 			  const struct tool_values *values, struct bc_buf *reterr_message) BC_MUST;
 
-/* Append "Name: value"; errors as above. */
+/* Append "Name: value"; errors as above.  The value of a secret is put as it is: it is no template. */
 enum bc_err tool_fill_header(struct bc_buf *out, const struct cfg_header *header,
 			     const struct tool_values *values,
 			     struct bc_buf *reterr_message) BC_MUST;
@@ -66,14 +66,5 @@ const struct cfg_header *tool_header_find(const struct cfg_request *request, con
 
 /* The host of the template's URL, without port and user; into the URL. */
 struct bc_span tool_url_host(const char *url);
-
-/*
- * Whether a template can be filled: placeholders name declared arguments (parameters is the tool's schema), none
- * stands in scheme or host of the URL or in a key of a JSON body, {*} only in a body, {result…} only if has_result,
- * a JSON body is JSON, and no header is declared that frames the request.  BC_E_INVALID: reterr_message says what is
- * wrong; BC_E_NOMEM.
- */
-enum bc_err tool_request_check(const struct cfg_request *request, const json_t *parameters,
-			       bool has_result, struct bc_buf *reterr_message) BC_MUST;
 
 #endif

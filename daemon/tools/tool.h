@@ -17,6 +17,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+struct cfg_request;
 struct cfg_tool;
 struct tool_host;
 struct tool_call;
@@ -31,14 +32,25 @@ struct tool_call;
 enum bc_err tool_args_check(const struct cfg_tool *tool, struct bc_span arguments, char **ret,
 			    struct bc_buf *reterr_message) BC_MUST;
 
-/* Whether a schema uses only what tool_args_check() understands; for cfg_load(). */
+/* Whether a schema uses only what tool_args_check() understands.  BC_E_INVALID: reterr_message says which keyword
+ * and where; BC_E_NOMEM.  Pure. */
 enum bc_err tool_schema_check(const json_t *schema, struct bc_buf *reterr_message) BC_MUST;
+
+/*
+ * Whether a request template can be filled: placeholders name declared arguments (parameters is the tool's schema),
+ * none stands in scheme or host of the URL or in a key of a JSON body, {*} only in a body, {result...} only if
+ * has_result, a JSON body is JSON, and no header is declared that frames the request.  Here and above for
+ * cfg_request_check_set() and cfg_schema_check_set(), so that an operator learns of it at start and not a caller.
+ * BC_E_INVALID: reterr_message says what is wrong; BC_E_NOMEM.  Pure.  The syntax is in template.h.
+ */
+enum bc_err tool_request_check(const struct cfg_request *request, const json_t *parameters,
+			       bool has_result, struct bc_buf *reterr_message) BC_MUST;
 
 enum tool_outcome {
 	TOOL_OK,
-	TOOL_HTTP_ERROR,  /* the server answered with a status outside 200..299 */
+	TOOL_HTTP_ERROR,  /* a status outside 200..299; for an effect all but 4xx in doubt */
 	TOOL_TIMEOUT,     /* the deadline passed; for an effect the outcome is in doubt */
-	TOOL_UNREACHABLE, /* no connection was made: nothing happened */
+	TOOL_UNREACHABLE, /* no connection, or no request could be made: nothing happened */
 	TOOL_LOST, /* the connection broke after the request was sent; for an effect in doubt */
 	TOOL_BAD_RESULT,    /* too long, or not JSON where JSON was declared */
 	TOOL_BUSY,          /* a concurrency limit: nothing was sent */

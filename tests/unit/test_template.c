@@ -1,6 +1,7 @@
 /* Request templates: what is put where, and what no value can do to a request. */
 #include "daemon/config/config.h"
 #include "daemon/tools/template.h"
+#include "daemon/tools/tool.h"
 
 #include <check.h>
 #include <stdlib.h>

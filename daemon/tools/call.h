@@ -1,0 +1,118 @@
+/* One call and its host, from the inside.  Only this room, and its tests, include this. */
+#ifndef BACKCHANNEL_TOOLS_CALL_H
+#define BACKCHANNEL_TOOLS_CALL_H
+
+#include "daemon/tools/tool.h"
+#include "daemon/tools/verdict.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+struct loop;
+struct loop_timer;
+struct net_http;
+struct net_http_call;
+
+#define TOOL_HOST_MAGIC 0x746f6f6cU
+#define TOOL_CALL_MAGIC 0x746f6361U
+
+enum tool_state {
+#define STATE(id, help) TOOL_STATE_##id,
+#define EVENT(id, help)
+#define EDGE(from, on, to)
+#include "daemon/tools/fsm.def"
+	TOOL_STATE__COUNT /* must be last */
+};
+
+enum tool_event {
+#define STATE(id, help)
+#define EVENT(id, help) TOOL_EVENT_##id,
+#define EDGE(from, on, to)
+#include "daemon/tools/fsm.def"
+	TOOL_EVENT__COUNT /* must be last */
+};
+
+/* Calls of one tool in flight; exists while there are any. */
+struct tool_slot {
+	LIST_ENTRY(tool_slot) link;
+	char *name;
+	uint64_t used;
+};
+
+TAILQ_HEAD(tool_calls, tool_call);
+
+struct tool_host {
+	unsigned magic;
+	struct loop *loop;
+	struct net_http *http;
+	struct jrn_port *port;
+	struct loop_timer *timer; /* reports the calls in due */
+	struct tool_calls calls;  /* all that are not freed */
+	struct tool_calls due;    /* those in state FAILED */
+	size_t call_count;
+	size_t due_count;
+	LIST_HEAD(, tool_slot) slots;
+};
+
+struct tool_call {
+	unsigned magic;
+	enum tool_state state;
+	struct tool_host *host;
+	TAILQ_ENTRY(tool_call) link;     /* in host->calls */
+	TAILQ_ENTRY(tool_call) due_link; /* in host->due, in state FAILED */
+	const struct cfg_tool *tool;
+	json_t *args;
+	char *session;
+	uint64_t turn;
+	bool speculative;
+	bool cancelled;  /* done is not called any more */
+	bool has_ticket; /* ticket is filled */
+	tool_done_fn *done;
+	void *arg;
+	bc_usec created;             /* monotonic, of tool_run() */
+	struct tool_slot *slot;      /* NULL: not in flight */
+	struct jrn_ticket ticket;    /* a copy */
+	struct net_http_call *http;  /* in state SENT */
+	struct tool_verdict verdict; /* from FAILED or the answer on */
+	struct tool_result
+		result; /* likewise; output points into output, or to a literal when memory ran out */
+	struct bc_buf output;
+};
+
+/* host.c: memory and accounts. */
+
+/* A call in state NEW, in its host's list, with copies of what the request points to; NULL when out of memory. */
+struct tool_call *tool_call_new(struct tool_host *host, const struct tool_request *request);
+
+/* Take the call out of its host and free it; cuts off nothing and records nothing. */
+void tool_call_free(struct tool_call *call);
+
+enum bc_err
+tool_slot_take(struct tool_call *call) BC_MUST; /* BC_E_LIMIT: all are used; BC_E_NOMEM */
+void tool_slot_give(struct tool_call *call);    /* does nothing for a call without one */
+
+/* Report a call in state FAILED in the next turn of the loop; or do not any more. */
+void tool_due_add(struct tool_call *call);
+void tool_due_remove(struct tool_call *call);
+
+/* run.c: the steps of a call. */
+
+/* The state behind an edge; TOOL_STATE__COUNT: there is no such edge.  Pure. */
+enum tool_state tool_state_next(enum tool_state from, enum tool_event on);
+
+/*
+ * Send the request.  The ticket is the permission (J1): one that the journal did not make, or too weak a one for the
+ * tool's effect, aborts.  BC_E_INVALID: no request can be made of the arguments, message says why; BC_E_NOMEM,
+ * BC_E_LIMIT.  After an error nothing was sent.
+ */
+enum bc_err tool_start(struct tool_call *call, const struct jrn_ticket *ticket,
+		       struct bc_buf *reterr_message) BC_MUST;
+
+/* The result may be seen: done, or for a cancelled call settlement and end. */
+void tool_report(struct tool_call *call);
+
+/* The host goes away: cut off, record what can be recorded, free. */
+void tool_abandon(struct tool_call *call);
+
+#endif

@@ -1,0 +1,201 @@
+#include "daemon/tools/host.h"
+
+#include "daemon/base/metric.h"
+#include "daemon/config/config.h"
+#include "daemon/loop/loop.h"
+#include "daemon/tools/call.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OUTPUT_MAX ((size_t)2 << 20) /* bytes; above the longest response and the longest error */
+
+/* Reports only what was due when it began: a caller that tries again at once must not keep the loop here. */
+static void on_due(void *arg)
+{
+	struct tool_host *host = arg;
+	size_t left;
+
+	BC_CHECK(host, TOOL_HOST_MAGIC);
+	for (left = host->due_count; left > 0 && host->due_count > 0; left--) {
+		struct tool_call *call = TAILQ_FIRST(&host->due);
+
+		tool_due_remove(call);
+		tool_report(call);
+	}
+	if (host->due_count > 0) {
+		loop_timer_start(host->timer, 0);
+	}
+}
+
+struct tool_host *tool_host_new(struct loop *loop, struct net_http *http, struct jrn_port *port)
+{
+	struct tool_host *host = calloc(1, sizeof(*host));
+
+	if (host == NULL) {
+		return NULL;
+	}
+	host->magic = TOOL_HOST_MAGIC;
+	host->loop = loop;
+	host->http = http;
+	host->port = port;
+	TAILQ_INIT(&host->calls);
+	TAILQ_INIT(&host->due);
+	LIST_INIT(&host->slots);
+	host->timer = loop_timer_new(loop, on_due, host);
+	if (host->timer == NULL) {
+		free(host);
+		return NULL;
+	}
+	return host;
+}
+
+struct tool_host *tool_host_free(struct tool_host *host)
+{
+	struct tool_call *call;
+
+	if (host == NULL) {
+		return NULL;
+	}
+	BC_CHECK(host, TOOL_HOST_MAGIC);
+	while ((call = TAILQ_FIRST(&host->calls)) != NULL) {
+		tool_abandon(call);
+	}
+	BC_BUG_ON(host->call_count != 0 || host->due_count != 0 || !LIST_EMPTY(&host->slots));
+	host->timer = loop_timer_free(host->timer);
+	host->magic = 0;
+	free(host);
+	return NULL;
+}
+
+size_t tool_host_count(const struct tool_host *host)
+{
+	return host->call_count;
+}
+
+struct tool_call *tool_call_new(struct tool_host *host, const struct tool_request *request)
+{
+	struct tool_call *call = calloc(1, sizeof(*call));
+
+	if (call == NULL) {
+		return NULL;
+	}
+	call->args = json_loadb(request->arguments.ptr, request->arguments.len, 0, NULL);
+	call->session = bc_span_dup(request->session);
+	if (call->args == NULL || call->session == NULL) {
+		json_decref(call->args);
+		free(call->session);
+		free(call);
+		return NULL;
+	}
+	call->magic = TOOL_CALL_MAGIC;
+	call->host = host;
+	call->tool = request->tool;
+	call->turn = request->turn;
+	call->speculative = request->speculative;
+	call->done = request->done;
+	call->arg = request->arg;
+	call->created = loop_now(host->loop);
+	bc_buf_init(&call->output, OUTPUT_MAX);
+	TAILQ_INSERT_TAIL(&host->calls, call, link);
+	host->call_count++;
+	return call;
+}
+
+void tool_call_free(struct tool_call *call)
+{
+	BC_BUG_ON(call->state != TOOL_STATE_END || call->http != NULL);
+	tool_slot_give(call);
+	TAILQ_REMOVE(&call->host->calls, call, link);
+	call->host->call_count--;
+	bc_buf_release(&call->output);
+	json_decref(call->args);
+	free(call->session);
+	call->magic = 0;
+	free(call);
+}
+
+static struct tool_slot *find_slot(struct tool_host *host, const char *name)
+{
+	struct tool_slot *slot;
+
+	LIST_FOREACH(slot, &host->slots, link)
+	{
+		if (strcmp(slot->name, name) == 0) {
+			return slot;
+		}
+	}
+	return NULL;
+}
+
+static struct tool_slot *new_slot(struct tool_host *host, const char *name)
+{
+	struct tool_slot *slot = calloc(1, sizeof(*slot));
+
+	if (slot == NULL) {
+		return NULL;
+	}
+	slot->name = bc_span_dup(bc_span_str(name));
+	if (slot->name == NULL) {
+		free(slot);
+		return NULL;
+	}
+	LIST_INSERT_HEAD(&host->slots, slot, link);
+	return slot;
+}
+
+enum bc_err tool_slot_take(struct tool_call *call)
+{
+	/* By name: after a reload the same tool has another address. */
+	struct tool_slot *slot = find_slot(call->host, call->tool->name);
+
+	BC_BUG_ON(call->slot != NULL);
+	if ((slot == NULL ? 0 : slot->used) >= call->tool->concurrency_max) {
+		return BC_E_LIMIT;
+	}
+	if (slot == NULL) {
+		slot = new_slot(call->host, call->tool->name);
+	}
+	if (slot == NULL) {
+		return BC_E_NOMEM;
+	}
+	slot->used++;
+	call->slot = slot;
+	bc_metric_inc(BC_M_TOOLS_IN_FLIGHT);
+	return BC_OK;
+}
+
+void tool_slot_give(struct tool_call *call)
+{
+	struct tool_slot *slot = call->slot;
+
+	if (slot == NULL) {
+		return;
+	}
+	call->slot = NULL;
+	bc_metric_add(BC_M_TOOLS_IN_FLIGHT, -1);
+	slot->used--;
+	if (slot->used == 0) {
+		LIST_REMOVE(slot, link);
+		free(slot->name);
+		free(slot);
+	}
+}
+
+void tool_due_add(struct tool_call *call)
+{
+	struct tool_host *host = call->host;
+
+	TAILQ_INSERT_TAIL(&host->due, call, due_link);
+	host->due_count++;
+	if (!loop_timer_is_active(host->timer)) {
+		loop_timer_start(host->timer, 0);
+	}
+}
+
+void tool_due_remove(struct tool_call *call)
+{
+	BC_BUG_ON(call->state != TOOL_STATE_FAILED);
+	TAILQ_REMOVE(&call->host->due, call, due_link);
+	call->host->due_count--;
+}

@@ -1,0 +1,451 @@
+/*
+ * The steps of a call, in the order of fsm.def.
+ *
+ * T1 Nothing leaves without a ticket that permits it: tool_start() is the only caller of net_http_start() and takes
+ *    the ticket (J1).
+ * T2 The result of an effect is durable before done is called (J2).  A doubtful effect has no result; its record is
+ *    its settlement, JRN_IN_DOUBT (J7).
+ * T3 No call is sent twice: neither here, nor below for an effect (once).  A read that fails is told to the model,
+ *    which may ask again.
+ * T4 A ticket is settled exactly once, in finish().
+ */
+#include "daemon/base/metric.h"
+#include "daemon/config/config.h"
+#include "daemon/loop/loop.h"
+#include "daemon/net/http.h"
+#include "daemon/tools/call.h"
+#include "daemon/tools/secret.h"
+#include "daemon/tools/template.h"
+#include "daemon/tools/tool.h"
+#include "daemon/tools/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT_MAX ((size_t)2 << 20) /* bytes of a text for the journal */
+
+static void on_answer(void *arg, const struct net_http_answer *answer);
+
+enum tool_state tool_state_next(enum tool_state from, enum tool_event on)
+{
+	switch (BC_FSM_KEY(from, on)) {
+#define STATE(id, help)
+#define EVENT(id, help)
+#define EDGE(from, on, to)                                   \
+	case BC_FSM_KEY(TOOL_STATE_##from, TOOL_EVENT_##on): \
+		return TOOL_STATE_##to;
+#include "daemon/tools/fsm.def"
+	default:
+		return TOOL_STATE__COUNT;
+	}
+}
+
+/* The only writer of state. */
+static void move(struct tool_call *call, enum tool_event on)
+{
+	enum tool_state next = tool_state_next(call->state, on);
+
+	BC_BUG_ON(next == TOOL_STATE__COUNT);
+	call->state = next;
+}
+
+static enum jrn_effect effect_of(const struct cfg_tool *tool)
+{
+	switch (tool->effect) {
+	case CFG_EFFECT_READ:
+		return JRN_READ;
+	case CFG_EFFECT_REVERSIBLE:
+		return JRN_REVERSIBLE;
+	case CFG_EFFECT_HOLD:
+		return JRN_HOLD;
+	}
+	return JRN_HOLD;
+}
+
+static bool is_effect(const struct tool_call *call)
+{
+	return effect_of(call->tool) != JRN_READ;
+}
+
+/* What the record says in the end; how is what became of a result that there is. */
+static enum jrn_settlement settlement_of(const struct tool_call *call, enum jrn_settlement how)
+{
+	if (call->result.started == 0) {
+		return JRN_NEVER_STARTED;
+	}
+	if (call->verdict.in_doubt) {
+		return JRN_IN_DOUBT;
+	}
+	if (call->verdict.type != NULL && !(is_effect(call) && call->verdict.happened)) {
+		return JRN_FAILED;
+	}
+	return how;
+}
+
+/* Record how it ended, and free the call. */
+static void finish(struct tool_call *call, enum jrn_settlement how)
+{
+	struct tool_host *host = call->host;
+
+	if (call->has_ticket) {
+		jrn_settle(host->port, &call->ticket, how, loop_wall(host->loop));
+	}
+	move(call, TOOL_EVENT_FREE);
+	tool_call_free(call);
+}
+
+/* Make an error the result.  Out of memory, the model gets a poorer text, but it gets one. */
+static void put_error(struct tool_call *call, const struct tool_verdict *verdict,
+		      struct bc_span detail)
+{
+	static const char last[] =
+		"{\"error\":{\"type\":\"lost\",\"status\":0,\"retryable\":false,"
+		"\"message\":\"out of memory; outcome unknown, do not repeat\"}}";
+
+	call->verdict = *verdict;
+	call->result.outcome = verdict->outcome;
+	bc_buf_clear(&call->output);
+	if (tool_error_put(&call->output, verdict, call->result.status, detail) == BC_OK) {
+		call->result.output = bc_buf_span(&call->output);
+	} else {
+		call->result.output = BC_SPAN_LIT(last);
+	}
+}
+
+/* The call ends before anything was sent. */
+static void refuse(struct tool_call *call, enum tool_outcome outcome, struct bc_span detail)
+{
+	struct tool_verdict verdict = tool_judge_unsent(outcome);
+
+	tool_slot_give(call);
+	call->result.finished = loop_now(call->host->loop);
+	put_error(call, &verdict, detail);
+	move(call, TOOL_EVENT_REFUSE);
+	tool_due_add(call);
+}
+
+void tool_report(struct tool_call *call)
+{
+	if (call->cancelled) {
+		finish(call, settlement_of(call, JRN_UNUSED));
+		return;
+	}
+	move(call, TOOL_EVENT_REPORT);
+	if (call->result.outcome != TOOL_OK) {
+		bc_metric_inc(BC_M_TOOL_ERRORS);
+	}
+	call->done(call->arg, call, &call->result);
+}
+
+static enum bc_err send_wire(struct tool_call *call, const struct tool_wire *wire)
+{
+	struct net_http_request request = {
+		.method = call->tool->request.method,
+		.url = bc_buf_span(&wire->url).ptr,
+		.headers = wire->headers,
+		.header_count = wire->header_count,
+		.body = bc_buf_span(&wire->body),
+		.has_body = call->tool->request.body != NULL,
+		.timeout = call->tool->timeout,
+		.response_max = call->tool->response_max,
+		.once = is_effect(call),
+	};
+	enum bc_err err = net_http_start(call->host->http, &request, on_answer, call, &call->http);
+
+	if (err == BC_OK) {
+		call->result.started = loop_now(call->host->loop);
+		move(call, TOOL_EVENT_SEND);
+	}
+	return err;
+}
+
+enum bc_err tool_start(struct tool_call *call, const struct jrn_ticket *ticket,
+		       struct bc_buf *reterr_message)
+{
+	struct tool_values values = {.args = call->args, .idempotency_key = ticket->key};
+	struct tool_wire wire;
+	enum bc_err err;
+
+	BC_BUG_ON(!jrn_ticket_permits(ticket, effect_of(call->tool)));
+	err = tool_wire_init(&wire, &call->tool->request, &values, reterr_message);
+	if (err == BC_OK) {
+		err = send_wire(call, &wire);
+	}
+	tool_wire_fini(&wire);
+	return err;
+}
+
+/* The ticket is there. */
+static void start(struct tool_call *call)
+{
+	struct bc_buf message;
+	enum bc_err err;
+
+	bc_buf_init(&message, TOOL_MESSAGE_MAX);
+	err = tool_start(call, &call->ticket, &message);
+	if (err != BC_OK) {
+		refuse(call, TOOL_UNREACHABLE, bc_buf_span(&message));
+	}
+	bc_buf_release(&message);
+}
+
+static void on_ticket(void *arg, enum bc_err err, const struct jrn_ticket *ticket)
+{
+	struct tool_call *call = arg;
+
+	BC_CHECK(call, TOOL_CALL_MAGIC);
+	if (err == BC_OK) {
+		call->ticket = *ticket;
+		call->has_ticket = true;
+	}
+	if (call->cancelled) {
+		finish(call, JRN_NEVER_STARTED);
+	} else if (err != BC_OK) {
+		refuse(call, TOOL_NOT_RECORDED, bc_span("", 0));
+	} else {
+		start(call);
+	}
+}
+
+/* The tool's tags; without any, the host it talks to. */
+static enum bc_err put_tags(struct bc_buf *out, const struct cfg_tool *tool)
+{
+	enum bc_err err = BC_OK;
+	size_t i;
+
+	if (tool->tags.count == 0) {
+		return bc_buf_put_span(out, tool_url_host(tool->request.url));
+	}
+	for (i = 0; err == BC_OK && i < tool->tags.count; i++) {
+		err = bc_buf_printf(out, "%s%s", i == 0 ? "" : ",", tool->tags.items[i]);
+	}
+	return err;
+}
+
+static enum bc_err ask_ticket(struct tool_call *call, struct bc_span arguments, struct bc_span tags)
+{
+	struct jrn_intent intent = {
+		.session = bc_span_str(call->session),
+		.turn = call->turn,
+		.tool = bc_span_str(call->tool->name),
+		.arguments = arguments,
+		.tags = tags,
+		.effect = effect_of(call->tool),
+		.speculative = call->speculative,
+		.wall = loop_wall(call->host->loop),
+	};
+	enum bc_err err;
+
+	if (is_effect(call)) {
+		err = jrn_intend(call->host->port, &intent, &call->ticket, on_ticket, call);
+		if (err == BC_OK) {
+			move(call, TOOL_EVENT_INTEND);
+		}
+		return err;
+	}
+	err = jrn_intend(call->host->port, &intent, &call->ticket, NULL, NULL);
+	call->has_ticket = err == BC_OK;
+	return err;
+}
+
+static enum bc_err intend(struct tool_call *call)
+{
+	struct bc_buf arguments;
+	struct bc_buf tags;
+	enum bc_err err;
+
+	bc_buf_init(&arguments, TEXT_MAX);
+	bc_buf_init(&tags, TEXT_MAX);
+	err = tool_secret_args(&arguments, call->tool, call->args);
+	if (err == BC_OK) {
+		err = put_tags(&tags, call->tool);
+	}
+	if (err == BC_OK) {
+		err = ask_ticket(call, bc_buf_span(&arguments), bc_buf_span(&tags));
+	}
+	bc_buf_release(&arguments);
+	bc_buf_release(&tags);
+	return err;
+}
+
+enum bc_err tool_run(struct tool_host *host, const struct tool_request *request,
+		     struct tool_call **ret)
+{
+	struct tool_call *call;
+	enum tool_outcome refused = TOOL_BUSY;
+	enum bc_err err;
+
+	BC_CHECK(host, TOOL_HOST_MAGIC);
+	call = tool_call_new(host, request);
+	if (call == NULL) {
+		return BC_E_NOMEM;
+	}
+	err = tool_slot_take(call);
+	if (err == BC_OK) {
+		refused = TOOL_NOT_RECORDED;
+		err = intend(call);
+	}
+	if (err == BC_E_NOMEM) {
+		finish(call, JRN_NEVER_STARTED);
+		return err;
+	}
+	bc_metric_inc(BC_M_TOOL_CALLS);
+	if (err != BC_OK) {
+		bc_metric_add(BC_M_TOOL_BUSY, refused == TOOL_BUSY ? 1 : 0);
+		refuse(call, refused, bc_span("", 0));
+	} else if (call->has_ticket) {
+		start(call);
+	}
+	*ret = call;
+	return BC_OK;
+}
+
+static void read_answer(struct tool_call *call, const struct net_http_answer *answer)
+{
+	struct tool_verdict verdict = tool_judge(answer, is_effect(call));
+	struct bc_span detail = answer->end == NET_HTTP_DONE ? answer->body : bc_span("", 0);
+	enum bc_err err = BC_OK;
+
+	call->result.status = answer->status;
+	if (verdict.type == NULL) {
+		detail = bc_span("", 0);
+		err = tool_result_put(&call->output, call->tool->result, answer->status,
+				      answer->body);
+	}
+	if (err != BC_OK) {
+		verdict = tool_judge_unreadable(is_effect(call));
+	}
+	if (verdict.type != NULL) {
+		put_error(call, &verdict, detail);
+	} else {
+		call->verdict = verdict;
+		call->result.outcome = verdict.outcome;
+		call->result.output = bc_buf_span(&call->output);
+	}
+}
+
+static void on_recorded(void *arg, enum bc_err err)
+{
+	struct tool_call *call = arg;
+
+	BC_CHECK(call, TOOL_CALL_MAGIC);
+	if (err != BC_OK) {
+		struct tool_verdict verdict = tool_judge_unrecorded();
+
+		put_error(call, &verdict, bc_span("", 0));
+	}
+	tool_report(call);
+}
+
+/* Hand the result to the journal.  An effect's callback follows only after BC_OK. */
+static enum bc_err record(struct tool_call *call)
+{
+	struct tool_host *host = call->host;
+	struct bc_buf shown;
+	enum bc_err err;
+
+	bc_buf_init(&shown, TEXT_MAX);
+	err = tool_secret_output(&shown, call->tool, call->args, call->result.output);
+	if (err == BC_OK) {
+		err = jrn_result(host->port, &call->ticket, call->result.status,
+				 bc_buf_span(&shown), loop_wall(host->loop),
+				 is_effect(call) ? on_recorded : NULL, call);
+	}
+	bc_buf_release(&shown);
+	return err;
+}
+
+static void on_answer(void *arg, const struct net_http_answer *answer)
+{
+	struct tool_call *call = arg;
+	enum bc_err err;
+
+	BC_CHECK(call, TOOL_CALL_MAGIC);
+	call->http = NULL;
+	call->result.finished = loop_now(call->host->loop);
+	tool_slot_give(call);
+	read_answer(call, answer);
+	if (call->verdict.in_doubt) {
+		tool_report(call);
+		return;
+	}
+	err = record(call);
+	if (!is_effect(call)) {
+		/* Reads go on unrecorded; the journal counts them (J8). */
+		tool_report(call);
+	} else if (err == BC_OK) {
+		move(call, TOOL_EVENT_RECORD);
+	} else {
+		on_recorded(call, err);
+	}
+}
+
+static void cut_off(struct tool_call *call)
+{
+	if (call->http != NULL) {
+		net_http_cancel(call->http);
+		call->http = NULL;
+	}
+}
+
+void tool_cancel(struct tool_call *call)
+{
+	BC_CHECK(call, TOOL_CALL_MAGIC);
+	BC_BUG_ON(call->cancelled);
+	switch (call->state) {
+	case TOOL_STATE_FAILED:
+		tool_due_remove(call);
+		finish(call, JRN_NEVER_STARTED);
+		return;
+	case TOOL_STATE_SENT:
+		if (is_effect(call)) {
+			break;
+		}
+		cut_off(call);
+		finish(call, JRN_UNUSED);
+		return;
+	case TOOL_STATE_INTENDING:
+	case TOOL_STATE_RECORDING:
+		break;
+	case TOOL_STATE_REPORTED:
+		tool_settle(call, JRN_UNUSED);
+		return;
+	case TOOL_STATE_NEW:
+	case TOOL_STATE_END:
+	case TOOL_STATE__COUNT:
+		bc_bug(__FILE__, __LINE__, "a call in a state nobody can see");
+	}
+	call->cancelled = true;
+}
+
+void tool_settle(struct tool_call *call, enum jrn_settlement how)
+{
+	BC_CHECK(call, TOOL_CALL_MAGIC);
+	BC_BUG_ON(call->state != TOOL_STATE_REPORTED);
+	BC_BUG_ON(how != JRN_USED && how != JRN_UNUSED);
+	finish(call, settlement_of(call, how));
+}
+
+void tool_abandon(struct tool_call *call)
+{
+	enum jrn_settlement how = settlement_of(call, JRN_UNUSED);
+
+	if (call->state == TOOL_STATE_FAILED) {
+		tool_due_remove(call);
+	}
+	if (call->state == TOOL_STATE_SENT) {
+		cut_off(call);
+		how = is_effect(call) ? JRN_IN_DOUBT : JRN_UNUSED;
+	}
+	finish(call, how);
+}
+
+const struct tool_result *tool_result(const struct tool_call *call)
+{
+	return call->state == TOOL_STATE_REPORTED ? &call->result : NULL;
+}
+
+bc_usec tool_started(const struct tool_call *call)
+{
+	return call->created;
+}
