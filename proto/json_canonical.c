@@ -160,6 +160,9 @@ json_t *json_parse(struct bc_span text)
 {
 	json_error_t error;
 
-	return json_loadb(text.len == 0 ? "" : text.ptr, text.len,
-			  JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+	/* jansson passes over a NUL behind a number, which is no JSON and which the scanner refuses. */
+	if (text.len == 0 || memchr(text.ptr, '\0', text.len) != NULL) {
+		return NULL;
+	}
+	return json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 }

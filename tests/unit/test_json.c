@@ -631,6 +631,7 @@ START_TEST(parse)
 	for (size_t i = 0; i < BC_ARRAY_LEN(bad); i++) {
 		ck_assert_msg(json_parse(bc_span_str(bad[i])) == NULL, "%s", bad[i]);
 	}
+	ck_assert_ptr_null(json_parse(bc_span("[1\0,2]", 7)));
 }
 END_TEST
 
