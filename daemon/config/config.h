@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 /* Words of the choice lists: enum cfg_effect { CFG_EFFECT_READ, … }; written out because the preprocessor cannot
- * sort rows into enums.  A row without its enumerator does not compile (schema.c), a word without a row is never found. */
+ * sort rows into enums.  A row without its enumerator does not compile; see schema.c. */
 enum cfg_log_level {
 	CFG_LOG_LEVEL_ERR,
 	CFG_LOG_LEVEL_WARNING,
