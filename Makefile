@@ -1,0 +1,57 @@
+# A thin face over meson: every target installs what is missing, builds, and does one thing.
+
+BUILD     ?= build
+SANITIZED ?= build-sanitized
+
+.PHONY: all demo check check-sanitized run lint format fuzz install clean
+.DEFAULT_GOAL := all
+
+$(BUILD)/build.ninja:
+	@.ci/install
+	meson setup $(BUILD) --werror
+
+$(SANITIZED)/build.ninja:
+	@.ci/install
+	meson setup $(SANITIZED) --werror -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
+
+all: $(BUILD)/build.ninja
+	@meson compile -C $(BUILD)
+
+# Play a caller's call with and without speculation: make demo [CALL=orders-1] [ALL=1]
+demo: $(BUILD)/build.ninja
+	@meson compile -C $(BUILD)
+	@python3 tests/demo/demo.py --build $(BUILD) $(if $(CALL),--call $(CALL)) $(if $(ALL),--all)
+
+# All tests that need no special machine; the last line counts them.
+check: $(BUILD)/build.ninja
+	@meson compile -C $(BUILD)
+	@.ci/test $(BUILD)
+
+# The same tests, built with AddressSanitizer and UndefinedBehaviorSanitizer; lints look at sources only and run once.
+check-sanitized: $(SANITIZED)/build.ninja
+	@meson compile -C $(SANITIZED)
+	@.ci/test $(SANITIZED) --no-suite lint --timeout-multiplier 4
+
+# The gateway in the foreground.
+run: $(BUILD)/build.ninja
+	@meson compile -C $(BUILD)
+	$(BUILD)/daemon/backchanneld --config conf/backchannel.toml
+
+lint: $(BUILD)/build.ninja
+	@.ci/test $(BUILD) --suite lint
+
+format:
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+# 60 seconds of each fuzz target.
+fuzz:
+	@.ci/install
+	@[ -f build-fuzz/build.ninja ] || CC=clang CXX=clang++ meson setup build-fuzz -Dfuzz=true -Db_lundef=false
+	@meson compile -C build-fuzz
+	@tests/fuzz/run.sh build-fuzz
+
+install: all
+	meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) $(SANITIZED) build-fuzz
