@@ -1,4 +1,13 @@
-/* The table of open intents, and the queues of requests. */
+/*
+ * The table of open intents, and the queues of requests.
+ *
+ *   WAITING ----> INTENDED ----> DONE ----> SETTLED      reads start at INTENDED: they never wait
+ *                     |                        ^
+ *                     +------------------------+         nothing came back, or nothing was sent
+ *
+ * An entry leaves the table when it is settled, so a second settlement or a late result finds none and aborts; it is
+ * counted until the settlement is written, so open_max also bounds what waits in the queue.
+ */
 #include "daemon/journal/state.h"
 
 #include "daemon/base/metric.h"
@@ -85,7 +94,7 @@ void jrn_entry_move(struct jrn_entry *entry, enum jrn_entry_state to)
 		entry->state = to;
 		return;
 	default:
-		BC_BUG_ON("an intent has one result, then one settlement");
+		bc_bug(__FILE__, __LINE__, "an intent has one result, then one settlement");
 	}
 }
 

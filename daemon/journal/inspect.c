@@ -1,3 +1,8 @@
+/*
+ * One connection, one transaction, no trust: whatever the file says is checked as it is read (schema.c), and printed
+ * with everything escaped that a terminal could take for a command.  A row that does not fit its check value is a
+ * finding; a statement that fails makes the whole answer worthless, which is another thing and another exit status.
+ */
 #include "daemon/journal/inspect.h"
 
 #include "daemon/base/buf.h"

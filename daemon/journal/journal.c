@@ -1,3 +1,11 @@
+/*
+ * The journal's face to the workers: every call takes the one lock for a moment, checks, queues and leaves.  What is
+ * queued is written by writer.c; what the rules of the shared memory are, state.h says (S1 to S5).
+ *
+ *   intend    entry and request are made together or not at all; numbers are given in the order of the queue
+ *   result    moves the entry only when its record is queued, so that a refused result can be tried again
+ *   settle    takes the entry out of the table; its request has been there since intend
+ */
 #include "daemon/journal/journal.h"
 
 #include "daemon/base/metric.h"

@@ -100,8 +100,8 @@ typedef void jrn_open_fn(void *arg, uint64_t intent, struct bc_span session, str
 
 /*
  * Open (create, lock, verify, recover) the store and start the writer thread.  each_open is called for every
- * effect that a crash left open, before jrn_open() returns; should we crash in between, the next opening calls it again.
- * *ret_recovery counts what was found.  BC_E_EXISTS: another process holds the journal
+ * effect that a crash left open, before jrn_open() returns; should we crash in between, the next opening
+ * calls it again.  *ret_recovery counts what was found.  BC_E_EXISTS: another process holds the journal
  * (message names it); BC_E_JOURNAL, BC_E_SYSTEM, BC_E_NOMEM: message says what to do.  Blocking; main thread.
  */
 enum bc_err jrn_open(const struct jrn_conf *conf, jrn_open_fn *each_open, void *arg,
@@ -109,8 +109,8 @@ enum bc_err jrn_open(const struct jrn_conf *conf, jrn_open_fn *each_open, void *
 		     struct jrn **ret) BC_MUST;
 
 /*
- * Write what is queued, stop the thread, unlock.  All ports must be freed.  Intents still open stay open in the store, for
- * the next opening to judge.  Accepts NULL, returns NULL.
+ * Write what is queued, stop the thread, unlock.  All ports must be freed.  Intents still open stay open in
+ * the store, for the next opening to judge.  Accepts NULL, returns NULL.
  */
 struct jrn *jrn_close(struct jrn *jrn);
 
@@ -135,8 +135,9 @@ void jrn_port_dispatch(struct jrn_port *port); /* runs the callbacks of finished
  * NULL): reads never wait for the disk.  For an effect the ticket comes through fn(arg, BC_OK, ticket) once the
  * record is durable; fn(arg, err, NULL) when it is not: BC_E_JOURNAL.
  *
- * Returns BC_OK; BC_E_LIMIT: open_max reached, a record above 16 MiB, or 64 MiB waiting to be written; BC_E_JOURNAL: an earlier sync failed and the journal hands out
- * no more tickets for effects (J8); BC_E_NOMEM.  After an error nothing was promised and fn is not called.
+ * Returns BC_OK; BC_E_LIMIT: open_max reached, a record above 16 MiB, or 64 MiB waiting to be written;
+ * BC_E_JOURNAL: an earlier sync failed and the journal hands out no more tickets for effects (J8); BC_E_NOMEM.
+ * After an error nothing was promised and fn is not called.
  * While the journal has failed, reads still get a ticket; they are counted and not recorded.
  * Port's thread only.  fn is never called from inside this call.
  */

@@ -56,8 +56,7 @@ size_t jrn_record_bytes(const struct jrn_record *record)
 	case JRN_REC_SETTLEMENT:
 		return record->settled.note.len;
 	}
-	BC_BUG_ON("no such kind of record");
-	return 0;
+	bc_bug(__FILE__, __LINE__, "no such kind of record");
 }
 
 static bool key_is_sound(const char key[JRN_KEY_SIZE])

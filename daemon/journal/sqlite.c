@@ -61,8 +61,8 @@ static const char *const statement_texts[STATEMENT__COUNT] = {
 	[PUT_SETTLEMENT] =
 		"INSERT INTO settlements (" JRN_SETTLEMENT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5)",
 	[DROP_UNSETTLED] = "DELETE FROM unsettled WHERE intent = ?1",
-	[FIND_OLD] = "SELECT intent FROM settlements WHERE how <> 'in_doubt' AND wall < ?1"
-		     " AND intent < (SELECT max(intent) FROM intents) ORDER BY wall LIMIT ?2",
+	[FIND_OLD] = ("SELECT intent FROM settlements WHERE how <> 'in_doubt' AND wall < ?1"
+		      " AND intent < (SELECT max(intent) FROM intents) ORDER BY wall LIMIT ?2"),
 	[DROP_INTENT] = "DELETE FROM intents WHERE intent = ?1",
 	[DROP_RESULT] = "DELETE FROM results WHERE intent = ?1",
 	[DROP_SETTLEMENT] = "DELETE FROM settlements WHERE intent = ?1",

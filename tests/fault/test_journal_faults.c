@@ -1,7 +1,7 @@
 /*
  * The journal on a disk that fails: the first, second, third … operation in turn, until a run meets no fault.
  *
- * Each run is a process of its own that works, tells every ticket for an effect through a pipe the moment it has it, and
+ * Each run is a process of its own that works, tells every ticket for an effect through a pipe as soon as it has it, and
  * ends without closing, or by closing in order.  Then its files are opened again, once as the kernel has them and
  * once as loss of power would have left them.  Both times must hold:
  *
