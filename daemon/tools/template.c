@@ -384,18 +384,21 @@ struct bc_span tool_url_host(const char *url)
 {
 	size_t start;
 	size_t end = authority_end(url, &start);
-	struct bc_span host = bc_span(url + start, end - start);
-	const char *at = host.len == 0 ? NULL : memrchr(host.ptr, '@', host.len);
-	const char *port;
+	size_t i;
 
-	if (at != NULL) {
-		host = skip(host, (size_t)(at + 1 - host.ptr));
+	for (i = start; i < end; i++) {
+		if (url[i] == '@') {
+			start = i + 1;
+		}
 	}
-	port = host.len == 0 ? NULL : memrchr(host.ptr, ':', host.len);
-	if (port != NULL && memchr(port, ']', host.len - (size_t)(port - host.ptr)) == NULL) {
-		host.len = (size_t)(port - host.ptr);
+	/* The last colon begins the port, but inside the brackets of an IPv6 address. */
+	for (i = end; i > start && url[i - 1] != ']'; i--) {
+		if (url[i - 1] == ':') {
+			end = i - 1;
+			break;
+		}
 	}
-	return host;
+	return bc_span(url + start, end - start);
 }
 
 static enum bc_err fill_url(struct fill *fill, const char *url)
