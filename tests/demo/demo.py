@@ -26,7 +26,7 @@ LEGEND = """
   #  the caller speaks          .  silence, until the provider takes the turn as ended
   ~  pass: the gateway asks what the caller may want        -  the provider decides what to do
   =  a tool runs                x  a tool runs on a wrong guess, its result is dropped
-  >  the answer is heard; the seconds behind it count from the caller's last word
+  >  the answer is heard        All seconds count from the caller's last word.
 """
 
 
@@ -109,8 +109,8 @@ def show_turn(index, plain, guessed):
                                if record.turns[index]["latency"] is not None)
         say(f"  needs no tool: answered after {seconds}")
         return
-    end = max(plain.span(index), guessed.span(index))
-    say(*draw([("plain", plain.rows(index)), ("speculative", guessed.rows(index))], 0, end))
+    begin, end = zip(plain.span(index), guessed.span(index))
+    say(*draw([("plain", plain.rows(index)), ("speculative", guessed.rows(index))], min(begin), max(end)))
     say(*wrap(f'answer: "{guessed.turns[index]["answer"]}"'))
 
 
@@ -124,15 +124,21 @@ def show_call(dialogue, outcomes):
     for (name, _), outcome in zip(MODES, outcomes):
         for problem in outcome.problems:
             say(f"PROBLEM ({name}): {problem}")
+    for what in differences(plain, guessed):
+        say(f"PROBLEM: {what}")
+
+
+def differences(plain, guessed):
+    """Speculation may change when things happen, never what."""
     if plain.committed() != guessed.committed():
-        say("PROBLEM: the runs did not do the same", f"  plain:       {plain.committed()}",
-            f"  speculative: {guessed.committed()}")
+        yield f"the effects differ: {plain.committed()} without, {guessed.committed()} with speculation"
+    if plain.conversation() != guessed.conversation():
+        yield "the provider's conversations differ"
 
 
 def went_well(outcomes):
     plain, guessed = outcomes
-    return not plain.problems and not guessed.problems and \
-        plain.record.committed() == guessed.record.committed()
+    return not plain.problems and not guessed.problems and not any(differences(plain.record, guessed.record))
 
 
 def choose(settings):
@@ -187,7 +193,8 @@ def main(arguments):
         LEGEND.rstrip())
     try:
         for dialogue in choose(settings):
-            seconds = sum(turn["words"] for turn in dialogue["turns"]) * 0.6 + 5 * len(dialogue["turns"])
+            words = sum(turn["words"] + len(turn["reply"].split()) for turn in dialogue["turns"])
+            seconds = 0.35 * words + 2.5 * len(dialogue["turns"])
             say("", f"playing {dialogue['id']} in real time, about {seconds:.0f} s ...")
             played.append(play_both(build, dialogue, settings))
             show_call(dialogue, played[-1])

@@ -63,6 +63,7 @@ class Record:
         self.turns = timeline["turns"]
         self.calls = calls
         self.effects = effects
+        self.items = next((line["items"] for line in log if line["kind"] == "conversation"), [])
         offset = clock_offset(log, timeline)
         self.responses = responses_of(log)
         for response in self.responses:
@@ -77,42 +78,48 @@ class Record:
         return begin, later[0] if later else float("inf")
 
     def rows(self, index):
-        """The rows of a turn's chart, times counted from the turn's first frame."""
+        """The rows of a turn's chart, in seconds from the end of the caller's last word."""
         turn = self.turns[index]
         begin, until = self.window(index)
-        zero = begin or 0.0
-        rows = [Row("caller", [(0, turn["ended"] - zero, "#"),
-                               (turn["ended"] - zero, (turn["committed"] or turn["ended"]) - zero, ".")])]
+        zero = turn["ended"]
+        rows = [Row("caller", [(begin - zero, 0, "#"), (0, (turn["committed"] or zero) - zero, ".")])]
         passes, decisions = [], []
         for response in self.responses:
-            if not zero <= response.begin < until:
-                continue
-            end = response.spoke or response.end or response.begin
-            (passes if response.is_pass else decisions).append((response.begin - zero, end - zero, "~"
-                                                                if response.is_pass else "-"))
+            if begin <= response.begin < until:
+                end = response.spoke or response.end or response.begin
+                bars, sign = (passes, "~") if response.is_pass else (decisions, "-")
+                bars.append((response.begin - zero, end - zero, sign))
         if passes:
             rows.append(Row("passes", passes))
         rows.append(Row("provider", decisions))
-        rows += self.tool_rows(zero, until)
+        rows += self.tool_rows(begin, until, zero)
         if turn["first_audio"]:
-            answer = (turn["first_audio"] - zero, turn["played"] - zero, ">")
-            rows.append(Row("answer", [answer], (turn["first_audio"] - zero, f"{turn['latency']:.2f} s")))
+            answer = (turn["latency"], turn["played"] - zero, ">")
+            rows.append(Row("answer", [answer], (turn["latency"], f"{turn['latency']:.2f} s")))
         return rows
 
-    def tool_rows(self, zero, until):
+    def tool_rows(self, begin, until, zero):
         rows = {}
         for call in self.calls:
-            if zero <= call["arrived"] < until:
+            if begin <= call["arrived"] < until:
                 sign = "=" if call["verdict"] in ("recorded", "repeat") else "x"
                 row = rows.setdefault(call["tool"], Row(call["tool"], []))
                 row.bars.append((call["arrived"] - zero, (call["answered"] or call["arrived"]) - zero, sign))
         return list(rows.values())
 
     def span(self, index):
-        """Seconds from the turn's first frame until its answer is well under way."""
+        """What of a turn is worth drawing: from shortly before anything but speech happens (and at least the
+        last second and a half of speech) until the answer is well under way."""
         turn = self.turns[index]
-        end = turn["first_audio"] or turn["committed"] or turn["ended"]
-        return end - turn["began"] + 0.8
+        spoken = turn["began"] - turn["ended"]
+        first = min((begin for row in self.rows(index)[1:] for begin, _, _ in row.bars), default=0)
+        end = turn["latency"] or (turn["committed"] or turn["ended"]) - turn["ended"]
+        return max(spoken, min(first - 0.5, -1.5)), end + 0.8
+
+    def conversation(self):
+        """What the provider's conversation held at the end, without ids."""
+        return [(item["kind"], item.get("role"), item.get("name"), item.get("arguments"), item.get("output"),
+                 item.get("text") if item.get("role") == "assistant" else None) for item in self.items]
 
     def latencies(self):
         """Of the turns in which a tool is needed."""

@@ -99,11 +99,28 @@ class Records(unittest.TestCase):
         rows = {row.name: [(round(begin, 3), round(end, 3), sign) for begin, end, sign in row.bars]
                 for row in self.record().rows(0)}
         self.assertEqual(rows, {
-            "caller": [(0, 2.5, "#"), (2.5, 3, ".")],
-            "passes": [(1, 1.4, "~")],
-            "provider": [(3, 3.5, "-"), (3.6, 4, "-")],
-            "find": [(1.4, 1.9, "="), (0.5, 0.7, "x")],
-            "answer": [(4, 5, ">")]})
+            "caller": [(-2.5, 0, "#"), (0, 0.5, ".")],
+            "passes": [(-1.5, -1.1, "~")],
+            "provider": [(0.5, 1, "-"), (1.1, 1.5, "-")],
+            "find": [(-1.1, -0.6, "="), (-2, -1.8, "x")],
+            "answer": [(1.5, 2.5, ">")]})
+
+    def test_what_is_drawn(self):
+        self.assertEqual(tuple(round(time, 3) for time in self.record().span(0)), (-2.5, 2.3))
+        del self.calls[1]  # nothing happens before the pass, half a second is shown before it
+        self.assertEqual(tuple(round(time, 3) for time in self.record().span(0)), (-2, 2.3))
+
+    def test_conversations_compare_without_ids(self):
+        items = [{"kind": "message", "id": "a", "role": "user", "text": "x"},
+                 {"kind": "function_call", "id": "b", "name": "find", "arguments": "{}", "call_id": "c"}]
+        other = [{**item, "id": "z", "call_id": "y"} for item in items]
+        other[0]["text"] = ""  # how much of the caller was transcribed in time is no difference
+        records = []
+        for found in (items, other):
+            self.log = [*Records.log, {"t": 30, "kind": "conversation", "items": found}]
+            records.append(self.record().conversation())
+        self.assertEqual(*records)
+        self.assertEqual(len(records[0]), 2)
 
     def test_good_record_has_no_problem(self):
         self.assertEqual(self.record().problems(), [])
@@ -117,7 +134,10 @@ class Records(unittest.TestCase):
 
     def test_turn_without_answer(self):
         self.timeline["turns"][0].update(first_audio=None, latency=None, played=None, committed=None)
-        self.assertEqual([row.name for row in self.record().rows(0)][0], "caller")
+        self.log = []
+        self.calls = []
+        self.assertEqual([row.name for row in self.record().rows(0)], ["caller", "provider"])
+        self.assertEqual(self.record().span(0), (-1.5, 0.8))
         self.assertEqual(self.record().latencies(), [])
 
     def test_effects_compare_by_tool_and_arguments(self):

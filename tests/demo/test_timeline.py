@@ -46,19 +46,23 @@ class Bars(unittest.TestCase):
 
 class Ruler(unittest.TestCase):
     def test_marks_stand_above_their_time(self):
-        axis = Axis(5, 15, LABEL + 50)
+        axis = Axis(-3, 7, LABEL + 50)
         numbers, ticks = axis.lines()
-        self.assertEqual(cells(numbers).split(), ["0s", "2s", "4s", "6s", "8s"])
-        for mark in range(5):
-            place = axis.column(5 + 2 * mark)
+        self.assertEqual(cells(numbers).split(), ["-2s", "0s", "2s", "4s", "6s"])
+        for mark in (-2, 0, 2, 4, 6):
+            place = axis.column(mark)
             self.assertEqual(cells(ticks)[place], "|")
-            self.assertTrue(cells(numbers)[place:].startswith(f"{2 * mark}s"))
+            self.assertTrue(cells(numbers)[place:].startswith(f"{mark}s"))
+
+    def test_zero_is_a_mark_wherever_the_axis_begins(self):
+        for begin in (-17.3, -2.05, -0.7, 0):
+            self.assertIn("0s", Axis(begin, 3).lines()[0].split())
 
     def test_labels_never_run_into_each_other(self):
         for seconds in (0.3, 0.9, 1, 3.3, 7, 12, 29.9, 61, 200, 1000):
             numbers, _ = Axis(0, seconds).lines()
             for mark in numbers.split():
-                self.assertRegex(mark, r"^[0-9.]+s$")
+                self.assertRegex(mark, r"^-?[0-9.]+s$")
 
     def test_no_time_at_all(self):
         self.assertEqual(len(Axis(3, 3).lines()), 2)

@@ -4,6 +4,8 @@ Pure text in, pure text out: a chart is a list of lines no wider than 100 charac
 looks the same on every terminal and in every log.
 """
 
+import math
+
 WIDTH = 100
 LABEL = 18  # characters in front of the axis, with the blank behind them
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
@@ -19,7 +21,7 @@ class Row:
 
 
 class Axis:
-    """Maps the seconds from begin to end to the columns of a chart."""
+    """Maps the seconds from begin to end to the columns of a chart; marks stand at round numbers."""
 
     def __init__(self, begin, end, width=WIDTH):
         self.begin = begin
@@ -27,7 +29,7 @@ class Axis:
         self.seconds = max(end - begin, 0.001)
 
     def column(self, time):
-        place = int((time - self.begin) / self.seconds * self.columns)
+        place = int((time - self.begin) / self.seconds * self.columns + 1e-6)
         return max(0, min(place, self.columns - 1))
 
     def step(self):
@@ -35,15 +37,19 @@ class Axis:
         least = self.seconds / self.columns * 10
         return next((step for step in STEPS if step >= least), STEPS[-1])
 
+    def marks(self):
+        step = self.step()
+        first = math.ceil(self.begin / step - 1e-9)
+        last = math.floor((self.begin + self.seconds) / step + 1e-9)
+        return [mark * step for mark in range(first, last + 1)]
+
     def lines(self):
         """The ruler: a line of numbers, a line of ticks."""
         numbers = [" "] * self.columns
         ticks = ["-"] * self.columns
-        step = self.step()
-        count = int(self.seconds / step + 1e-9)
-        for mark in range(count + 1):
-            place = self.column(self.begin + mark * step)
-            text = f"{mark * step:g}s"
+        for mark in self.marks():
+            place = self.column(mark)
+            text = f"{round(mark, 6):g}s"
             ticks[place] = "|"
             if place + len(text) <= self.columns:
                 numbers[place:place + len(text)] = text

@@ -145,7 +145,7 @@ class World:
         provider_key = "sk-" + secrets.token_urlsafe(24)
         self.write("provider.key", provider_key + "\n")
         provider = self.start("simprovider", [
-            self.program("tests", "provider", "simprovider"), "--listen", "0", "--cert", self.path("cert.pem"),
+            self.program("tests", "provider", "simprovider"), "--listen", "127.0.0.1:0", "--cert", self.path("cert.pem"),
             "--key-file", self.path("key.pem"), "--dialogues", self.path("dialogue.jsonl"), "--timing",
             self.timing(), "--key", provider_key, "--seed", str(self.settings.seed), "--log",
             self.path("provider.log")], True)
