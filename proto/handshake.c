@@ -58,6 +58,7 @@ static bool is_value(struct bc_span text)
 	return true;
 }
 
+/* What may stand in the request line or in Host: a blank there would end the field for the reader. */
 static bool is_word(struct bc_span text)
 {
 	return text.len > 0 && is_value(text) && memchr(text.ptr, ' ', text.len) == NULL &&
@@ -134,6 +135,7 @@ static bool split_field(struct bc_span line, struct bc_span *ret_name, struct bc
 	return is_value(*ret_value);
 }
 
+/* Whole lines and no empty one, which would end the head and turn what follows into a body. */
 static bool is_field_lines(struct bc_span text)
 {
 	struct bc_span line;
@@ -201,6 +203,10 @@ static bool parse_length(struct bc_span text, size_t *ret)
 	return text.len > 0;
 }
 
+/*
+ * Lengths that differ mean that somebody on the way reads the answer differently: refuse.
+ * Source: RFC 9112 6.3.
+ */
 static bool note_length(struct fields *fields, struct bc_span value)
 {
 	size_t len;
@@ -339,6 +345,7 @@ static enum bc_err parse_answer(struct bc_span data, bool old, struct ws_answer 
 	return BC_OK;
 }
 
+/* Letter case counts in subprotocols.  Source: RFC 6455 4.1. */
 static bool was_offered(struct bc_span offered, struct bc_span subprotocol)
 {
 	struct bc_span one;
@@ -351,6 +358,11 @@ static bool was_offered(struct bc_span offered, struct bc_span subprotocol)
 	return false;
 }
 
+/*
+ * Whether a 101 is the answer to our request.  A second Upgrade or Accept is refused even if both agree:
+ * no honest server sends it, and intermediaries differ in which one they believe.
+ * Source: RFC 6455 4.1.
+ */
 static bool is_upgrade(const struct fields *fields, const struct ws_request *request)
 {
 	char accept[WS_ACCEPT_SIZE];
@@ -398,6 +410,7 @@ enum bc_err http_connect_answer_parse(struct bc_span data, struct ws_answer *ret
 	if (err != BC_OK) {
 		return err;
 	}
+	/* A length in the answer to CONNECT means nothing: behind a 2xx the tunnel begins. */
 	*ret = (struct ws_answer){.status = answer.status, .head_len = answer.head_len};
 	return BC_OK;
 }

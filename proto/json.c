@@ -3,6 +3,10 @@
 #include "proto/scan.h"
 #include "proto/utf8.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define KEYS_MAX 16 /* of json_members() */
 
 #define TYPE_PEEK_MAX \
@@ -55,6 +59,7 @@ static enum bc_err note_member(struct bc_span key, struct bc_span value, const c
 {
 	bool escaped = has_escape(key);
 
+	/* A key that cannot be read might be any of them, so it is not passed over. */
 	if (escaped && !is_good_content(key)) {
 		return BC_E_SYNTAX;
 	}
@@ -253,6 +258,7 @@ enum bc_err json_string_put(struct bc_buf *out, struct bc_span text)
 	size_t done = 0;
 	size_t at = 0;
 
+	/* What may stay as it is goes out in one piece: transcripts hold hardly anything else. */
 	while (err == BC_OK && at < text.len) {
 		size_t size = plain_char(bytes + at, text.len - at);
 
@@ -273,7 +279,34 @@ enum bc_err json_string_put(struct bc_buf *out, struct bc_span text)
 	return err == BC_OK ? bc_buf_put(out, "\"", 1) : err;
 }
 
-/* The type where nearly every event has it: first, short and plain.  False: ask the scanner. */
+/* The first byte from at on that is a quote, a backslash or a control character; end if there is none. */
+static const char *find_special(const char *at, const char *end)
+{
+#if defined(__SSE2__)
+	for (; end - at >= 16; at += 16) {
+		__m128i block = _mm_loadu_si128((const void *)at);
+		__m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
+		__m128i escape = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
+		/* Bytes are compared without sign by way of the lesser of two. */
+		__m128i lesser = _mm_min_epu8(block, _mm_set1_epi8(0x1f));
+		__m128i control = _mm_cmpeq_epi8(block, lesser);
+		int found = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, escape), control));
+
+		if (found != 0) {
+			return at + __builtin_ctz((unsigned)found);
+		}
+	}
+#endif
+	while (at < end && (unsigned char)*at >= 0x20 && *at != '"' && *at != '\\') {
+		at++;
+	}
+	return at;
+}
+
+/*
+ * The type where nearly every event has it: first and plain.  False: ask the scanner, which also finds
+ * out what is wrong.  This runs for every event of every session, hence without the scanner's generality.
+ */
 static bool peek_type(struct bc_span event, struct bc_span *ret)
 {
 	struct scan scan = scan_begin(event);
@@ -297,12 +330,7 @@ static bool peek_type(struct bc_span event, struct bc_span *ret)
 		return false;
 	}
 	from = scan.at;
-	while (scan.at < scan.end && scan.at - from < TYPE_PEEK_MAX && *scan.at != '"') {
-		if ((unsigned char)*scan.at < 0x20 || *scan.at == '\\') {
-			return false;
-		}
-		scan.at++;
-	}
+	scan.at = find_special(from, scan.end);
 	*ret = bc_span(from, (size_t)(scan.at - from));
 	if (!scan_char(&scan, '"')) {
 		return false;

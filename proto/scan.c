@@ -2,6 +2,11 @@
 
 #include "proto/json.h"
 
+/*
+ * Nearly all bytes of nearly all events stand in strings, so memchr does the work here.  A quote is the
+ * end unless an odd run of backslashes stands in front of it; runs do not overlap, so looking back costs
+ * no more than looking once.
+ */
 enum bc_err scan_string(struct scan *scan, struct bc_span *ret_raw)
 {
 	const char *from;
@@ -167,6 +172,7 @@ static enum bc_err leave(struct scan *scan, struct nest *nest)
 	return BC_OK;
 }
 
+/* Without recursion: how deep the peer nests does not decide how much stack we use. */
 enum bc_err scan_value(struct scan *scan)
 {
 	struct nest nest = {0};

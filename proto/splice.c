@@ -39,9 +39,10 @@ enum bc_err json_splice(struct bc_buf *out, struct bc_span original, const struc
 	struct scan rest = scan_begin(original);
 	const char *begin = rest.at;
 	size_t len;
-	char *to;
+	char *to = NULL;
 	enum bc_err err = spliced_len(original, edits, n, &len);
 
+	/* All room at once: either everything is appended, or nothing. */
 	if (err == BC_OK) {
 		err = bc_buf_room(out, len, &to);
 	}

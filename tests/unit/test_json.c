@@ -267,6 +267,39 @@ START_TEST(type)
 }
 END_TEST
 
+/* The type ends, or goes wrong, at every place of a block that is looked at as one. */
+START_TEST(type_of_every_length)
+{
+	static const char bad[] = {'\\', '\n', '\0', 0x1f};
+
+	for (size_t len = 0; len < 70; len++) {
+		struct bc_span found;
+		struct bc_buf event;
+
+		bc_buf_init(&event, 1000);
+		ck_assert_int_eq(
+			bc_buf_printf(&event, "{\"type\":\"%.*s\",\"x\":0}", (int)len,
+				      "\xc3\xa9 ~\x7f!#[]0123456789012345678901234567890123456789"
+				      "0123456789012345678901234567890"),
+			BC_OK);
+		ck_assert_int_eq(env_type(bc_buf_span(&event), &found), BC_OK);
+		ck_assert_uint_eq(found.len, len);
+		for (size_t at = 0; at < len; at++) {
+			for (size_t i = 0; i < sizeof(bad); i++) {
+				char *byte = event.mem + event.head + 9 + at;
+				char good = *byte;
+
+				*byte = bad[i];
+				ck_assert_msg(env_type(bc_buf_span(&event), &found) == BC_E_SYNTAX,
+					      "byte %d at %zu of %zu", bad[i], at, len);
+				*byte = good;
+			}
+		}
+		bc_buf_release(&event);
+	}
+}
+END_TEST
+
 START_TEST(null_span)
 {
 	struct bc_span nothing = bc_span(NULL, 0);
@@ -649,6 +682,7 @@ int main(void)
 	tcase_add_test(cases, path);
 	tcase_add_loop_test(cases, each, 0, (int)BC_ARRAY_LEN(arrays));
 	tcase_add_loop_test(cases, type, 0, (int)BC_ARRAY_LEN(events));
+	tcase_add_test(cases, type_of_every_length);
 	tcase_add_test(cases, null_span);
 	tcase_add_loop_test(cases, string, 0, (int)BC_ARRAY_LEN(strings));
 	tcase_add_loop_test(cases, string_put, 0, (int)BC_ARRAY_LEN(writes));
