@@ -32,9 +32,9 @@
 
 #define CONNECTOR_MAGIC 0x636e6374U
 #define ATTEMPT_MAGIC   0x61747074U
-#define READ_SIZE       16384 /* bytes of one read: a TLS record */
-/* The longest head, the read that completed it, and what the last record held behind it. */
-#define ANSWER_MAX (WS_ANSWER_MAX + 2 * READ_SIZE)
+/* Bytes of one read: a whole TLS record, so that nothing that came with the answer stays behind in the TLS layer. */
+#define READ_SIZE  16384
+#define ANSWER_MAX (WS_ANSWER_MAX + READ_SIZE) /* the longest head and the read that completed it */
 
 enum connect_stage {
 	STAGE_RESOLVE,
@@ -259,33 +259,13 @@ static void fail_by_io(struct net_connect *attempt, enum bc_err err)
 	}
 }
 
-/* The link learns only from the socket; what lies read in the TLS layer has to go with it. */
-static enum bc_err read_pending(struct net_connect *attempt)
-{
-	enum bc_err err = BC_OK;
-
-	while (err == BC_OK && wire_has_pending(&attempt->wire) &&
-	       bc_buf_len(&attempt->answer) + READ_SIZE <= ANSWER_MAX) {
-		err = read_some(attempt);
-	}
-	/* An end that is noticed here is reported by the link, behind the messages. */
-	return err == BC_E_NOMEM ? err : BC_OK;
-}
-
 static void judge_upgrade(struct net_connect *attempt, const struct ws_answer *answer)
 {
-	enum bc_err err;
-
-	if (answer->status != 101) {
+	if (answer->status == 101) {
+		succeed(attempt, answer->head_len);
+	} else {
 		fail_by_status(attempt, answer->status);
-		return;
 	}
-	err = read_pending(attempt);
-	if (err != BC_OK) {
-		fail_by_io(attempt, err);
-		return;
-	}
-	succeed(attempt, answer->head_len);
 }
 
 static void judge_tunnel(struct net_connect *attempt, const struct ws_answer *answer);

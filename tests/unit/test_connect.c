@@ -1,18 +1,15 @@
 /* net_connect against a server of the test's own: WebSocket, TLS, an HTTP proxy, and everything that goes wrong. */
 #include "daemon/loop/loop.h"
 #include "daemon/net/connect.h"
-#include "proto/handshake.h"
 #include "tests/unit/certs.h"
+#include "tests/unit/upgrader.h"
 
 #include <arpa/inet.h>
 #include <check.h>
 #include <dlfcn.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <openssl/ssl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,48 +20,7 @@
 #define PATIENT  (30 * BC_USEC_PER_SEC)
 #define SHORT    (300 * BC_USEC_PER_MS)
 #define POLL     (2 * BC_USEC_PER_MS)
-#define HEAD_MAX 8192
 #define CLOG_MAX 16 /* sockets that fill a queue of length 0 */
-
-/* What the server does with an upgrade request. */
-enum manner {
-	UPGRADE,
-	UPGRADE_AND_SPEAK, /* frames in the same segment as the 101 */
-	UPGRADE_PIECEWISE, /* the 101 byte by byte */
-	STATUS,
-	SILENT,
-	GARBAGE,
-	BAD_ACCEPT,
-	ENDLESS,
-	HANG_UP
-};
-
-/* What it does before, as a proxy. */
-enum tunnel {
-	NO_PROXY,
-	TUNNEL,
-	TUNNEL_STATUS,
-	TUNNEL_SILENT,
-	TUNNEL_CHATTY,
-	TUNNEL_HANG_UP
-};
-
-static struct {
-	enum manner manner;
-	enum tunnel tunnel;
-	unsigned status;
-	SSL_CTX *tls;     /* NULL: plain */
-	bool mute_in_tls; /* never answers the ClientHello */
-	int listener;
-	unsigned port;
-	pthread_t thread;
-	atomic_uint reached; /* requests seen by a silent server */
-	atomic_uint closed;  /* connections whose end it saw */
-	atomic_uint resumed; /* TLS sessions that were resumed */
-	char asked[HEAD_MAX];
-	char asked_tunnel[HEAD_MAX];
-	char sni[64];
-} server;
 
 static struct certs certs;
 static struct loop *loop;
@@ -91,258 +47,6 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
 	return code != 0 ? code : real("127.0.0.1", service, hints, &(*res)->ai_next);
 }
 
-/* --- server --- */
-
-struct peer {
-	int fd;
-	SSL *ssl;
-};
-
-static ssize_t peer_read(const struct peer *peer, char *buf, size_t len)
-{
-	return peer->ssl == NULL ? recv(peer->fd, buf, len, 0) : SSL_read(peer->ssl, buf, (int)len);
-}
-
-static void peer_write(const struct peer *peer, const char *bytes, size_t len)
-{
-	if (peer->ssl == NULL) {
-		(void)!send(peer->fd, bytes, len, MSG_NOSIGNAL);
-	} else {
-		(void)SSL_write(peer->ssl, bytes, (int)len);
-	}
-}
-
-static void peer_say(const struct peer *peer, const char *text)
-{
-	peer_write(peer, text, strlen(text));
-}
-
-/* Read up to the empty line; false when the peer closed before. */
-static bool peer_read_head(const struct peer *peer, char head[HEAD_MAX])
-{
-	size_t len = 0;
-
-	for (;;) {
-		ssize_t got = peer_read(peer, head + len, HEAD_MAX - 1 - len);
-
-		if (got <= 0) {
-			return false;
-		}
-		len += (size_t)got;
-		head[len] = '\0';
-		if (strstr(head, "\r\n\r\n") != NULL) {
-			return true;
-		}
-	}
-}
-
-static void wait_for_end(const struct peer *peer)
-{
-	char rest[512];
-
-	atomic_fetch_add(&server.reached, 1);
-	while (peer_read(peer, rest, sizeof(rest)) > 0) {
-	}
-	atomic_fetch_add(&server.closed, 1);
-}
-
-static void upgrade(const struct peer *peer, const char *frames, bool piecewise, bool bad)
-{
-	const char *field = strstr(server.asked, "Sec-WebSocket-Key: ");
-	char accept_value[WS_ACCEPT_SIZE];
-	char text[512];
-	int len;
-
-	ck_assert_ptr_nonnull(field);
-	field += strlen("Sec-WebSocket-Key: ");
-	ws_accept_make(bc_span(field, strcspn(field, "\r")), accept_value);
-	if (bad) {
-		accept_value[0] = accept_value[0] == 'A' ? 'B' : 'A';
-	}
-	len = snprintf(text, sizeof(text),
-		       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-		       "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n%s",
-		       accept_value, frames);
-	for (int i = 0; piecewise && i < len; i++) {
-		peer_write(peer, text + i, 1);
-	}
-	if (!piecewise) {
-		peer_write(peer, text, (size_t)len);
-	}
-	wait_for_end(peer);
-}
-
-static void flood(const struct peer *peer)
-{
-	char line[1024];
-
-	memset(line, 'x', sizeof(line));
-	memcpy(line, "X-Filler: ", 10);
-	memcpy(line + sizeof(line) - 2, "\r\n", 2);
-	peer_say(peer, "HTTP/1.1 101 Switching Protocols\r\n");
-	for (int i = 0; i < 64; i++) {
-		peer_write(peer, line, sizeof(line));
-	}
-	wait_for_end(peer);
-}
-
-static void say_status(const struct peer *peer)
-{
-	char text[256];
-
-	(void)snprintf(
-		text, sizeof(text),
-		"HTTP/1.1 %u Because\r\nContent-Length: 21\r\n\r\n{\"secret\":\"in body\"}\n",
-		server.status);
-	peer_say(peer, text);
-	wait_for_end(peer);
-}
-
-static void serve_upgrade(const struct peer *peer)
-{
-	if (!peer_read_head(peer, server.asked)) {
-		atomic_fetch_add(&server.closed, 1);
-		return;
-	}
-	switch (server.manner) {
-	case UPGRADE:
-		upgrade(peer, "", false, false);
-		return;
-	case UPGRADE_AND_SPEAK:
-		upgrade(peer, "\x81\x05hello\x81\x05world", false, false);
-		return;
-	case UPGRADE_PIECEWISE:
-		upgrade(peer, "\x81\x05hello", true, false);
-		return;
-	case STATUS:
-		say_status(peer);
-		return;
-	case SILENT:
-		wait_for_end(peer);
-		return;
-	case GARBAGE:
-		peer_say(peer, "SSH-2.0-OpenSSH_9.2p1\r\n\r\n");
-		wait_for_end(peer);
-		return;
-	case BAD_ACCEPT:
-		upgrade(peer, "", false, true);
-		return;
-	case ENDLESS:
-		flood(peer);
-		return;
-	case HANG_UP:
-		return;
-	}
-}
-
-/* Whether the tunnel stands. */
-static bool serve_tunnel(const struct peer *peer)
-{
-	char text[64];
-
-	if (server.tunnel == NO_PROXY) {
-		return true;
-	}
-	if (!peer_read_head(peer, server.asked_tunnel)) {
-		atomic_fetch_add(&server.closed, 1);
-		return false;
-	}
-	switch (server.tunnel) {
-	case NO_PROXY:
-	case TUNNEL:
-		peer_say(peer, "HTTP/1.0 200 Connection established\r\n\r\n");
-		return true;
-	case TUNNEL_STATUS:
-		(void)snprintf(text, sizeof(text), "HTTP/1.1 %u No\r\n\r\n", server.status);
-		peer_say(peer, text);
-		wait_for_end(peer);
-		return false;
-	case TUNNEL_SILENT:
-		wait_for_end(peer);
-		return false;
-	case TUNNEL_CHATTY:
-		peer_say(peer, "HTTP/1.1 200 OK\r\n\r\nwelcome");
-		wait_for_end(peer);
-		return false;
-	case TUNNEL_HANG_UP:
-		return false;
-	}
-	return false;
-}
-
-static bool serve_tls(struct peer *peer)
-{
-	const char *name;
-
-	if (server.tls == NULL) {
-		return true;
-	}
-	if (server.mute_in_tls) {
-		wait_for_end(peer);
-		return false;
-	}
-	peer->ssl = SSL_new(server.tls);
-	SSL_set_fd(peer->ssl, peer->fd);
-	if (SSL_accept(peer->ssl) != 1) {
-		atomic_fetch_add(&server.closed, 1);
-		return false;
-	}
-	if (SSL_session_reused(peer->ssl) == 1) {
-		atomic_fetch_add(&server.resumed, 1);
-	}
-	name = SSL_get_servername(peer->ssl, TLSEXT_NAMETYPE_host_name);
-	(void)snprintf(server.sni, sizeof(server.sni), "%s", name == NULL ? "" : name);
-	return true;
-}
-
-static void *run_server(void *arg)
-{
-	(void)arg;
-	for (;;) {
-		struct peer peer = {.fd = accept(server.listener, NULL, NULL)};
-
-		if (peer.fd < 0) {
-			return NULL;
-		}
-		if (serve_tunnel(&peer) && serve_tls(&peer)) {
-			serve_upgrade(&peer);
-		}
-		SSL_free(peer.ssl);
-		close(peer.fd);
-	}
-}
-
-static int bind_to(const char *address, unsigned port, unsigned *ret_port)
-{
-	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	socklen_t len = sizeof(addr);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	ck_assert_int_eq(inet_pton(AF_INET, address, &addr.sin_addr), 1);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, len), 0);
-	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
-	*ret_port = ntohs(addr.sin_port);
-	return fd;
-}
-
-static SSL_CTX *make_server_tls(const char *cert)
-{
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-
-	ck_assert_int_eq(SSL_CTX_use_certificate_chain_file(ctx, cert), 1);
-	ck_assert_int_eq(SSL_CTX_use_PrivateKey_file(ctx, certs.key, SSL_FILETYPE_PEM), 1);
-	ck_assert_int_eq(SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"t", 1), 1);
-	return ctx;
-}
-
-/* Call after server has been filled. */
-static void start_server(void)
-{
-	server.listener = bind_to("127.0.0.1", 0, &server.port);
-	ck_assert_int_eq(listen(server.listener, 16), 0);
-	ck_assert_int_eq(pthread_create(&server.thread, NULL, run_server, NULL), 0);
-}
-
 static void on_guard(void *arg)
 {
 	(void)arg;
@@ -355,7 +59,6 @@ static void set_up(void)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
 	certs_make(&certs);
-	server.listener = -1;
 	ck_assert_int_eq(loop_new(&loop), BC_OK);
 	guard = loop_timer_new(loop, on_guard, NULL);
 	loop_timer_start(guard, GUARD);
@@ -380,12 +83,7 @@ static void tear_down(void)
 	poll_timer = loop_timer_free(poll_timer);
 	guard = loop_timer_free(guard);
 	loop = loop_free(loop);
-	if (server.listener >= 0) {
-		shutdown(server.listener, SHUT_RDWR);
-		pthread_join(server.thread, NULL);
-		close(server.listener);
-	}
-	SSL_CTX_free(server.tls);
+	stop_server();
 	certs_remove(&certs);
 }
 
@@ -517,7 +215,7 @@ static void expect_failure(const struct net_target *target, enum bc_err err, con
 
 static void use_tls(const char *cert)
 {
-	server.tls = make_server_tls(cert);
+	server.tls = make_server_tls(cert, certs.key);
 	start_server();
 }
 
@@ -542,7 +240,7 @@ START_TEST(test_first_messages_are_not_lost)
 
 	server.manner = UPGRADE_AND_SPEAK;
 	if (_i == 1) {
-		server.tls = make_server_tls(certs.leaf);
+		server.tls = make_server_tls(certs.leaf, certs.key);
 	}
 	start_server();
 	target = target_of(_i == 1 ? "wss" : "ws", "127.0.0.1");
@@ -558,7 +256,7 @@ START_TEST(test_answer_in_pieces)
 
 	server.manner = UPGRADE_PIECEWISE;
 	if (_i == 1) {
-		server.tls = make_server_tls(certs.leaf);
+		server.tls = make_server_tls(certs.leaf, certs.key);
 	}
 	start_server();
 	target = target_of(_i == 1 ? "wss" : "ws", "127.0.0.1");
@@ -586,7 +284,7 @@ START_TEST(test_resumption)
 {
 	struct net_target target;
 
-	server.tls = make_server_tls(certs.leaf);
+	server.tls = make_server_tls(certs.leaf, certs.key);
 	if (_i == 1) {
 		SSL_CTX_set_max_proto_version(server.tls, TLS1_2_VERSION);
 	}
@@ -598,10 +296,19 @@ START_TEST(test_resumption)
 	ck_assert_uint_eq(atomic_load(&server.resumed), 1);
 	expect_success(&target);
 	ck_assert_uint_eq(atomic_load(&server.resumed), 2);
+	/* A connection that was cut spoils nothing. */
+	server.manner = STATUS;
+	server.status = 503;
+	expect_failure(&target, BC_E_UPSTREAM, "handshake");
+	expect_failure(&target, BC_E_UPSTREAM, "handshake");
+	ck_assert_uint_eq(atomic_load(&server.resumed), 4);
+	server.manner = UPGRADE;
+	expect_success(&target);
+	ck_assert_uint_eq(atomic_load(&server.resumed), 5);
 	/* Another name is another peer. */
 	target = target_of("wss", "127.0.0.1");
 	expect_success(&target);
-	ck_assert_uint_eq(atomic_load(&server.resumed), 2);
+	ck_assert_uint_eq(atomic_load(&server.resumed), 5);
 }
 END_TEST
 
@@ -609,7 +316,7 @@ START_TEST(test_old_tls_is_refused)
 {
 	struct net_target target;
 
-	server.tls = make_server_tls(certs.leaf);
+	server.tls = make_server_tls(certs.leaf, certs.key);
 	SSL_CTX_set_security_level(server.tls, 0);
 	SSL_CTX_set_min_proto_version(server.tls, TLS1_VERSION);
 	SSL_CTX_set_max_proto_version(server.tls, TLS1_1_VERSION);
@@ -621,8 +328,10 @@ END_TEST
 
 START_TEST(test_bad_certificates)
 {
-	const char *const leaves[] = {certs.other, certs.expired, certs.leaf, certs.leaf};
-	const char *const cas[] = {certs.ca, certs.ca, certs.stranger, "/nonexistent/ca.pem"};
+	const char *const leaves[] = {certs.other, certs.other, certs.expired, certs.leaf,
+				      certs.leaf};
+	const char *const cas[] = {certs.ca, certs.ca, certs.ca, certs.stranger,
+				   "/nonexistent/ca.pem"};
 	struct net_target target;
 
 	use_tls(leaves[_i]);
@@ -768,7 +477,7 @@ START_TEST(test_silence)
 	server.tunnel = _i == 1 ? TUNNEL_SILENT : NO_PROXY;
 	server.mute_in_tls = _i == 2;
 	if (_i == 2 || _i == 4) {
-		server.tls = make_server_tls(certs.leaf);
+		server.tls = make_server_tls(certs.leaf, certs.key);
 	}
 	if (_i == 0) {
 		clog_port("127.0.0.1", 0, fds);
@@ -826,7 +535,7 @@ START_TEST(test_proxy)
 
 	server.tunnel = TUNNEL;
 	server.manner = UPGRADE_AND_SPEAK;
-	server.tls = _i == 1 ? make_server_tls(certs.leaf) : NULL;
+	server.tls = _i == 1 ? make_server_tls(certs.leaf, certs.key) : NULL;
 	start_server();
 	/* The provider's name is the proxy's to look up. */
 	target = target_of(_i == 1 ? "wss" : "ws", "localhost");
@@ -900,7 +609,7 @@ START_TEST(test_cancel)
 	server.manner = SILENT;
 	server.tunnel = _i == 2 ? TUNNEL_SILENT : NO_PROXY;
 	server.mute_in_tls = _i == 3;
-	server.tls = _i == 3 ? make_server_tls(certs.leaf) : NULL;
+	server.tls = _i == 3 ? make_server_tls(certs.leaf, certs.key) : NULL;
 	if (_i == 1) {
 		clog_port("127.0.0.1", 0, fds);
 	} else {
@@ -971,7 +680,7 @@ static void add_ways(TCase *tests)
 static void add_faults(TCase *tests)
 {
 	tcase_add_test(tests, test_old_tls_is_refused);
-	tcase_add_loop_test(tests, test_bad_certificates, 0, 4);
+	tcase_add_loop_test(tests, test_bad_certificates, 0, 5);
 	tcase_add_test(tests, test_system_store_does_not_know_us);
 	tcase_add_test(tests, test_plain_server_for_tls);
 	tcase_add_test(tests, test_status);
