@@ -217,7 +217,7 @@ static void compact(struct bc_buf *out, char *room, struct bc_span json)
 	for (i = 0; i < json.len; i++) {
 		char byte = json.ptr[i];
 
-		if (in_string || memchr(" \t\r\n", byte, 4) == NULL) {
+		if (in_string || strchr(" \t\r\n", byte) == NULL) {
 			room[len++] = byte;
 		}
 		if (byte == '"' && !escaped) {
