@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -316,6 +317,8 @@ int main(int argc, char **argv)
 				  .conf = {.seed = 1, .scale = 1, .patience = 30}};
 	int status = 0;
 
+	/* A peer that goes away is an event of the connection, not the end of the program. */
+	(void)signal(SIGPIPE, SIG_IGN);
 	if (!parse_options(argc, argv, &options, &set)) {
 		status = usage();
 	} else {

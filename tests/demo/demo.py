@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Plays a caller's call through the real gateway twice, without and with speculation, and compares.
 
-Usage: demo.py BUILD_DIR        (CALL=booking-1, ALL=1, PROFILE=fast|typical|slow|uniform|SECONDS, SEED=n)
-
 Provider, tools and caller are simulated, each a process of its own; the gateway is the real one, with TLS on
 both sides, HTTP to the tools and its journal on disk.  Both runs meet the same draws, so what differs between
 them is the gateway's doing.  Exits 0 only if everything held.
 """
+import argparse
 import concurrent.futures
 import glob
 import json
@@ -28,14 +27,6 @@ LEGEND = """
   =  a tool runs                x  a tool runs on a wrong guess, its result is dropped
   >  the answer is heard        All seconds count from the caller's last word.
 """
-
-
-class Settings:
-    def __init__(self, environ):
-        self.call = environ.get("CALL") or DEFAULT_CALL
-        self.all = environ.get("ALL", "") not in ("", "0")
-        self.profile = environ.get("PROFILE") or "typical"
-        self.seed = int(environ.get("SEED") or "1")
 
 
 class Outcome:
@@ -166,8 +157,9 @@ def summarize(played):
     say("", "=" * WIDTH)
     if plain and len(plain) == len(guessed):
         saved = fmean(plain) - fmean(guessed)
-        say(f"{len(plain)} turns with tools: the answer comes {saved:.2f} s earlier "
-            f"({fmean(plain) / fmean(guessed):.2f} times as fast), after {passes} passes.")
+        say(f"{len(plain)} turns with tools: the answer comes {abs(saved):.2f} s "
+            f"{'earlier' if saved >= 0 else 'later'}, {fmean(plain) / fmean(guessed):.2f} times as fast; "
+            f"{passes} passes.")
     elif plain or guessed:
         say("PROBLEM: not every turn was answered in both runs")
         held = False
@@ -181,12 +173,20 @@ def summarize(played):
     return held
 
 
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--build", default="build", help="build directory")
+    parser.add_argument("--call", default=DEFAULT_CALL, help="id of the dialogue to play")
+    parser.add_argument("--all", action="store_true", help="play every dialogue")
+    parser.add_argument("--profile", default="typical",
+                        help="how long tools take: fast, typical, slow, uniform, or a number of seconds")
+    parser.add_argument("--seed", type=int, default=1, help="of all random draws")
+    return parser.parse_args(arguments)
+
+
 def main(arguments):
-    if len(arguments) != 1:
-        print(__doc__, file=sys.stderr)
-        return 2
-    settings = Settings(os.environ)
-    build = os.path.abspath(arguments[0])
+    settings = parse_arguments(arguments)
+    build = os.path.abspath(settings.build)
     played = []
     say("A call through the real gateway, without and with speculation, both at the same moment.",
         f"Simulated: provider (gpt-realtime's timing), tools ({settings.profile}), caller (seed {settings.seed}).",

@@ -63,6 +63,9 @@ def tool_toml(dialogue, tool, port):
              f'effect = "{effect}"', 'disclosure = "first_party"',
              f'idempotency = "{"natural" if tool["read_only"] else "key"}"',
              f"tags = [{toml_string(dialogue['id'])}]"]
+    if effect == "read":
+        # An order or a bill does not change within a sentence; a write of the same call ends it at once.
+        lines.append('fresh_for = "30s"')
     if effect == "reversible":
         lines.append(f"undo = {request_toml(base, inverse['name'], json_template(inverse['args']))}")
     return "\n".join(lines) + "\n"
@@ -193,7 +196,7 @@ class World:
                    "--repairs"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if not os.path.exists(self.path("timeline.json")):
-            raise DemoError(f"the caller wrote no time line: {done.stderr}")
+            raise DemoError(f"the caller ended with {done.returncode} and no time line: {done.stderr}")
         with open(self.path("timeline.json"), encoding="utf-8") as file:
             return json.load(file), done.returncode, done.stdout + done.stderr
 
