@@ -1,0 +1,47 @@
+/*
+ * A session and its two connections: hands what the connections say to the session, and what the session wants to the
+ * connections.  The only file that knows both sides.
+ */
+#ifndef BACKCHANNEL_BRIDGE_H
+#define BACKCHANNEL_BRIDGE_H
+
+#include "daemon/worker.h"
+
+#include <sys/queue.h>
+
+struct loop_timer;
+
+struct bridge {
+	TAILQ_ENTRY(bridge) link;
+	uint32_t magic;
+	struct worker *worker;
+	struct cfg *cfg;
+	struct toolset *tools; /* of cfg; NULL: plain proxy */
+	const struct cfg_upstream *upstream;
+	const char *client_name; /* of the key, in cfg; NULL: open access */
+	char *query;             /* for the provider's URL */
+	char *headers;           /* further lines for the provider */
+	struct sess *sess;       /* NULL until the client's handshake is complete */
+	struct net_link *links[2];
+	struct net_connect *attempt; /* NULL: none is running */
+	struct loop_timer *timers[SESS_TIMER__COUNT];
+	bool ended;
+};
+
+extern const struct net_link_ops bridge_client_ops;
+
+/* What a client asked for; NULL when out of memory. */
+struct bridge *bridge_new(struct worker *worker, const struct cfg_upstream *upstream,
+			  const struct cfg_client_key *key, const struct net_upgrade *request);
+
+/* The client's connection is there: begin the session and reach the provider. */
+void bridge_established(struct bridge *bridge, struct net_link *client);
+
+/* Cut or let go whatever is left.  Accepts NULL, returns NULL.  Not from inside a callback of its links. */
+struct bridge *bridge_free(struct bridge *bridge);
+
+/* The query a provider gets: the client's, with the model replaced where the configuration names one; appended. */
+enum bc_err bridge_query(const struct cfg_upstream *upstream, struct bc_span query,
+			 struct bc_buf *out) BC_MUST;
+
+#endif

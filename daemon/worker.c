@@ -1,0 +1,387 @@
+#include "daemon/worker.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/metric.h"
+#include "daemon/bridge.h"
+#include "daemon/journal/journal.h"
+#include "daemon/loop/loop.h"
+#include "daemon/net/http.h"
+#include "daemon/tools/host.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORKER_MAGIC 0x776f726bu
+
+/* ---- judging a handshake ---- */
+
+#define ANSWER(code, message)                                             \
+	"{\"error\":{\"type\":\"invalid_request_error\",\"code\":\"" code \
+	"\",\"message\":\"" message "\",\"param\":null}}"
+
+static void refuse(struct net_verdict *ret, unsigned status, const char *body)
+{
+	ret->status = status;
+	ret->body = bc_span_str(body);
+}
+
+static bool is_realtime_path(struct bc_span path)
+{
+	static const char ending[] = "/realtime";
+	size_t len = sizeof(ending) - 1;
+
+	return path.len >= len && memcmp(path.ptr + path.len - len, ending, len) == 0;
+}
+
+static bool has_room(struct worker *worker)
+{
+	return atomic_load(&worker->server->sessions) < worker->cfg->daemon.sessions_max;
+}
+
+static void judge(void *owner, const struct net_upgrade *request, struct net_verdict *ret)
+{
+	struct worker *worker = owner;
+	const struct cfg_session *limits = &worker->cfg->session;
+	const struct cfg_client_key *key = NULL;
+	const struct cfg_upstream *upstream;
+
+	BC_CHECK(worker, WORKER_MAGIC);
+	if (worker->draining || !has_room(worker)) {
+		refuse(ret, 503,
+		       ANSWER("gateway_full",
+			      "The gateway takes no more sessions now. Try again later."));
+		return;
+	}
+	if (!is_realtime_path(request->path)) {
+		refuse(ret, 404,
+		       ANSWER("not_found", "There is no such path here. Use /v1/realtime."));
+		return;
+	}
+	if (worker->cfg->auth.mode == CFG_AUTH_KEYS) {
+		key = cfg_client_key_find(worker->cfg, request->key);
+		if (key == NULL) {
+			bc_metric_inc(BC_M_KEYS_REFUSED);
+			bc_log(BC_LOG_INFO, NULL, "client %.*s presented no valid key, refusing",
+			       BC_SPAN_ARG(request->peer));
+			refuse(ret, 401,
+			       ANSWER("invalid_api_key", "The client key is missing or wrong."));
+			return;
+		}
+	}
+	if (request->beta) {
+		refuse(ret, 400,
+		       ANSWER("beta_api_shape_disabled",
+			      "The Realtime Beta API is no longer supported. Use the GA shape without the OpenAI-Beta header."));
+		return;
+	}
+	upstream = cfg_upstream_find(worker->cfg, key == NULL ? NULL : key->upstream);
+	ret->arg = bridge_new(worker, upstream, key, request);
+	if (ret->arg == NULL) {
+		refuse(ret, 503, ANSWER("out_of_memory", "The gateway is out of memory."));
+		return;
+	}
+	ret->status = 101;
+	ret->conf = (struct net_link_conf){.role = WS_SERVER,
+					   .message_max = limits->message_max,
+					   .backlog_high = limits->backlog_high,
+					   .backlog_low = limits->backlog_low,
+					   .ping_interval = limits->ping_interval,
+					   .ping_timeout = limits->ping_timeout,
+					   .close_timeout = limits->close_timeout};
+}
+
+static void established(void *owner, void *arg, struct net_link *link)
+{
+	(void)owner;
+	bridge_established(arg, link);
+}
+
+static void abandoned(void *owner, void *arg)
+{
+	(void)owner;
+	bridge_free(arg);
+}
+
+static unsigned no_http(void *owner, struct bc_span path, struct bc_buf *body,
+			const char **ret_type)
+{
+	static const char text[] =
+		ANSWER("not_found", "This listener takes WebSocket connections only.");
+
+	(void)owner;
+	(void)path;
+	*ret_type = "application/json";
+	return bc_buf_put_str(body, text) == BC_OK ? 404 : 500;
+}
+
+static const struct net_accept_ops accept_ops = {.upgrade = judge,
+						 .link_ops = &bridge_client_ops,
+						 .established = established,
+						 .abandoned = abandoned,
+						 .http = no_http};
+
+/* The worker with the fewest sessions takes the next one. */
+static struct net_acceptor *least_loaded(void *owner)
+{
+	struct worker *worker = owner;
+	struct server *server = worker->server;
+	struct worker *best = worker;
+
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		struct worker *other = &server->workers[i];
+
+		if (atomic_load_explicit(&other->sessions, memory_order_relaxed) <
+		    atomic_load_explicit(&best->sessions, memory_order_relaxed)) {
+			best = other;
+		}
+	}
+	return best->acceptor;
+}
+
+void worker_session_began(struct worker *worker, struct bridge *bridge)
+{
+	TAILQ_INSERT_TAIL(&worker->bridges, bridge, link);
+	atomic_fetch_add(&worker->sessions, 1);
+	atomic_fetch_add(&worker->server->sessions, 1);
+}
+
+void worker_session_ended(struct worker *worker, struct bridge *bridge)
+{
+	TAILQ_REMOVE(&worker->bridges, bridge, link);
+	atomic_fetch_sub(&worker->sessions, 1);
+	atomic_fetch_sub(&worker->server->sessions, 1);
+}
+
+/* ---- life ---- */
+
+static void dispatch(void *arg)
+{
+	struct worker *worker = arg;
+
+	BC_CHECK(worker, WORKER_MAGIC);
+	if (worker->port != NULL) {
+		jrn_port_dispatch(worker->port);
+	}
+}
+
+/* On the journal's thread. */
+static void wake(void *arg)
+{
+	struct worker *worker = arg;
+
+	/* Without memory the answers wait for the next wake-up. */
+	(void)!loop_post(worker->loop, dispatch, worker);
+}
+
+static enum bc_err init_tools(struct worker *worker)
+{
+	struct server *server = worker->server;
+
+	if (server->journal == NULL) {
+		return BC_OK;
+	}
+	worker->http = net_http_new(worker->loop, worker->cfg->tools.ca_file);
+	if (worker->http == NULL) {
+		return BC_E_NOMEM;
+	}
+	if (jrn_port_new(server->journal, wake, worker, &worker->port) != BC_OK) {
+		return BC_E_NOMEM;
+	}
+	worker->tools = tool_host_new(worker->loop, worker->http, worker->port);
+	worker->toolset = toolset_new(worker->cfg);
+	if (worker->tools == NULL || worker->toolset == NULL) {
+		return BC_E_NOMEM;
+	}
+	return BC_OK;
+}
+
+static enum bc_err init_listeners(struct worker *worker, struct bc_buf *reterr_message)
+{
+	const struct cfg *cfg = worker->cfg;
+	struct net_listener_conf *listeners = calloc(cfg->listen_count, sizeof(*listeners));
+	enum bc_err err;
+
+	if (listeners == NULL) {
+		return BC_E_NOMEM;
+	}
+	for (size_t i = 0; i < cfg->listen_count; i++) {
+		listeners[i] = (struct net_listener_conf){.address = cfg->listen[i].address,
+							  .port = cfg->listen[i].port,
+							  .certificate = cfg->listen[i].certificate,
+							  .key = cfg->listen[i].key,
+							  .upgrades = true};
+	}
+	err = net_acceptor_new(worker->io, listeners, cfg->listen_count,
+			       cfg->session.handshake_timeout, &accept_ops, worker, least_loaded,
+			       reterr_message, &worker->acceptor);
+	free(listeners);
+	return err;
+}
+
+enum bc_err worker_init(struct worker *worker, struct server *server, struct cfg *cfg,
+			struct bc_buf *reterr_message)
+{
+	enum bc_err err;
+
+	*worker = (struct worker){.magic = WORKER_MAGIC, .server = server, .cfg = cfg_ref(cfg)};
+	TAILQ_INIT(&worker->bridges);
+	err = loop_new(&worker->loop);
+	if (err != BC_OK) {
+		return err;
+	}
+	worker->io = net_io_new(worker->loop);
+	if (worker->io == NULL) {
+		return BC_E_NOMEM;
+	}
+	worker->connector = net_connector_new(worker->io, server->resolver);
+	if (worker->connector == NULL) {
+		return BC_E_NOMEM;
+	}
+	err = init_tools(worker);
+	return err == BC_OK ? init_listeners(worker, reterr_message) : err;
+}
+
+/* Snapshots nobody reads any more: sessions count their own, so only tool calls that outlived theirs matter. */
+static void drop_retired(struct worker *worker)
+{
+	if (worker->tools != NULL && tool_host_count(worker->tools) > 0) {
+		return;
+	}
+	for (size_t i = 0; i < worker->retired_count; i++) {
+		cfg_unref(worker->retired[i]);
+	}
+	free(worker->retired);
+	worker->retired = NULL;
+	worker->retired_count = 0;
+}
+
+void worker_fini(struct worker *worker)
+{
+	struct bridge *bridge;
+
+	while ((bridge = TAILQ_FIRST(&worker->bridges)) != NULL) {
+		bridge_free(bridge);
+	}
+	worker->acceptor = net_acceptor_free(worker->acceptor);
+	worker->connector = net_connector_free(worker->connector);
+	worker->tools = tool_host_free(worker->tools);
+	worker->port = jrn_port_free(worker->port);
+	worker->http = net_http_free(worker->http);
+	worker->toolset = toolset_unref(worker->toolset);
+	worker->io = net_io_free(worker->io);
+	drop_retired(worker);
+	worker->cfg = cfg_unref(worker->cfg);
+	worker->loop = loop_free(worker->loop);
+}
+
+void *worker_run(void *arg)
+{
+	struct worker *worker = arg;
+
+	BC_CHECK(worker, WORKER_MAGIC);
+	loop_run(worker->loop);
+	return NULL;
+}
+
+/* ---- orders from the main thread ---- */
+
+static void drain(void *arg)
+{
+	struct worker *worker = arg;
+
+	BC_CHECK(worker, WORKER_MAGIC);
+	if (!worker->draining) {
+		worker->draining = true;
+		net_acceptor_stop(worker->acceptor);
+	}
+}
+
+void worker_drain(struct worker *worker)
+{
+	/* Without memory the drain's deadline ends the sessions all the same. */
+	(void)!loop_post(worker->loop, drain, worker);
+}
+
+static void end_sessions(struct worker *worker)
+{
+	struct bridge *bridge = TAILQ_FIRST(&worker->bridges);
+
+	while (bridge != NULL) {
+		struct bridge *next = TAILQ_NEXT(bridge, link);
+
+		if (bridge->sess != NULL && !bridge->ended) {
+			sess_shut_down(bridge->sess);
+		}
+		bridge = next;
+	}
+}
+
+static void stop(void *arg)
+{
+	struct worker *worker = arg;
+
+	BC_CHECK(worker, WORKER_MAGIC);
+	drain(worker);
+	if (!worker->stopped) {
+		worker->stopped = true;
+		end_sessions(worker);
+		/* Once more round, so that deferred work and last frames get out. */
+		if (loop_post(worker->loop, stop, worker) == BC_OK) {
+			return;
+		}
+	}
+	loop_stop(worker->loop);
+}
+
+void worker_stop(struct worker *worker)
+{
+	if (loop_post(worker->loop, stop, worker) != BC_OK) {
+		/* No memory even for that: the end must not wait. */
+		bc_log(BC_LOG_ERR, NULL, "out of memory while stopping, ending at once");
+		abort();
+	}
+}
+
+struct order {
+	struct worker *worker;
+	struct cfg *cfg;
+};
+
+static void configure(void *arg)
+{
+	struct order *order = arg;
+	struct worker *worker = order->worker;
+	struct cfg **retired;
+
+	BC_CHECK(worker, WORKER_MAGIC);
+	drop_retired(worker);
+	retired = realloc(worker->retired, (worker->retired_count + 1) * sizeof(struct cfg *));
+	if (retired == NULL) {
+		bc_log(BC_LOG_ERR, NULL, "out of memory, keeping the old configuration");
+		cfg_unref(order->cfg);
+		free(order);
+		return;
+	}
+	worker->retired = retired;
+	worker->retired[worker->retired_count++] = worker->cfg;
+	worker->cfg = order->cfg;
+	toolset_unref(worker->toolset);
+	worker->toolset = worker->tools == NULL ? NULL : toolset_new(worker->cfg);
+	free(order);
+}
+
+void worker_configure(struct worker *worker, struct cfg *cfg)
+{
+	struct order *order = malloc(sizeof(*order));
+
+	if (order != NULL) {
+		*order = (struct order){.worker = worker, .cfg = cfg};
+		if (loop_post(worker->loop, configure, order) == BC_OK) {
+			return;
+		}
+	}
+	bc_log(BC_LOG_ERR, NULL, "out of memory, a worker keeps the old configuration");
+	free(order);
+	cfg_unref(cfg);
+}

@@ -1,0 +1,85 @@
+/*
+ * One worker: a thread with its loop, its sockets and everything the sessions on it share.  A session lives on one
+ * worker for life, so nothing on the path of a frame is locked.
+ */
+#ifndef BACKCHANNEL_WORKER_H
+#define BACKCHANNEL_WORKER_H
+
+#include "daemon/base/buf.h"
+#include "daemon/config/config.h"
+#include "daemon/net/accept.h"
+#include "daemon/net/connect.h"
+#include "daemon/session/session.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct bridge;
+struct jrn;
+struct jrn_port;
+struct loop;
+struct net_http;
+struct server;
+struct tool_host;
+
+TAILQ_HEAD(bridge_list, bridge);
+
+struct worker {
+	uint32_t magic;
+	struct server *server;
+	struct loop *loop;
+	struct net_io *io;
+	struct net_acceptor *acceptor;
+	struct net_connector *connector;
+	struct net_http *http;
+	struct jrn_port *port;   /* NULL: no tools are configured */
+	struct tool_host *tools; /* likewise */
+	struct cfg *cfg;         /* snapshot new sessions get; changed on this thread only */
+	struct toolset *toolset; /* of that snapshot; NULL: no tools */
+	struct bridge_list bridges;
+	_Atomic unsigned sessions; /* read by other threads to find the least loaded worker */
+	bool draining;             /* ends sessions as they become idle */
+	struct cfg **retired;      /* older snapshots that a running tool call may still read */
+	size_t retired_count;
+	bool stopped;
+};
+
+/* What all workers share; owned by server.c. */
+struct server {
+	struct worker *workers;
+	unsigned worker_count;
+	struct net_resolver *resolver;
+	struct jrn *journal;       /* NULL: no tools are configured */
+	_Atomic unsigned sessions; /* over all workers */
+	_Atomic bool stopping;     /* no new sessions */
+};
+
+/*
+ * Everything a worker needs, without its thread.  BC_E_SYSTEM, BC_E_INVALID, BC_E_NOMEM, BC_E_JOURNAL: message says
+ * what and what to do; worker_fini() cleans up after success and failure.  Main thread, before any worker runs.
+ */
+enum bc_err worker_init(struct worker *worker, struct server *server, struct cfg *cfg,
+			struct bc_buf *reterr_message) BC_MUST;
+
+/* The thread must have ended, or never begun. */
+void worker_fini(struct worker *worker);
+
+/* Body of the worker's thread: serves until worker_stop(). */
+void *worker_run(void *worker);
+
+/* From any thread: take no new sessions, end those that are idle and the others as they become so. */
+void worker_drain(struct worker *worker);
+
+/* From any thread: end every session now and leave worker_run(). */
+void worker_stop(struct worker *worker);
+
+/* From any thread: new sessions get this snapshot; takes over one reference. */
+void worker_configure(struct worker *worker, struct cfg *cfg);
+
+/* A session of the worker began or ended. */
+void worker_session_began(struct worker *worker, struct bridge *bridge);
+void worker_session_ended(struct worker *worker, struct bridge *bridge);
+
+#endif

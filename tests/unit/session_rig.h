@@ -1,0 +1,74 @@
+/*
+ * A session in a scripted world: the test says what the client and the provider send and what tools return, and looks at
+ * what reached either side.  No socket, no clock, no journal.
+ */
+#ifndef BACKCHANNEL_TESTS_SESSION_RIG_H
+#define BACKCHANNEL_TESTS_SESSION_RIG_H
+
+#include "daemon/session/session.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#define RIG_MESSAGES_MAX 512
+#define RIG_RUNS_MAX     64
+
+/* A tool run the session asked for. */
+struct rig_run {
+	const struct cfg_tool *tool;
+	char *arguments;
+	uint64_t turn;
+	bool speculative;
+	tool_done_fn *done;
+	void *arg;
+	bool cancelled;
+	bool finished;
+	int settled; /* enum jrn_settlement, -1: not yet */
+	struct tool_result result;
+	char *output;
+};
+
+struct rig {
+	struct cfg *cfg;
+	struct toolset *tools;
+	struct sess *sess;
+	bc_usec now;
+	char *sent[2][RIG_MESSAGES_MAX]; /* to each side, in order */
+	unsigned count[2];
+	unsigned seen[2]; /* looked at by rig_next() */
+	struct rig_run runs[RIG_RUNS_MAX];
+	unsigned run_count;
+	bc_usec timers[SESS_TIMER__COUNT]; /* when they fire; -1: not running */
+	bool reading[2];
+	bool pressure[2];  /* what send reports */
+	int close_code[2]; /* -1: not closed */
+	bool ended;
+};
+
+/* A session with this configuration text; the provider is connected when open is set. */
+void rig_init(struct rig *rig, const char *toml, bool open);
+void rig_fini(struct rig *rig);
+
+/* The provider or the client says this (printf); apostrophes stand for quotes. */
+void rig_up(struct rig *rig, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void rig_client(struct rig *rig, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The next message that reached a side, parsed; the test fails when its type is another one.  Owned by the caller. */
+json_t *rig_next(struct rig *rig, enum sess_side side, const char *type);
+
+/* As rig_next(), without looking closer. */
+void rig_expect(struct rig *rig, enum sess_side side, const char *type);
+
+/* Nothing (more) has reached a side. */
+void rig_silent(struct rig *rig, enum sess_side side);
+
+/* A member of a parsed event by dotted path, as text; "" when absent. */
+const char *rig_string(const json_t *event, const char *path);
+
+/* A tool run ends well with this output. */
+void rig_finish(struct rig *rig, unsigned run, const char *output);
+
+/* Time passes; timers that are due fire. */
+void rig_wait(struct rig *rig, bc_usec delay);
+
+#endif
