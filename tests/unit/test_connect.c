@@ -47,6 +47,21 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
 	return code != 0 ? code : real("127.0.0.1", service, hints, &(*res)->ai_next);
 }
 
+/* What the owner of the attempt saw. */
+static struct {
+	unsigned connects;
+	unsigned failures;
+	struct net_link *link;
+	char messages[128];
+	unsigned message_count;
+	unsigned messages_wanted; /* the loop stops when so many came */
+	enum bc_err err;
+	unsigned status;
+	char stage[16];
+	char detail[128];
+	struct net_connect *attempt;
+} client;
+
 static void on_guard(void *arg)
 {
 	(void)arg;
@@ -58,6 +73,9 @@ static void on_poll(void *arg);
 static void set_up(void)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
+	memset(&server, 0, sizeof(server));
+	memset(&client, 0, sizeof(client));
+	server.listener = -1;
 	certs_make(&certs);
 	ck_assert_int_eq(loop_new(&loop), BC_OK);
 	guard = loop_timer_new(loop, on_guard, NULL);
@@ -88,20 +106,6 @@ static void tear_down(void)
 }
 
 /* --- client --- */
-
-static struct {
-	unsigned connects;
-	unsigned failures;
-	struct net_link *link;
-	char messages[128];
-	unsigned message_count;
-	unsigned messages_wanted; /* the loop stops when so many came */
-	enum bc_err err;
-	unsigned status;
-	char stage[16];
-	char detail[128];
-	struct net_connect *attempt;
-} client;
 
 static void on_message(void *arg, enum ws_opcode opcode, struct bc_span payload)
 {

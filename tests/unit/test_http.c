@@ -32,6 +32,7 @@ static atomic_uint oks;
 static atomic_uint silents;
 static char captured[CAPTURED]; /* the last request for /echo */
 
+static unsigned awaited; /* callbacks until the loop stops */
 static struct loop *loop;
 static struct net_http *http;
 
@@ -208,6 +209,13 @@ static struct loop_timer *guard;
 
 static void set_up(void)
 {
+	atomic_uint *counters[] = {&connections, &drops, &drop_connection,
+				   &flakies,     &oks,   &silents};
+
+	for (size_t i = 0; i < BC_ARRAY_LEN(counters); i++) {
+		atomic_store(counters[i], 0);
+	}
+	awaited = 0;
 	(void)signal(SIGPIPE, SIG_IGN);
 	listener = bind_local(&port);
 	ck_assert_int_eq(listen(listener, 512), 0);
@@ -241,8 +249,6 @@ struct outcome {
 	char type[64];
 	struct net_http_call *victim; /* cancelled in the callback when set */
 };
-
-static unsigned awaited; /* callbacks until the loop stops */
 
 static void copy(char out[64], struct bc_span span)
 {

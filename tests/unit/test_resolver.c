@@ -54,6 +54,8 @@ static void on_guard(void *arg)
 
 static void set_up(void)
 {
+	awaited = 0;
+	atomic_store(&questions, 0);
 	ck_assert_int_eq(sem_init(&asked, 0, 0), 0);
 	ck_assert_int_eq(sem_init(&released, 0, 0), 0);
 	ck_assert_int_eq(loop_new(&loop), BC_OK);
