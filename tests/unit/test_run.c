@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -857,6 +858,52 @@ START_TEST(a_host_that_goes_away_leaves_a_true_record)
 }
 END_TEST
 
+/* No file of this process can grow or be written to: a full disk.  Returns what to put back. */
+static struct rlimit fill_disk(void)
+{
+	struct rlimit before;
+	struct rlimit none;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	return before;
+}
+
+START_TEST(j8_a_result_that_cannot_be_recorded_is_not_seen)
+{
+	struct rlimit before;
+	struct tool_call *call;
+
+	world.tool.effect = CFG_EFFECT_HOLD;
+	serve_at("/hold");
+	call = run("{}");
+	wait_until(one_request_seen);
+	before = fill_disk();
+	release_server();
+	wait_done(1);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+	ck_assert_int_eq(world.outcome, TOOL_LOST);
+	ck_assert_str_eq(error_type(), "not_recorded");
+	ck_assert_ptr_nonnull(strstr(world.output, "outcome unknown, do not repeat"));
+	ck_assert_ptr_null(strstr(world.output, "2.50"));
+	tool_settle(call, JRN_USED);
+	/* The journal has failed for good: no more effects, but reads. */
+	call = run("{}");
+	wait_done(2);
+	ck_assert_int_eq(world.outcome, TOOL_NOT_RECORDED);
+	ck_assert_uint_eq(requests_seen(), 1);
+	tool_settle(call, JRN_USED);
+	world.tool.effect = CFG_EFFECT_READ;
+	call = run("{}");
+	wait_done(3);
+	ck_assert_int_eq(world.outcome, TOOL_OK);
+	tool_settle(call, JRN_USED);
+}
+END_TEST
+
 START_TEST(tags_are_recorded_as_declared)
 {
 	static const char *const tags[] = {"orders", "stock"};
@@ -913,6 +960,7 @@ static TCase *add_cases(TCase *tcase)
 	tcase_add_test(tcase, cancelling_before_and_after_the_report);
 	tcase_add_test(tcase, j9_a_secret_reaches_the_server_and_never_the_disk);
 	tcase_add_test(tcase, a_host_that_goes_away_leaves_a_true_record);
+	tcase_add_test(tcase, j8_a_result_that_cannot_be_recorded_is_not_seen);
 	tcase_add_test(tcase, tags_are_recorded_as_declared);
 	tcase_add_test(tcase, every_state_has_a_way_out);
 	return tcase;
