@@ -186,6 +186,22 @@ static unsigned pause_place(const struct draw_key *key, const char *text, unsign
 	return 1 + (unsigned)(draw_uniform(key) * (words - 1));
 }
 
+/* Put a second pause into place; of two at one place the new one stays. */
+static size_t pause_insert(struct speech_pause out[2], size_t n, struct speech_pause pause)
+{
+	if (n == 1 && out[0].before_word < pause.before_word) {
+		out[1] = pause;
+		return 2;
+	}
+	if (n == 1 && out[0].before_word > pause.before_word) {
+		out[1] = out[0];
+		out[0] = pause;
+		return 2;
+	}
+	out[0] = pause;
+	return 1;
+}
+
 size_t speech_pauses(const struct speech_conf *conf, const struct dialogue_turn *turn,
 		     double pause_rate, double resume_rate, struct speech_pause out[2])
 {
@@ -210,17 +226,13 @@ size_t speech_pauses(const struct speech_conf *conf, const struct dialogue_turn 
 	}
 	key.quantity = "resume";
 	if (draw_chance(&key, resume_rate)) {
-		unsigned place;
+		struct speech_pause resume;
 
 		key.quantity = "resume_place";
-		place = 1 + (unsigned)(draw_uniform(&key) * (words - 1));
+		resume.before_word = 1 + (unsigned)(draw_uniform(&key) * (words - 1));
 		key.quantity = "resume_length";
-		if (n == 1 && out[0].before_word >= place) {
-			n = 0; /* ascending and distinct: the longer silence wins */
-		}
-		out[n].before_word = place;
-		out[n].seconds = conf->timing->vad_silence + RESUME_MAX * draw_uniform(&key);
-		n++;
+		resume.seconds = conf->timing->vad_silence + RESUME_MAX * draw_uniform(&key);
+		n = pause_insert(out, n, resume);
 	}
 	return n;
 }

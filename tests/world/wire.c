@@ -38,7 +38,9 @@ void wire_end(struct wire *wire, uint16_t code, const char *reason)
 	}
 	wire->phase = WIRE_ENDED;
 	wire->close_code = code;
-	snprintf(wire->reason, sizeof(wire->reason), "%s", reason);
+	if (reason != wire->reason) {
+		snprintf(wire->reason, sizeof(wire->reason), "%s", reason);
+	}
 	ev_io_stop(wire->loop, &wire->reader);
 	ev_io_stop(wire->loop, &wire->writer);
 	ev_timer_stop(wire->loop, &wire->timer);
@@ -253,6 +255,18 @@ static void input_take(struct wire *wire)
 	messages_take(wire);
 }
 
+static void tls_advance(struct wire *wire)
+{
+	if (wire_tls_step(wire)) {
+		wire->phase = WIRE_HEAD;
+		if (wire->role == WS_CLIENT) {
+			wire_put(wire, bc_buf_span(&wire->request));
+		}
+		/* What came behind the handshake may already be inside OpenSSL. */
+		ev_feed_event(wire->loop, &wire->reader, EV_READ);
+	}
+}
+
 static void connected(struct wire *wire)
 {
 	int error = 0;
@@ -265,21 +279,11 @@ static void connected(struct wire *wire)
 	}
 	ev_io_stop(wire->loop, &wire->writer);
 	wire->phase = wire->ssl == NULL ? WIRE_HEAD : WIRE_TLS;
-	if (wire->phase == WIRE_HEAD) {
-		wire_put(wire, bc_buf_span(&wire->request));
-	}
 	ev_io_start(wire->loop, &wire->reader);
-}
-
-static void tls_advance(struct wire *wire)
-{
-	if (wire_tls_step(wire)) {
-		wire->phase = WIRE_HEAD;
-		if (wire->role == WS_CLIENT) {
-			wire_put(wire, bc_buf_span(&wire->request));
-		}
-		/* What came behind the handshake may already be inside OpenSSL. */
-		ev_feed_event(wire->loop, &wire->reader, EV_READ);
+	if (wire->phase == WIRE_TLS) {
+		tls_advance(wire);
+	} else {
+		wire_put(wire, bc_buf_span(&wire->request));
 	}
 }
 
