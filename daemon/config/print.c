@@ -125,7 +125,8 @@ static void put_choice(struct cfg_printer *printer, enum cfg_type type, int valu
 			return;
 		}
 	}
-	BC_BUG_ON("a choice has a value that no word stands for");
+	/* the snapshot holds a value that no word stands for */
+	BC_BUG_ON(word == NULL);
 }
 
 static void put_scalar(struct cfg_printer *printer, enum cfg_type type, const void *value)
@@ -225,7 +226,7 @@ enum bc_err cfg_print(const struct cfg *cfg, struct bc_buf *out)
 
 		if (section->many) {
 			memcpy(&count, (const char *)cfg + section->count_offset, sizeof(count));
-			memcpy(&object, object, sizeof(object));
+			memcpy(&object, (const char *)cfg + section->offset, sizeof(object));
 		}
 		for (size_t at = 0; at < count; at++) {
 			put_section(&printer, section, object + at * section->size);

@@ -439,7 +439,8 @@ static void default_choice(const struct cfg_option *option, int *dest)
 			return;
 		}
 	}
-	BC_BUG_ON("a default is none of its list's words");
+	/* the default is none of its list's words */
+	BC_BUG_ON(word == NULL);
 }
 
 void cfg_value_default(const struct cfg_option *option, void *dest)

@@ -60,6 +60,8 @@ static const struct refusal refusals[] = {
 	 "t.toml:2:5: no TOML: Error while parsing key-value pair: cannot redefine existing integer 'a'; expected TOML "
 	 "1.0\n"},
 	{"a = \"x", NULL},
+	{"[$x]\n", NULL}, /* what the library takes for impossible */
+	{"\xc3\xa9 = 1\n", NULL},
 	{"a = [1, [2, [3", NULL},
 	{"a = \"\xff\"\n", NULL},
 
