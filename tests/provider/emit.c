@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOGGED_MAX 256 /* characters of audio or of a delta that are logged as they are */
+
 void id_make(char id[ID_SIZE], const char *prefix)
 {
 	static const char alphabet[] =
@@ -39,28 +41,66 @@ void log_line(struct session *session, const char *kind, json_t *line)
 	json_decref(line);
 }
 
+/* Base64 of audio would bury everything else: its length stands for it. */
+static void audio_shorten(json_t *value)
+{
+	static const char *const keys[] = {"audio", "delta"};
+	json_t *element;
+	const char *key;
+	char note[48];
+	size_t i;
+
+	json_array_foreach(value, i, element) {
+		audio_shorten(element);
+	}
+	json_object_foreach(value, key, element) {
+		audio_shorten(element);
+	}
+	for (i = 0; i < BC_ARRAY_LEN(keys); i++) {
+		element = json_object_get(value, keys[i]);
+		if (json_is_string(element) && json_string_length(element) > LOGGED_MAX) {
+			snprintf(note, sizeof(note), "<%zu>", json_string_length(element));
+			json_object_set_new(value, keys[i], json_string(note));
+		}
+	}
+}
+
 void log_event(struct session *session, const char *direction, const json_t *event)
 {
-	const char *type = json_string_value(json_object_get(event, "type"));
-	const char *key = NULL;
 	json_t *copy;
-	char note[48];
 
 	if (session->provider->log == NULL) {
 		return;
 	}
-	if (type != NULL && strcmp(type, "input_audio_buffer.append") == 0) {
-		key = "audio";
-	} else if (type != NULL && strcmp(type, "response.output_audio.delta") == 0) {
-		key = "delta";
-	}
-	copy = json_copy((json_t *)(uintptr_t)event);
-	if (key != NULL) {
-		snprintf(note, sizeof(note), "<%zu>",
-			 json_string_length(json_object_get(event, key)));
-		json_object_set_new(copy, key, json_string(note));
-	}
+	copy = json_deep_copy(event);
+	audio_shorten(copy);
 	log_line(session, direction, json_pack("{s:o}", "event", copy));
+}
+
+/* What a message says; of the caller's audio, the words that were heard in it. */
+static json_t *item_words(const struct session *session, const struct item *item)
+{
+	char *heard = NULL;
+	json_t *words;
+
+	if (item->heard.n > 0) {
+		heard = transcript_of(session, &item->heard);
+	}
+	words = json_pack("s+", item->text == NULL ? "" : item->text, heard == NULL ? "" : heard);
+	free(heard);
+	return words;
+}
+
+/* Arguments with sorted members, so that runs can be compared; as they are when they are no JSON. */
+static json_t *canonical(const char *arguments)
+{
+	json_t *value = json_loads(arguments, JSON_DECODE_ANY, NULL);
+	char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+	json_t *json = json_string(text == NULL ? arguments : text);
+
+	free(text);
+	json_decref(value);
+	return json;
 }
 
 void log_conversation(struct session *session)
@@ -69,41 +109,23 @@ void log_conversation(struct session *session)
 	struct item *item;
 
 	TAILQ_FOREACH(item, &session->items, link) {
-		json_t *row =
-			json_pack("{s:s,s:s}", "kind", item_string(item, "type"), "id", item->id);
-		const char *arguments = item_string(item, "arguments");
+		json_t *row = json_pack("{s:s,s:s,s:s}", "kind", item_string(item, "type"), "id",
+					item->id, "status", item_string(item, "status"));
 
-		json_object_set_new(row, "status", json_string(item_string(item, "status")));
-		switch (item->kind) {
-		case ITEM_CALL: {
-			json_t *value = json_loads(arguments, JSON_DECODE_ANY, NULL);
-			char *text = value == NULL
-					     ? strdup(arguments)
-					     : json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS |
-									 JSON_ENCODE_ANY);
-
-			json_object_set_new(row, "name", json_string(item_string(item, "name")));
+		if (item->kind == ITEM_CALL || item->kind == ITEM_OUTPUT) {
 			json_object_set_new(row, "call_id",
 					    json_string(item_string(item, "call_id")));
-			json_object_set_new(row, "arguments", json_string(text));
-			free(text);
-			json_decref(value);
-			break;
 		}
-		case ITEM_OUTPUT:
-			json_object_set_new(row, "call_id",
-					    json_string(item_string(item, "call_id")));
+		if (item->kind == ITEM_CALL) {
+			json_object_set_new(row, "name", json_string(item_string(item, "name")));
+			json_object_set_new(row, "arguments",
+					    canonical(item_string(item, "arguments")));
+		} else if (item->kind == ITEM_OUTPUT) {
 			json_object_set_new(row, "output",
 					    json_string(item_string(item, "output")));
-			break;
-		case ITEM_USER:
-		case ITEM_ASSISTANT:
-		case ITEM_SYSTEM:
-		case ITEM_OTHER:
+		} else {
 			json_object_set_new(row, "role", json_string(item_string(item, "role")));
-			json_object_set_new(row, "text",
-					    json_string(item->text == NULL ? "" : item->text));
-			break;
+			json_object_set_new(row, "text", item_words(session, item));
 		}
 		json_array_append_new(list, row);
 	}

@@ -37,8 +37,10 @@ class Refused(Exception):
 class Client:
     """One session."""
 
-    def __init__(self, port, model='gpt-realtime', headers=''):
+    def __init__(self, port, model='gpt-realtime', headers='', tls=None):
         self.socket = socket.create_connection(('127.0.0.1', port), PATIENCE)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname='localhost')
         self.data = b''
         self.events = []  # every event that was taken from the wire
         self.close_code = None
@@ -50,6 +52,7 @@ class Client:
             self._more()
         self.head, self.data = self.data.split(b'\r\n\r\n', 1)
         if not self.head.startswith(b'HTTP/1.1 101'):
+            self.socket.close()
             raise Refused(self.head.decode())
 
     def __enter__(self):
@@ -68,22 +71,20 @@ class Client:
         while len(self.data) < n:
             self._more()
 
-    def send(self, event_type, **members):
-        payload = json.dumps({'type': event_type, **members}).encode()
+    def _frame(self, opcode, payload):
         mask = os.urandom(4)
         n = len(payload)
         if n < 126:
-            head = struct.pack('!BB', 0x81, 0x80 | n)
+            head = struct.pack('!BB', 0x80 | opcode, 0x80 | n)
         elif n < 65536:
-            head = struct.pack('!BBH', 0x81, 0xfe, n)
+            head = struct.pack('!BBH', 0x80 | opcode, 0xfe, n)
         else:
-            head = struct.pack('!BBQ', 0x81, 0xff, n)
+            head = struct.pack('!BBQ', 0x80 | opcode, 0xff, n)
         spread = mask * (n // 4 + 1)
         masked = (int.from_bytes(payload, 'big') ^ int.from_bytes(spread[:n], 'big')).to_bytes(n, 'big')
         self.socket.sendall(head + mask + masked)
 
-    def next(self):
-        """The next event."""
+    def _take_frame(self):
         self._need(2)
         n, at = self.data[1] & 0x7f, 2
         if n == 126:
@@ -97,7 +98,23 @@ class Client:
         if opcode == 8:
             self.close_code = struct.unpack('!H', payload[:2])[0]
             raise ConnectionError(f'closed with {self.close_code}')
-        event = json.loads(payload)
+        return opcode, payload
+
+    def send(self, event_type, **members):
+        self._frame(1, json.dumps({'type': event_type, **members}).encode())
+
+    def ping(self):
+        self._frame(9, b'still there')
+
+    def pong(self):
+        """Payload of the next frame, which must be a pong."""
+        opcode, payload = self._take_frame()
+        assert opcode == 10, (opcode, payload)
+        return payload
+
+    def next(self):
+        """The next event."""
+        event = json.loads(self._take_frame()[1])
         self.events.append(event)
         return event
 
