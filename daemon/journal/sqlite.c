@@ -470,14 +470,14 @@ static enum bc_err sync_directory(const char *path, struct bc_buf *reterr_messag
 static bool log_mode_set(sqlite3 *db)
 {
 	sqlite3_stmt *stmt = NULL;
-	bool done =
+	bool named =
 		sqlite3_prepare_v2(db, "PRAGMA journal_mode = WAL", -1, &stmt, NULL) == SQLITE_OK &&
 		sqlite3_step(stmt) == SQLITE_ROW &&
 		bc_span_is(bc_span_str((const char *)sqlite3_column_text(stmt, 0)), "wal");
+	/* The change is committed behind the row that tells it. */
+	bool done = named && sqlite3_step(stmt) == SQLITE_DONE;
 
-	/* Its result repeats that of the step. */
-	(void)sqlite3_finalize(stmt);
-	return done;
+	return sqlite3_finalize(stmt) == SQLITE_OK && done;
 }
 
 static enum bc_err configure(struct sqlite_store *s, const char *path,

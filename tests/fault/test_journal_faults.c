@@ -8,6 +8,7 @@
  *   F1  every ticket that was handed out is in the journal, with its key (J1)
  *   F2  the journal can be opened, recovered and verified clean
  *   F3  once something failed, no ticket for an effect is handed out (J8), and reads go on
+ *   F4  no failed write or sync is overlooked
  */
 #include "tests/fault/faulty_vfs.h"
 #include "tests/unit/journal_rig.h"
@@ -130,16 +131,36 @@ static void work(bool large)
 	free(bytes);
 }
 
+/*
+ * A write or sync that failed is never overlooked, be it that of a checkpoint, which SQLite's own checkpoints would
+ * swallow.  (It may rightly do without a truncation or a second try at opening.)
+ */
+static void expect_noticed(const struct scenario *scenario, bool fired_while_opening)
+{
+	if ((scenario->kinds & (FAULT_OPEN | FAULT_TRUNCATE)) != 0 || !faulty_vfs_has_fired()) {
+		return;
+	}
+	must(!fired_while_opening, "opening notices the fault");
+	/* The writer may be on its way from the fault to its notice. */
+	for (unsigned i = 0; i < 30000 && !jrn_has_failed(rig.jrn); i++) {
+		(void)usleep(1000);
+	}
+	must(jrn_has_failed(rig.jrn), "the fault is noticed");
+}
+
 static void run(const struct scenario *scenario)
 {
+	bool fired_while_opening;
 	enum bc_err err;
 
 	faulty_vfs_install(shadow);
 	faulty_vfs_arm(scenario->kinds, scenario->nth);
 	err = rig_open(&rig);
 	must(err == BC_OK || faulty_vfs_has_fired(), "opens without a fault");
+	fired_while_opening = faulty_vfs_has_fired();
 	if (err == BC_OK) {
 		work(scenario->large);
+		expect_noticed(scenario, fired_while_opening);
 		if (scenario->close) {
 			rig_close(&rig);
 		}
@@ -263,10 +284,7 @@ END_TEST
 
 START_TEST(j8_each_sync_fails_once_around_a_checkpoint)
 {
-	each_fault((struct scenario){.kinds = FAULT_SYNC | FAULT_TRUNCATE,
-				     .large = true,
-				     .close = true},
-		   1, 8);
+	each_fault((struct scenario){.kinds = FAULT_SYNC, .large = true, .close = true}, 1, 8);
 }
 END_TEST
 
