@@ -123,6 +123,8 @@ static void pair_begin(struct pair *pair, const struct certs *certs)
 static void pair_end(struct pair *pair)
 {
 	wire_listener_free(pair->listener);
+	/* Returns when the last wire has gone: none may outlive its peer. */
+	ev_run(pair->loop, 0);
 	wire_tls_free(pair->server_tls);
 	wire_tls_free(pair->client_tls);
 	ev_loop_destroy(pair->loop);

@@ -99,7 +99,9 @@ bool wire_tls_begin(struct wire *wire, struct wire_tls *tls, const char *host)
 		return true;
 	}
 	SSL_set_connect_state(wire->ssl);
-	return SSL_set_tlsext_host_name(wire->ssl, host) == 1 &&
+	/* The macro SSL_set_tlsext_host_name() casts the const away. */
+	return SSL_ctrl(wire->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+			(void *)(uintptr_t)host) == 1 &&
 	       SSL_set1_host(wire->ssl, host) == 1;
 }
 
