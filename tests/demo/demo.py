@@ -9,6 +9,7 @@ import argparse
 import concurrent.futures
 import glob
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,13 +20,15 @@ from timeline import WIDTH, draw, wrap
 from world import DemoError, World, fetch, wait_idle
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DEFAULT_CALL = "billing-1"
+DEFAULT_CALL = "orders-1"
+AT_ONCE = 3  # calls played at the same time; they hardly use the processor
 MODES = (("plain", "off"), ("speculative", "strict"))
 LEGEND = """
-  #  the caller speaks          .  silence, until the provider takes the turn as ended
-  ~  pass: the gateway asks what the caller may want        -  the provider decides what to do
-  =  a tool runs                x  a tool runs on a wrong guess, its result is dropped
-  >  the answer is heard        All seconds count from the caller's last word.
+  #  the caller speaks            .  silence, until the provider takes the turn as ended
+  ~  pass: the gateway asks ahead what the caller may want
+  -  the provider names a tool    +  the provider prepares its answer
+  =  a tool runs                  x  a tool runs on a wrong guess, its result is dropped
+  >  the answer is heard             All seconds count from the caller's last word.
 """
 
 
@@ -110,8 +113,8 @@ def show_call(dialogue, outcomes):
     say("", "=" * WIDTH, f"call {dialogue['id']}")
     for index in range(len(plain.turns)):
         show_turn(index, plain, guessed)
-    say("", "journal of the speculative run:", *("  " + line for line in outcomes[1].listing.splitlines()),
-        *("  " + line for line in outcomes[1].verdict.splitlines()))
+    say("", "journal of the speculative run:", *outcomes[1].listing.splitlines(),
+        *outcomes[1].verdict.splitlines())
     for (name, _), outcome in zip(MODES, outcomes):
         for problem in outcome.problems:
             say(f"PROBLEM ({name}): {problem}")
@@ -173,6 +176,12 @@ def summarize(played):
     return held
 
 
+def seconds_of(dialogue):
+    """About how long a call takes."""
+    words = sum(turn["words"] + len(turn["reply"].split()) for turn in dialogue["turns"])
+    return 0.35 * words + 2.5 * len(dialogue["turns"])
+
+
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--build", default="build", help="build directory")
@@ -192,12 +201,15 @@ def main(arguments):
         f"Simulated: provider (gpt-realtime's timing), tools ({settings.profile}), caller (seed {settings.seed}).",
         LEGEND.rstrip())
     try:
-        for dialogue in choose(settings):
-            words = sum(turn["words"] + len(turn["reply"].split()) for turn in dialogue["turns"])
-            seconds = 0.35 * words + 2.5 * len(dialogue["turns"])
-            say("", f"playing {dialogue['id']} in real time, about {seconds:.0f} s ...")
-            played.append(play_both(build, dialogue, settings))
-            show_call(dialogue, played[-1])
+        dialogues = choose(settings)
+        names = ", ".join(dialogue["id"] for dialogue in dialogues)
+        seconds = max(map(seconds_of, dialogues)) * math.ceil(len(dialogues) / AT_ONCE)
+        say("", f"playing {names} in real time, about {seconds:.0f} s ...")
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            runs = [pool.submit(play_both, build, dialogue, settings) for dialogue in dialogues]
+            for dialogue, run in zip(dialogues, runs):
+                played.append(run.result())
+                show_call(dialogue, played[-1])
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

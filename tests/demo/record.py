@@ -87,7 +87,8 @@ class Record:
         for response in self.responses:
             if begin <= response.begin < until:
                 end = response.spoke or response.end or response.begin
-                bars, sign = (passes, "~") if response.is_pass else (decisions, "-")
+                sign = "~" if response.is_pass else "-" if response.calls else "+"
+                bars = passes if response.is_pass else decisions
                 bars.append((response.begin - zero, end - zero, sign))
         if passes:
             rows.append(Row("passes", passes))

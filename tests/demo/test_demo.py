@@ -101,7 +101,7 @@ class Records(unittest.TestCase):
         self.assertEqual(rows, {
             "caller": [(-2.5, 0, "#"), (0, 0.5, ".")],
             "passes": [(-1.5, -1.1, "~")],
-            "provider": [(0.5, 1, "-"), (1.1, 1.5, "-")],
+            "provider": [(0.5, 1, "-"), (1.1, 1.5, "+")],
             "find": [(-1.1, -0.6, "="), (-2, -1.8, "x")],
             "answer": [(1.5, 2.5, ">")]})
 
