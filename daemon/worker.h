@@ -40,7 +40,7 @@ struct worker {
 	struct toolset *toolset; /* of that snapshot; NULL: no tools */
 	struct bridge_list bridges;
 	_Atomic unsigned sessions; /* read by other threads to find the least loaded worker */
-	bool draining;             /* ends sessions as they become idle */
+	bool draining;
 	struct cfg **retired;      /* older snapshots that a running tool call may still read */
 	size_t retired_count;
 	bool stopped;
@@ -69,7 +69,7 @@ void worker_fini(struct worker *worker);
 /* Body of the worker's thread: serves until worker_stop(). */
 void *worker_run(void *worker);
 
-/* From any thread: take no new sessions, end those that are idle and the others as they become so. */
+/* From any thread: take no new sessions; those that run go on. */
 void worker_drain(struct worker *worker);
 
 /* From any thread: end every session now and leave worker_run(). */

@@ -458,13 +458,6 @@ void sess_shut_down(struct sess *sess)
 		 "The gateway is shutting down. Connect again.");
 }
 
-bool sess_is_idle(const struct sess *sess)
-{
-	BC_CHECK(sess, SESS_MAGIC);
-	return TAILQ_EMPTY(&sess->responses) &&
-	       (sess->agent == NULL || TAILQ_EMPTY(&sess->agent->steps));
-}
-
 /* ---- limits ---- */
 
 static void check_life(struct sess *sess)

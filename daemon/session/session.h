@@ -96,9 +96,6 @@ void sess_timer_fired(struct sess *sess, enum sess_timer which);
 /* The daemon is going: close the call now, in good order. */
 void sess_shut_down(struct sess *sess);
 
-/* Whether no response is being spoken and no tool runs: a good moment to end when draining. */
-bool sess_is_idle(const struct sess *sess);
-
 /* The gateway's tools as the provider gets them; built once per configuration snapshot and worker. */
 struct toolset *toolset_new(const struct cfg *cfg); /* NULL: no tools, or out of memory */
 struct toolset *toolset_ref(struct toolset *tools);
