@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_MAGIC 0x61726e61u
+#define ARENA_MAGIC 0x61726e61U
 #define CHUNK_SIZE  ((size_t)16 * 1024) /* bytes; larger wishes get a chunk of their own */
 
 struct chunk {

@@ -130,7 +130,7 @@ static void check_client_key(const struct cfg_load *load, const struct cfg_insta
 	check_unique(load, instance, "sha256");
 	/* what stands there may be the key itself: never repeat it */
 	if (key->sha256 != NULL &&
-	    strspn(key->sha256, "0123456789abcdefABCDEF") != 2 * BC_SHA256_SIZE) {
+	    strspn(key->sha256, "0123456789abcdefABCDEF") != (size_t)2 * BC_SHA256_SIZE) {
 		find_at(instance, "sha256",
 			"\"sha256\" is no SHA-256; expected the 64 hexadecimal digits that "
 			"\"backchannelctl key new\" prints");

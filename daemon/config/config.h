@@ -170,6 +170,14 @@ struct cfg *cfg_unref(struct cfg *cfg); /* accepts NULL, returns NULL */
 /* The effective configuration as TOML with defaults, secrets as their references only. */
 enum bc_err cfg_print(const struct cfg *cfg, struct bc_buf *out) BC_MUST;
 
+/*
+ * What a reload cannot change: append the names of the options that need a restart and differ between the two, as
+ * "daemon.workers, listen"; nothing when there are none.  A section that may occur many times is named once, also when
+ * there are more or fewer of it.
+ */
+enum bc_err cfg_restart_needed(const struct cfg *running, const struct cfg *loaded,
+			       struct bc_buf *out) BC_MUST;
+
 /* The commented sample, and the option part of backchannel.toml(5) in scdoc, from options.def alone. */
 enum bc_err cfg_print_sample(struct bc_buf *out) BC_MUST;
 enum bc_err cfg_print_manual(struct bc_buf *out) BC_MUST;

@@ -42,7 +42,7 @@ struct cfg_quoted cfg_quoted(const char *text)
 	while (*text != '\0' && len < sizeof(quoted.text) - 4) {
 		bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
 
-		quoted.text[len++] = control ? '?' : *text;
+		quoted.text[len++] = (char)(control ? '?' : *text);
 		text++;
 	}
 	/* not in the middle of a character: UTF-8 continuation bytes go with their first one */

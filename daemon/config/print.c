@@ -1,7 +1,6 @@
 /* The effective configuration as TOML that loads to the same snapshot again. */
 #include "daemon/config/print.h"
 
-#include "daemon/config/schema.h"
 #include "daemon/config/unit.h"
 
 #include <inttypes.h>
@@ -199,20 +198,29 @@ static void put_value(struct cfg_printer *printer, enum cfg_type type, const voi
 	}
 }
 
-static void put_section(struct cfg_printer *printer, const struct cfg_section *section,
-			const char *object)
+void cfg_put_option(struct cfg_printer *printer, const struct cfg_option *option,
+		    const void *object)
 {
-	cfg_putf(printer, "%s%s%s%s\n", bc_buf_len(printer->out) == 0 ? "" : "\n",
-		 CFG_SECTION_ARG(section));
-	for (size_t i = section->first; i < section->first + section->count; i++) {
-		const struct cfg_option *option = &cfg_options[i];
+	const char *value = (const char *)object + option->offset;
 
-		if (is_present(option->type, object + option->offset)) {
-			cfg_putf(printer, "%s = ", option->key);
-			put_value(printer, option->type, object + option->offset);
-			cfg_put(printer, "\n");
-		}
+	if (is_present(option->type, value)) {
+		cfg_putf(printer, "%s = ", option->key);
+		put_value(printer, option->type, value);
+		cfg_put(printer, "\n");
 	}
+}
+
+const char *cfg_section_objects(const struct cfg *cfg, const struct cfg_section *section,
+				size_t *ret_count)
+{
+	const char *objects = (const char *)cfg + section->offset;
+
+	*ret_count = 1;
+	if (section->many) {
+		memcpy(ret_count, (const char *)cfg + section->count_offset, sizeof(*ret_count));
+		memcpy(&objects, (const char *)cfg + section->offset, sizeof(objects));
+	}
+	return objects;
 }
 
 enum bc_err cfg_print(const struct cfg *cfg, struct bc_buf *out)
@@ -221,15 +229,17 @@ enum bc_err cfg_print(const struct cfg *cfg, struct bc_buf *out)
 
 	for (size_t i = 0; i < cfg_section_count; i++) {
 		const struct cfg_section *section = &cfg_sections[i];
-		const char *object = (const char *)cfg + section->offset;
-		size_t count = 1;
+		size_t count;
+		const char *objects = cfg_section_objects(cfg, section, &count);
 
-		if (section->many) {
-			memcpy(&count, (const char *)cfg + section->count_offset, sizeof(count));
-			memcpy(&object, (const char *)cfg + section->offset, sizeof(object));
-		}
 		for (size_t at = 0; at < count; at++) {
-			put_section(&printer, section, object + at * section->size);
+			cfg_putf(&printer, "%s%s%s%s\n", bc_buf_len(out) == 0 ? "" : "\n",
+				 CFG_SECTION_ARG(section));
+			for (size_t row = section->first; row < section->first + section->count;
+			     row++) {
+				cfg_put_option(&printer, &cfg_options[row],
+					       objects + at * section->size);
+			}
 		}
 	}
 	return printer.err;

@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The TYPE column.  Choice lists are types of their own; they stand last. */
+/* The TYPE column, as it is spelt there.  Choice lists are types of their own; they stand last. */
+/* NOLINTBEGIN(readability-identifier-naming) */
 enum cfg_type {
 	CFG_TYPE_BOOL,
 	CFG_TYPE_COUNT,
@@ -32,16 +33,17 @@ enum cfg_type {
 	CFG_TYPE_CHOICE_spec_mode,
 	CFG_TYPE_CHOICE_pass_input,
 };
+/* NOLINTEND(readability-identifier-naming) */
 
 struct cfg_option {
 	const char *section;
 	const char *key;
 	enum cfg_type type;
+	bool restart; /* a change needs a restart */
 	const char *
 		def; /* as an operator would write it; NULL: may stay absent; cfg_needed: must be there */
 	const char *min, *max; /* as an operator would write them; "": no bound */
 	const char *unit;      /* "": none */
-	bool restart;          /* a change needs a restart */
 	const char *help;
 	size_t offset; /* in the section's struct */
 };

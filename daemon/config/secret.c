@@ -2,6 +2,7 @@
 
 #include "daemon/config/textfile.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SECRET_LEN_MAX ((size_t)8192) /* bytes; longer than any key or token */
@@ -126,8 +127,7 @@ static const char *printable_reference(const struct cfg_source *source, const ch
 	size = strlen(path) + sizeof("file:");
 	absolute = cfg_memory(source, size);
 	if (absolute != NULL) {
-		memcpy(absolute, "file:", strlen("file:"));
-		memcpy(absolute + strlen("file:"), path, strlen(path));
+		(void)snprintf(absolute, size, "file:%s", path);
 	}
 	return absolute;
 }

@@ -12,8 +12,8 @@ struct unit {
 
 /* Largest first, so that formatting finds the shortest text; the entry without a name ends a list. */
 static const struct unit durations[] = {
-	{"h", 3600000000u}, {"m", 60000000u}, {"s", 1000000u}, {"ms", 1000u}, {NULL, 0}};
-static const struct unit sizes[] = {{"GiB", 1u << 30}, {"MiB", 1u << 20}, {"KiB", 1u << 10},
+	{"h", 3600000000U}, {"m", 60000000U}, {"s", 1000000U}, {"ms", 1000U}, {NULL, 0}};
+static const struct unit sizes[] = {{"GiB", 1U << 30}, {"MiB", 1U << 20}, {"KiB", 1U << 10},
 				    {"B", 1},          {"", 1},           {NULL, 0}};
 
 static size_t digits_of(struct bc_span text)
@@ -34,7 +34,7 @@ bool cfg_parse_count(struct bc_span text, uint64_t *ret)
 		return false;
 	}
 	for (size_t i = 0; i < text.len; i++) {
-		if (__builtin_mul_overflow(value, 10u, &value) ||
+		if (__builtin_mul_overflow(value, 10U, &value) ||
 		    __builtin_add_overflow(value, (uint64_t)(text.ptr[i] - '0'), &value)) {
 			return false;
 		}

@@ -136,6 +136,34 @@ START_TEST(test_printed_configuration_loads_again)
 }
 END_TEST
 
+struct change {
+	const char *text; /* against a listener on port 1 and defaults */
+	const char *named;
+};
+
+static const struct change changes[] = {
+	{"listen=[{port=1}]\nupstream=[{}]\nauth={mode=\"open\"}\n", ""},
+	{"listen=[{port=1}]\nupstream=[{},{name=\"x\"}]\nauth={mode=\"open\"}\n[session]\nidle_timeout=\"9s\"\n",
+	 ""},
+	{"listen=[{port=2}]\nupstream=[{}]\nauth={mode=\"open\"}\n", "listen"},
+	{"listen=[{port=1},{port=2}]\nupstream=[{}]\nauth={mode=\"open\"}\n", "listen"},
+	{"listen=[{port=1}]\nupstream=[{}]\nauth={mode=\"open\"}\ndaemon={workers=3}\nadmin={port=5,enabled=false}\n"
+	 "journal={path=\"x\",open_max=17}\n",
+	 "daemon.workers, admin.enabled, admin.port, journal.path"},
+};
+
+START_TEST(test_restart_needed)
+{
+	struct cfg *running = load(bc_span_str(changes[0].text));
+	struct cfg *loaded = load(bc_span_str(changes[_i].text));
+
+	ck_assert_int_eq(cfg_restart_needed(running, loaded, &text), BC_OK);
+	ck_assert_str_eq(terminated(&text), changes[_i].named);
+	running = cfg_unref(running);
+	loaded = cfg_unref(loaded);
+}
+END_TEST
+
 START_TEST(test_print_reports_a_full_buffer)
 {
 	struct cfg *cfg = load(BC_SPAN_LIT("listen=[{}]\nupstream=[{}]\nauth={mode=\"open\"}\n"));
@@ -344,6 +372,7 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, test_printed_configuration_loads_again);
+	tcase_add_loop_test(tcase, test_restart_needed, 0, (int)BC_ARRAY_LEN(changes));
 	tcase_add_test(tcase, test_print_reports_a_full_buffer);
 	tcase_add_test(tcase, test_sample_loads_with_every_line_in_force);
 	tcase_add_test(tcase, test_sample_has_every_option_with_its_default);
