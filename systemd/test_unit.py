@@ -7,7 +7,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-ANALYZE, UNIT, DAEMON = sys.argv[1], Path(sys.argv[2]).read_text(encoding="utf-8"), sys.argv[3]
+ANALYZE = sys.argv[1]
+UNIT = Path(sys.argv[2]).read_text(encoding="utf-8")
+DAEMON = Path(sys.argv[3]).resolve()
 EXPOSURE_MAX = 15  # tenths
 
 
