@@ -26,7 +26,9 @@ static const char usage_text[] =
 	"  --cancel-delay MS        response.done that long after a cancel\n"
 	"  --rival RATE             turns in which the default response decides otherwise\n"
 	"  --early-wrong RATE --premature RATE --disagree RATE  errors of passes\n"
-	"  --silent                 nothing after session.created\n";
+	"  --silent                 nothing after session.created\n"
+	"  --reset-vad              an update of turn_detection forgets the speech under way\n"
+	"  --fail N                 every session's N-th response fails for its rate limit\n";
 
 enum option_id {
 	OPT_LISTEN = 256,
@@ -52,6 +54,8 @@ enum option_id {
 	OPT_PREMATURE,
 	OPT_DISAGREE,
 	OPT_SILENT,
+	OPT_RESET_VAD,
+	OPT_FAIL,
 	OPT_HELP
 };
 
@@ -79,6 +83,8 @@ static const struct option long_options[] = {
 	{"premature", required_argument, NULL, OPT_PREMATURE},
 	{"disagree", required_argument, NULL, OPT_DISAGREE},
 	{"silent", no_argument, NULL, OPT_SILENT},
+	{"reset-vad", no_argument, NULL, OPT_RESET_VAD},
+	{"fail", required_argument, NULL, OPT_FAIL},
 	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0},
 };
@@ -140,6 +146,9 @@ static bool number_take(struct options *options, int id, const char *value)
 	case OPT_DROP_AFTER:
 		options->drop_after = number(value);
 		return true;
+	case OPT_FAIL:
+		options->fail = number(value);
+		return true;
 	case OPT_CANCEL_DELAY:
 		options->cancel_delay = strtod(value, NULL) / 1000.0;
 		return true;
@@ -177,6 +186,9 @@ static bool other_take(struct options *options, int id, const char *value)
 		return true;
 	case OPT_SILENT:
 		options->silent = true;
+		return true;
+	case OPT_RESET_VAD:
+		options->reset_vad = true;
 		return true;
 	default:
 		return false;

@@ -36,6 +36,8 @@ struct options {
 	bool reject_inline_audio;
 	bool anonymous_errors; /* collision errors do not name the client's event */
 	bool silent;           /* say session.created and nothing more */
+	bool reset_vad;        /* an update of turn_detection forgets the speech under way */
+	unsigned fail;         /* the session's N-th response fails; 0: none */
 	double cancel_delay;   /* seconds, of the world */
 	double rival;          /* rate of turns in which the default response decides otherwise */
 	double early_wrong;    /* the rates below: negative means timing.json's */

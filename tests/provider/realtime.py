@@ -37,7 +37,7 @@ class Refused(Exception):
 class Client:
     """One session."""
 
-    def __init__(self, port, model='gpt-realtime', headers='', tls=None):
+    def __init__(self, port, model='gpt-realtime', headers='', tls=None, path='/v1/realtime'):
         self.socket = socket.create_connection(('127.0.0.1', port), PATIENCE)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname='localhost')
@@ -45,7 +45,7 @@ class Client:
         self.events = []  # every event that was taken from the wire
         self.close_code = None
         key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.sendall((f'GET /v1/realtime?model={model} HTTP/1.1\r\nHost: 127.0.0.1\r\n'
+        self.socket.sendall((f'GET {path}?model={model} HTTP/1.1\r\nHost: 127.0.0.1\r\n'
                              'Upgrade: websocket\r\nConnection: Upgrade\r\n'
                              f'Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n').encode())
         while b'\r\n\r\n' not in self.data:

@@ -147,6 +147,15 @@ static json_t *response_json(const struct response *response, const char *status
 			 done ? usage_json(response) : NULL, "metadata", response->metadata);
 }
 
+/* A failure lives inside response.done: no error event goes with it. */
+static void response_fail(struct response *response)
+{
+	response_finish(response, "failed",
+			json_pack("{s:s,s:{s:s,s:s,s:s}}", "type", "failed", "error", "type",
+				  "invalid_request_error", "code", "inference_rate_limit_exceeded",
+				  "message", "Rate limit reached. Please try again later."));
+}
+
 static void timer_fired(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct response *response = timer->data;
@@ -159,6 +168,10 @@ static void timer_fired(struct ev_loop *loop, ev_timer *timer, int events)
 		response_finish(response, "cancelled",
 				json_pack("{s:s,s:s}", "type", "cancelled", "reason",
 					  response->cancel_reason));
+		return;
+	}
+	if (response->fails) {
+		response_fail(response);
 		return;
 	}
 	tree_step(response);
@@ -225,6 +238,8 @@ static void timer_set(struct response *response, double seconds)
 {
 	struct provider *provider = response->session->provider;
 
+	/* From now, not from when the loop woke up for a long message. */
+	ev_now_update(provider->loop);
 	ev_timer_stop(provider->loop, &response->timer);
 	ev_timer_set(&response->timer, provider_seconds(provider, seconds), 0.);
 	ev_timer_start(provider->loop, &response->timer);
@@ -312,6 +327,7 @@ static bool response_make(struct session *session, const json_t *request, bool a
 		} else {
 			script_decide(session, &context, &response->plan);
 		}
+		response->fails = ++session->responses_made == session->provider->options.fail;
 		TAILQ_INSERT_TAIL(&session->responses, response, link);
 		if (aside && full) {
 			response->phase = RESPONSE_QUEUED;

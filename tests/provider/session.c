@@ -165,6 +165,12 @@ static void update_event(struct session *session, const json_t *event)
 		return;
 	}
 	config_merge(session->config, update, 0);
+	if (session->provider->options.reset_vad &&
+	    json_object_get(json_object_get(json_object_get(update, "audio"), "input"),
+			    "turn_detection") != NULL) {
+		session->listening.speech = false;
+		session->listening.voiced_ms = 0;
+	}
 	detection_complete(session);
 	dialogue_from_instructions(session);
 	if (audio_format_of(session_get(session, "audio", "input", "format", NULL)) != before) {
@@ -243,9 +249,18 @@ static void message(void *arg, struct wire *wire, struct bc_span text)
 static void opened(void *arg, struct wire *wire)
 {
 	struct session *session = arg;
+	struct fault fault;
 
-	(void)wire;
 	BC_CHECK(session, SESSION_MAGIC);
+	if (session->beta) {
+		fault_set(
+			&fault, "beta_api_shape_disabled", "",
+			"The Realtime Beta API is no longer supported. Please use /v1/realtime for "
+			"the GA API.");
+		emit_fault(session, NULL, &fault);
+		wire_close(wire, 4000, "invalid_request_error.beta_api_shape_disabled");
+		return;
+	}
 	emit(session,
 	     json_pack("{s:s,s:O}", "type", "session.created", "session", session->config));
 	emit(session, json_pack("{s:s,s:{s:s,s:s}}", "type", "conversation.created", "conversation",
@@ -331,6 +346,7 @@ static struct session *session_new(struct provider *provider, struct wire *wire,
 {
 	struct session *session = calloc(1, sizeof(*session));
 	char model[256] = "gpt-realtime";
+	struct bc_span header;
 
 	BC_BUG_ON(session == NULL);
 	wire_request_query(request, "model", model, sizeof(model));
@@ -339,6 +355,9 @@ static struct session *session_new(struct provider *provider, struct wire *wire,
 	session->wire = wire;
 	session->number = ++provider->sessions;
 	session->dialogue = dialogue_choose(provider, request, model);
+	session->beta = wire_request_header(request, "OpenAI-Beta", &header) ||
+			(wire_request_header(request, "Sec-WebSocket-Protocol", &header) &&
+			 memmem(header.ptr, header.len, "openai-beta", 11) != NULL);
 	id_make(session->id, "sess_");
 	id_make(session->conversation_id, "conv_");
 	session->config = config_new(session, model);
@@ -351,6 +370,15 @@ static struct session *session_new(struct provider *provider, struct wire *wire,
 	ev_timer_init(&session->idle, idle_fired, 0., 0.);
 	session->idle.data = session;
 	return session;
+}
+
+/* Speech sessions only: .../realtime with whatever query. */
+static bool path_is_known(struct bc_span target)
+{
+	const char *mark = target.len == 0 ? NULL : memchr(target.ptr, '?', target.len);
+	size_t len = mark == NULL ? target.len : (size_t)(mark - target.ptr);
+
+	return len >= 9 && memcmp(target.ptr + len - 9, "/realtime", 9) == 0;
 }
 
 /* The key a client showed, from wherever clients put it. */
@@ -390,6 +418,10 @@ struct wire_verdict session_accept(void *arg, struct wire *wire, const struct wi
 		verdict.status = provider->options.refuse;
 		verdict.body = "{\"error\":{\"type\":\"server_error\",\"code\":null,"
 			       "\"message\":\"The simulated provider refuses.\"}}";
+		return verdict;
+	}
+	if (!path_is_known(request->target)) {
+		verdict.status = 404;
 		return verdict;
 	}
 	if (!key_is_right(provider, request)) {

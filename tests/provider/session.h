@@ -179,6 +179,7 @@ struct response {
 	enum response_phase phase;
 	bool aside;     /* out of band */
 	bool text_only; /* output modality */
+	bool fails;     /* ends failed in place of speaking */
 	json_t *metadata;
 	json_t *max_output_tokens;
 	enum audio_format format;
@@ -346,6 +347,8 @@ struct session {
 	struct usage_prefix prefixes[USAGE_PREFIXES];
 	size_t prefix_at;
 	unsigned events_in;
+	unsigned responses_made;
+	bool beta; /* the client asked for the switched-off protocol */
 	bool dropped;
 	ev_timer idle; /* idle_timeout_ms */
 };

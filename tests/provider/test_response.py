@@ -63,6 +63,14 @@ class Calls(Case):
         self.assertEqual((done['status'], done['status_details']['reason']), ('incomplete', 'max_output_tokens'))
         self.assertEqual(done['output'][0]['status'], 'incomplete')
 
+    def test_failure(self):
+        client = self.talking('--fail', '1')
+        for status in ('failed', 'completed'):
+            client.send('response.create')
+            done = client.until('response.done')['response']
+            self.assertEqual(done['status'], status)
+        self.assertNotIn('error', types(client.events))
+
     def test_rival(self):
         client = self.talking('--rival', '1')
         client.text('Find flights to Rome, and be quick please.')

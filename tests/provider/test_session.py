@@ -91,6 +91,19 @@ class Sessions(Case):
         client.update(instructions='x' * 300000)
         client.nothing_more()
 
+    def test_beta_shape_is_gone(self):
+        provider = self.provider()
+        for headers in ('OpenAI-Beta: realtime=v1\r\n',
+                        'Sec-WebSocket-Protocol: realtime, openai-beta.realtime-v1\r\n'):
+            client = Client(provider.port, headers=headers)
+            self.addCleanup(client.__exit__)
+            self.assertEqual(client.error()['code'], 'beta_api_shape_disabled')
+            with self.assertRaises(ConnectionError):
+                client.next()
+            self.assertEqual(client.close_code, 4000)
+        with self.assertRaisesRegex(Refused, '404'):
+            Client(provider.port, path='/v1/elsewhere')
+
     def test_silent(self):
         client = Client(self.provider('--silent').port)
         self.addCleanup(client.__exit__)

@@ -120,6 +120,19 @@ class Audio(Case):
         client.until('input_audio_buffer.speech_started')
         self.assertEqual(client.until('response.done')['response']['status'], 'completed')
 
+    def test_update_in_the_middle_of_speech(self):
+        for options, stopped in (([], True), (['--reset-vad'], False)):
+            client = self.talking(*options)
+            say(client, speech(2, 0, 1))
+            started = client.until('input_audio_buffer.speech_started')['item_id']
+            client.update(audio={'input': {'turn_detection': {'type': 'server_vad', 'silence_duration_ms': 200}}})
+            client.events.clear()
+            say(client, SILENCE * 15)
+            client.send('input_audio_buffer.clear')
+            client.until('input_audio_buffer.cleared')
+            self.assertEqual([e['item_id'] for e in client.events if e['type'].endswith('speech_stopped')],
+                             [started] if stopped else [])
+
     def test_idle_timeout(self):
         detection = {'type': 'server_vad', 'idle_timeout_ms': 5000}
         client = self.talking(audio={'input': {'turn_detection': detection}})

@@ -138,7 +138,7 @@ static bool max_tokens_valid(const json_t *value, const char *path, struct fault
 	const char *text = json_string_value(value);
 	json_int_t number = json_integer_value(value);
 
-	if (value == NULL || (text != NULL && strcmp(text, "inf") == 0) ||
+	if (value == NULL || json_is_null(value) || (text != NULL && strcmp(text, "inf") == 0) ||
 	    (json_is_integer(value) && number >= 1 && number <= OUTPUT_MAX)) {
 		return true;
 	}
