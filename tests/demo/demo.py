@@ -202,7 +202,7 @@ def main(arguments):
         LEGEND.rstrip())
     try:
         dialogues = choose(settings)
-        names = ", ".join(dialogue["id"] for dialogue in dialogues)
+        names = dialogues[0]["id"] if len(dialogues) == 1 else f"{len(dialogues)} calls, {AT_ONCE} at a time,"
         seconds = max(map(seconds_of, dialogues)) * math.ceil(len(dialogues) / AT_ONCE)
         say("", f"playing {names} in real time, about {seconds:.0f} s ...")
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
