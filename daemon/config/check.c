@@ -1,4 +1,7 @@
-/* What spans several options of a configuration. */
+/*
+ * What spans several options of a configuration.  Each check runs on values that were read or defaulted; a string that
+ * could not be read is NULL here and was reported already.
+ */
 #include "daemon/config/load.h"
 #include "daemon/config/textfile.h"
 #include "daemon/config/url.h"
@@ -7,7 +10,7 @@
 
 static const struct toml_place file_start = {1, 1};
 
-/* Whether the instance is of that section and its options can be trusted to be there. */
+/* Whether the instance is of that section. */
 static bool is(const struct cfg_instance *instance, const char *section)
 {
 	return strcmp(instance->section->name, section) == 0;

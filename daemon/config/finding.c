@@ -1,37 +1,40 @@
+/*
+ * Findings are for a person with an editor: place first, in the form editors jump to, then what is wrong, then what
+ * would be right.
+ */
 #include "daemon/config/finding.h"
 
 #include "daemon/config/config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NEAR_LEN_MAX ((size_t)40) /* bytes; no key is longer */
-#define LINE_MAX     1024         /* bytes of one message */
-
-static void put(struct cfg_findings *findings, enum bc_err err)
-{
-	/* a full buffer only shortens the list; the count still refuses the file */
-	if (err == BC_E_NOMEM) {
-		findings->nomem = true;
-	}
-}
 
 void cfg_finding(struct cfg_findings *findings, const char *file, struct toml_place at,
 		 const char *format, ...)
 {
-	char line[LINE_MAX];
+	char *line = NULL;
+	enum bc_err err = BC_E_NOMEM;
 	va_list args;
+	int len;
 
 	if (findings->count++ >= CFG_FINDINGS_MAX) {
 		return;
 	}
 	va_start(args, format);
-	if (vsnprintf(line, sizeof(line), format, args) < 0) {
-		line[0] = '\0';
-	}
+	len = vasprintf(&line, format, args);
 	va_end(args);
-	put(findings,
-	    bc_buf_printf(findings->buf, "%s:%u:%u: %s\n", file, at.line, at.column, line));
+	if (len >= 0) {
+		err = bc_buf_printf(findings->buf, "%s:%u:%u: %s\n", file, at.line, at.column,
+				    line);
+		free(line);
+	}
+	/* a full buffer only shortens the list: the count still refuses the file */
+	if (err == BC_E_NOMEM) {
+		findings->nomem = true;
+	}
 }
 
 struct cfg_quoted cfg_quoted(const char *text)

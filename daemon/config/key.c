@@ -1,3 +1,7 @@
+/*
+ * Client keys.  A key is random enough (256 bits) that its plain SHA-256 tells nothing about it: no salt and no slow
+ * hash is needed, and a lookup costs one hash and a comparison per key.
+ */
 #include "daemon/base/id.h"
 #include "daemon/config/config.h"
 

@@ -101,6 +101,7 @@ static void put_request(struct cfg_printer *printer, const struct cfg_request *r
 	cfg_put(printer, " }");
 }
 
+/* As JSON in a string: a TOML table would have no null and would lose the order of mixed members. */
 static void put_schema(struct cfg_printer *printer, const json_t *schema)
 {
 	char *text = json_dumps(schema, JSON_COMPACT);
@@ -128,6 +129,7 @@ static void put_choice(struct cfg_printer *printer, enum cfg_type type, int valu
 	BC_BUG_ON(word == NULL);
 }
 
+/* With the largest unit that leaves a whole number. */
 static void put_scalar(struct cfg_printer *printer, enum cfg_type type, const void *value)
 {
 	char text[CFG_UNIT_SIZE];

@@ -1,3 +1,8 @@
+/*
+ * A request template as it stands in the file.  Its form is checked here: method, URL, header names, lengths, and that
+ * no secret is written in the clear where one is to be expected.  What its placeholders mean is checked where the
+ * tool's parameters are known.
+ */
 #include "daemon/config/request.h"
 
 #include "daemon/config/secret.h"
@@ -44,6 +49,7 @@ static bool is_token(const char *name)
 	return len > 0 && len <= 64 && strspn(name, token) == len;
 }
 
+/* Headers that would make the receiver see another message than the one that was built. */
 static bool frames_message(const char *name)
 {
 	return strcasecmp(name, "Content-Length") == 0 ||

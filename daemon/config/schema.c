@@ -1,3 +1,7 @@
+/*
+ * conf/options.def three times: its words, its rows, and its sections with the rows that belong to them.  Everything
+ * else in this room works from these tables, so that a new row needs no code unless its type is new.
+ */
 #include "daemon/config/schema.h"
 
 #include <string.h>

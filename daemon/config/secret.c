@@ -1,3 +1,8 @@
+/*
+ * The only place that ever holds a secret outside of the arena, which wipes itself: what is read from a file is wiped
+ * here.  No message of this file contains anything but the reference, and not even that when the text is none: it may
+ * be the secret itself, written in the wrong place.
+ */
 #include "daemon/config/secret.h"
 
 #include "daemon/config/textfile.h"

@@ -1,3 +1,7 @@
+/*
+ * Files are opened without blocking and must be regular: an operator's slip (a directory, a pipe, a device) is a
+ * message, never a daemon that hangs at start.
+ */
 #include "daemon/config/textfile.h"
 
 #include <errno.h>

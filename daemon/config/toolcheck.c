@@ -1,4 +1,8 @@
-/* What one [[tool]] must be for the gateway to run it, and to take it back. */
+/*
+ * What one [[tool]] must be for the gateway to run it, and to take it back.  Names in templates are checked against the
+ * declared parameters here, so that no call can fail on a misspelt placeholder in the middle of a conversation; how
+ * values are escaped is the business of the registered judges.
+ */
 #include "daemon/config/load.h"
 #include "daemon/config/template.h"
 #include "daemon/config/url.h"

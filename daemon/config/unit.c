@@ -43,6 +43,7 @@ bool cfg_parse_count(struct bc_span text, uint64_t *ret)
 	return true;
 }
 
+/* Every step is checked for overflow: a duration that wrapped would pass as a short one. */
 static bool parse_with_unit(struct bc_span text, const struct unit *units, uint64_t max,
 			    uint64_t *ret)
 {

@@ -1,3 +1,8 @@
+/*
+ * One reader per kind of value.  All follow one rule: the field in the snapshot is written only when the value is good,
+ * so that a checker that looks at it later sees the default, or nothing, and never half of something.  What is wrong
+ * is said once, here, at the place of the value; the checkers stay silent about fields they find empty.
+ */
 #include "daemon/config/value.h"
 
 #include "daemon/config/request.h"
