@@ -2,6 +2,7 @@
 """Responses: calls, passes beside the conversation, cancels."""
 import base64
 import json
+import os
 import sys
 import unittest
 
@@ -243,6 +244,45 @@ class Cancels(Case):
         client.send('conversation.item.delete', item_id=item['id'])
         client.until('conversation.item.deleted')
         self.assertEqual(client.until('response.done')['response']['status'], 'completed')
+
+
+class Dialogues(Case):
+    """Every dialogue of our own, spoken through: exactly its calls are made and its replies given."""
+
+    def turn(self, client, index, turn):
+        words = len(turn['user'].split())
+        say(client, SILENCE * 5 + speech(index, 0, words - 1) + SILENCE * 30, 9600)
+        made = []
+        while True:
+            done = client.until('response.done')['response']
+            if not self.names(done):
+                break
+            made += self.names(done)
+            self.answer(client, done)
+            client.send('response.create')
+        self.assertCountEqual(made, [(c['name'], c['args']) for c in turn['calls']])
+        self.assertEqual(done['output'][0]['content'][0]['text'], turn['reply'] or 'Done.')
+
+    def test_all(self):
+        folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'dialogues')
+        played = 0
+        for name in sorted(os.listdir(folder)):
+            if not name.endswith('.jsonl'):
+                continue
+            path = os.path.join(folder, name)
+            provider = self.provider('--dialogues', path, scale=1000)
+            with open(path, encoding='utf-8') as file:
+                dialogues = [json.loads(line) for line in file]
+            for dialogue in dialogues:
+                with self.subTest(dialogue['id']):
+                    client = self.client(provider, model=dialogue['id'])
+                    client.update(output_modalities=['text'], tools=[
+                        {'type': 'function', **{k: t[k] for k in ('name', 'description', 'parameters')}}
+                        for t in dialogue['tools']])
+                    for index, turn in enumerate(dialogue['turns']):
+                        self.turn(client, index, turn)
+                        played += 1
+        self.assertGreater(played, 0)
 
 
 if __name__ == '__main__':
