@@ -268,7 +268,8 @@ void pass_item(struct sess *sess, struct bc_span item)
 	bc_buf_init(&message, 4096);
 	if (arguments != NULL && json_string_get(raw, arguments, raw.len, &len) == BC_OK &&
 	    tool_args_check(tool, bc_span(arguments, len), &canonical, &message) == BC_OK) {
-		if (spec_pass_names(agent->spec, tool, canonical) != BC_OK) {
+		if (!work_is_real(sess, tool, canonical, agent->hearing.turn) &&
+		    spec_pass_names(agent->spec, tool, canonical) != BC_OK) {
 			bc_log(BC_LOG_DEBUG, &sess->log, "proposal dropped: too many in this turn");
 		}
 		free(canonical);

@@ -409,6 +409,9 @@ void lane_fini(struct agent *agent);
 /* The work a real call stands for: an equal call of the turn, a guess, or a new run.  NULL when out of memory. */
 struct work *work_for_call(struct sess *sess, const struct resp *resp, const struct cfg_tool *tool,
 			   struct bc_span arguments);
+/* Whether the provider itself has made this call in that turn: a pass that names it again tells nothing new. */
+bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const char *arguments,
+		  uint64_t turn);
 /* Run a stable guess.  false: it could not be started. */
 bool work_guess(struct sess *sess, struct guess *guess);
 /* A guess nobody will use: abort it and forget the work. */

@@ -105,6 +105,20 @@ static struct work *work_of_guess(struct sess *sess, const struct guess *guess)
 
 /* ---- guesses ---- */
 
+bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const char *arguments,
+		  uint64_t turn)
+{
+	const struct work *work;
+
+	TAILQ_FOREACH (work, &sess->agent->works, link) {
+		if (work->guess == NULL && work->tool == tool && work->turn == turn &&
+		    strcmp(work->arguments, arguments) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 bool work_guess(struct sess *sess, struct guess *guess)
 {
 	struct work *work = work_new(sess, guess->tool, bc_span_str(guess->arguments), guess->turn);
