@@ -147,6 +147,19 @@ static void log_findings(const struct bc_buf *findings)
 	}
 }
 
+/* An operator who changed what only a restart takes up would wait for it in vain. */
+static void log_restart_needed(const struct cfg *running, const struct cfg *loaded)
+{
+	struct bc_buf names;
+
+	bc_buf_init(&names, 4096);
+	if (cfg_restart_needed(running, loaded, &names) == BC_OK && bc_buf_len(&names) > 0) {
+		bc_log(BC_LOG_WARNING, NULL, "changed, but only a restart takes it up: %.*s",
+		       BC_SPAN_ARG(bc_buf_span(&names)));
+	}
+	bc_buf_release(&names);
+}
+
 static void reload(struct service *service)
 {
 	struct bc_buf findings;
@@ -163,6 +176,7 @@ static void reload(struct service *service)
 		       "the first [[tool]] needs a restart (the journal opens at start), keeping the old configuration");
 		cfg_unref(cfg);
 	} else {
+		log_restart_needed(service->cfg, cfg);
 		for (unsigned i = 0; i < service->server.worker_count; i++) {
 			worker_configure(&service->server.workers[i], cfg_ref(cfg));
 		}
