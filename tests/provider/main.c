@@ -55,8 +55,7 @@ enum option_id {
 	OPT_DISAGREE,
 	OPT_SILENT,
 	OPT_RESET_VAD,
-	OPT_FAIL,
-	OPT_HELP
+	OPT_FAIL
 };
 
 static const struct option long_options[] = {
@@ -85,7 +84,6 @@ static const struct option long_options[] = {
 	{"silent", no_argument, NULL, OPT_SILENT},
 	{"reset-vad", no_argument, NULL, OPT_RESET_VAD},
 	{"fail", required_argument, NULL, OPT_FAIL},
-	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0},
 };
 
@@ -285,6 +283,10 @@ int main(int argc, char **argv)
 	bool ready;
 
 	TAILQ_INIT(&provider.live);
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		fputs(usage_text, stdout);
+		return 0;
+	}
 	if (!options_parse(argc, argv, &provider.options)) {
 		fputs(usage_text, stderr);
 		return 2;
