@@ -134,6 +134,11 @@ static void world_ended(void *world)
 	struct bridge *bridge = world;
 
 	bridge->ended = true;
+	if (bridge->attempt != NULL) {
+		/* The provider may answer in this very turn of the loop. */
+		net_connect_cancel(bridge->attempt);
+		bridge->attempt = NULL;
+	}
 	loop_defer(bridge->worker->loop, free_deferred, bridge);
 }
 
