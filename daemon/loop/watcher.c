@@ -20,6 +20,7 @@ struct loop_timer {
 	struct loop *loop;
 	ev_timer watcher;
 	bc_usec due; /* monotonic */
+	bool active; /* started, and its callback has not been called yet */
 	loop_timer_fn *fn;
 	void *arg;
 };
@@ -106,6 +107,7 @@ static void arm(struct loop_timer *timer, bc_usec delay)
 {
 	ev_timer_set(&timer->watcher, (double)delay / 1e6, 0.);
 	ev_timer_start(timer->loop->ev, &timer->watcher);
+	timer->active = true;
 	timer->loop->active++;
 }
 
@@ -116,6 +118,7 @@ static void timer_cb(struct ev_loop *ev, ev_timer *watcher, int events)
 	(void)ev;
 	(void)events;
 	BC_CHECK(timer, TIMER_MAGIC);
+	timer->active = false;
 	timer->loop->active--;
 	if (timer->loop->now < timer->due) {
 		/* libev's clock was read a little before ours; whoever compares with loop_now() must not
@@ -168,13 +171,14 @@ void loop_timer_start(struct loop_timer *timer, bc_usec delay)
 void loop_timer_stop(struct loop_timer *timer)
 {
 	BC_CHECK(timer, TIMER_MAGIC);
-	if (loop_timer_is_active(timer)) {
+	if (timer->active) {
 		ev_timer_stop(timer->loop->ev, &timer->watcher);
+		timer->active = false;
 		timer->loop->active--;
 	}
 }
 
 bool loop_timer_is_active(const struct loop_timer *timer)
 {
-	return ev_is_active(&timer->watcher) || ev_is_pending(&timer->watcher);
+	return timer->active;
 }
