@@ -41,7 +41,7 @@ struct worker {
 	struct bridge_list bridges;
 	_Atomic unsigned sessions; /* read by other threads to find the least loaded worker */
 	bool draining;
-	struct cfg **retired;      /* older snapshots that a running tool call may still read */
+	struct cfg **retired; /* older snapshots that a running tool call may still read */
 	size_t retired_count;
 	bool stopped;
 };

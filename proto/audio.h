@@ -31,12 +31,17 @@ uint8_t audio_linear_to_alaw(int16_t sample);
 #define AUDIO_WINDOW_MS 10 /* length of the windows whose energy is judged */
 
 struct audio_detector_conf {
-	unsigned level_dbfs; /* a window is voiced when its RMS is above this many dB below full scale, e.g. 45 */
-	unsigned onset_ms;   /* voice of this length in a row makes speech, e.g. 30 */
-	unsigned pause_ms;   /* silence of this length in a row makes a pause, e.g. 150 */
+	/* a window is voiced when its RMS is above this many dB below full scale, e.g. 45 */
+	unsigned level_dbfs;
+	unsigned onset_ms; /* voice of this length in a row makes speech, e.g. 30 */
+	unsigned pause_ms; /* silence of this length in a row makes a pause, e.g. 150 */
 };
 
-enum audio_event { AUDIO_NONE, AUDIO_ONSET, AUDIO_PAUSE };
+enum audio_event {
+	AUDIO_NONE,
+	AUDIO_ONSET,
+	AUDIO_PAUSE
+};
 
 /* State of one caller's pause detector; all positions are samples since audio_detector_init(). */
 struct audio_detector {
@@ -61,7 +66,7 @@ void audio_detector_init(struct audio_detector *detector, enum audio_format form
  * Feed bytes up to the first event or the end: returns the event, *ret_used bytes were taken; call again with the
  * rest until AUDIO_NONE.  A sample cut by the end of the bytes is kept and completed by the next call.
  */
-enum audio_event audio_detector_feed(struct audio_detector *detector, const uint8_t *bytes, size_t len,
-				     size_t *ret_used);
+enum audio_event audio_detector_feed(struct audio_detector *detector, const uint8_t *bytes,
+				     size_t len, size_t *ret_used);
 
 #endif

@@ -40,7 +40,8 @@ enum bc_err json_path(struct bc_span text, const char *const *path, size_t n,
  * Calls each() for every element of the array in text; each() returns false to stop (BC_OK then, and the rest is not
  * looked at).  BC_E_SYNTAX, BC_E_LIMIT; elements in front of the fault have been handed out by then.
  */
-enum bc_err json_each(struct bc_span text, bool (*each)(void *arg, size_t index, struct bc_span value),
+enum bc_err json_each(struct bc_span text,
+		      bool (*each)(void *arg, size_t index, struct bc_span value),
 		      void *arg) BC_MUST;
 
 /* The first character of a raw value tells its kind.  (json_is_string is jansson's, for its values.) */
@@ -94,7 +95,8 @@ enum bc_err json_splice(struct bc_buf *out, struct bc_span original, const struc
  * Errors of json_member() but BC_E_NOTFOUND, and of bc_buf_put().
  */
 enum bc_err json_edit_set(struct bc_span original, struct bc_span object, const char *key,
-			  struct bc_span value, struct bc_buf *scratch, struct json_edit *ret) BC_MUST;
+			  struct bc_span value, struct bc_buf *scratch,
+			  struct json_edit *ret) BC_MUST;
 
 /*
  * Canonical text of a value: members sorted by code unit of their key, no white space, integers in plain

@@ -26,7 +26,10 @@ enum ws_opcode {
 };
 
 /* Which end of the connection we are: servers receive masked frames, clients send them. */
-enum ws_role { WS_SERVER, WS_CLIENT };
+enum ws_role {
+	WS_SERVER,
+	WS_CLIENT
+};
 
 /* Close codes we send or relay.  Source: RFC 6455 7.4.1 and the IANA registry. */
 enum ws_close_code {
@@ -60,16 +63,21 @@ struct ws_decoder {
 
 /* One thing the peer said. */
 struct ws_event {
-	enum ws_opcode opcode;  /* TEXT or BINARY: a whole message; PING, PONG, CLOSE: one control frame */
-	struct bc_span payload; /* unmasked; points into the caller's bytes or the decoder; valid until the next ws_decode().  CLOSE: the reason only */
-	uint16_t close_code;    /* CLOSE only; WS_CLOSE_NO_STATUS when the frame had none */
+	/* TEXT or BINARY: a whole message; PING, PONG, CLOSE: one control frame */
+	enum ws_opcode opcode;
+	/*
+	 * unmasked; points into the caller's bytes or the decoder; valid until the next ws_decode().
+	 * CLOSE: the reason only
+	 */
+	struct bc_span payload;
+	uint16_t close_code; /* CLOSE only; WS_CLOSE_NO_STATUS when the frame had none */
 };
 
 enum ws_step {
 	WS_STEP_EVENT, /* one event; *ret_used bytes were consumed, call again with the rest */
-	WS_STEP_SKIP,  /* *ret_used bytes consumed without an event (a non-final fragment), call again */
-	WS_STEP_MORE,  /* the frame is incomplete: nothing consumed; *ret_need bytes in all are needed (0: header incomplete) */
-	WS_STEP_ERROR  /* peer broke the protocol: see error and error_code; the decoder must not be used further */
+	WS_STEP_SKIP, /* *ret_used bytes consumed without an event (a non-final fragment), call again */
+	WS_STEP_MORE, /* the frame is incomplete: nothing consumed; *ret_need bytes in all are needed (0: header incomplete) */
+	WS_STEP_ERROR /* peer broke the protocol: see error and error_code; the decoder must not be used further */
 };
 
 /* message_max > 0, bytes.  Allocates nothing until a fragmented message comes. */

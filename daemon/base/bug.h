@@ -14,18 +14,18 @@
 /* Print the failed condition and its place to stderr, then abort.  Any thread. */
 _Noreturn void bc_bug(const char *file, int line, const char *condition);
 
-#define BC_BUG_ON(condition)                                                                       \
-	do {                                                                                       \
-		if (__builtin_expect(!!(condition), 0)) {                                          \
-			bc_bug(__FILE__, __LINE__, #condition);                                    \
-		}                                                                                  \
+#define BC_BUG_ON(condition)                                    \
+	do {                                                    \
+		if (__builtin_expect(!!(condition), 0)) {       \
+			bc_bug(__FILE__, __LINE__, #condition); \
+		}                                               \
 	} while (0)
 
 /*
  * First line of every callback that gets its object as void *: the object is there, it is of the
  * type we think, and it has not been freed (free functions clear magic).
  */
-#define BC_CHECK(object, expected_magic)                                                           \
+#define BC_CHECK(object, expected_magic) \
 	BC_BUG_ON((object) == NULL || (object)->magic != (expected_magic))
 
 /* A result that must be looked at. */

@@ -11,7 +11,10 @@ struct shard {
 	_Atomic int64_t values[BC_METRIC__COUNT];
 };
 
-enum kind { COUNTER, GAUGE };
+enum kind {
+	COUNTER,
+	GAUGE
+};
 
 static const struct {
 	const char *name;
@@ -65,10 +68,10 @@ int64_t bc_metric_get(enum bc_metric metric)
 enum bc_err bc_metric_print(struct bc_buf *out)
 {
 	for (unsigned i = 0; i < BC_METRIC__COUNT; i++) {
-		enum bc_err err = bc_buf_printf(
-			out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRId64 "\n", rows[i].name,
-			rows[i].help, rows[i].name, rows[i].kind == COUNTER ? "counter" : "gauge",
-			rows[i].name, bc_metric_get((enum bc_metric)i));
+		enum bc_err err = bc_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRId64 "\n",
+						rows[i].name, rows[i].help, rows[i].name,
+						rows[i].kind == COUNTER ? "counter" : "gauge",
+						rows[i].name, bc_metric_get((enum bc_metric)i));
 
 		if (err != BC_OK) {
 			return err;

@@ -80,8 +80,8 @@ struct cfg_strings {
 
 struct cfg_header {
 	const char *name;
-	const char *
-		value; /* a template like url; of a secret the secret itself, which holds no placeholder */
+	/* a template like url; of a secret the secret itself, which holds no placeholder */
+	const char *value;
 	const char *reference; /* NULL, or the secret's reference: value must not be shown then */
 };
 

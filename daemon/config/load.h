@@ -19,8 +19,8 @@ struct cfg_instance {
 	struct toml_place at;         /* its header; 1:1 of the main file when it is in no file */
 	const struct toml_node *node; /* NULL: in no file, all defaults */
 	void *object;                 /* in the snapshot */
-	const struct toml_node
-		*given[CFG_SECTION_ROWS_MAX]; /* by row of the section; NULL: absent */
+	/* by row of the section; NULL: absent */
+	const struct toml_node *given[CFG_SECTION_ROWS_MAX];
 };
 
 struct cfg_file {

@@ -40,8 +40,8 @@ struct cfg_option {
 	const char *key;
 	enum cfg_type type;
 	bool restart; /* a change needs a restart */
-	const char *
-		def; /* as an operator would write it; NULL: may stay absent; cfg_needed: must be there */
+	/* as an operator would write it; NULL: may stay absent; cfg_needed: must be there */
+	const char *def;
 	const char *min, *max; /* as an operator would write them; "": no bound */
 	const char *unit;      /* "": none */
 	const char *help;

@@ -10,8 +10,8 @@ struct cfg_source {
 	struct cfg_arena *arena;
 	struct cfg_findings *findings;
 	const char *file; /* as findings name it */
-	const char *
-		dir; /* absolute, what relative paths are relative to; NULL: they stay as they are */
+	/* absolute, what relative paths are relative to; NULL: they stay as they are */
+	const char *dir;
 };
 
 /*

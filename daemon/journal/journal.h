@@ -90,9 +90,11 @@ struct jrn_conf {
 /* What recovery found at start: intents that a crash left open. */
 struct jrn_recovery {
 	uint64_t reads_open; /* reads without settlement: settled as unused */
-	uint64_t
-		effects_open; /* effects intended or done but not settled: listed one by one; now in doubt, or used
-				* where the recorded result leaves no doubt (recover.c has the table) */
+	/*
+	 * effects intended or done but not settled: listed one by one; now in doubt, or used where the
+	 * recorded result leaves no doubt (recover.c has the table)
+	 */
+	uint64_t effects_open;
 };
 
 typedef void jrn_open_fn(void *arg, uint64_t intent, struct bc_span session, struct bc_span tool,

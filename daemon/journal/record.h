@@ -44,8 +44,8 @@ struct jrn_record {
 		} result;
 		struct {
 			enum jrn_settlement how;
-			struct bc_span
-				note; /* who settled it when it was not the session, else empty */
+			/* who settled it when it was not the session, else empty */
+			struct bc_span note;
 		} settled;
 	};
 };

@@ -24,8 +24,9 @@ struct net_connector *net_connector_new(struct net_io *io, struct net_resolver *
 struct net_connector *net_connector_free(struct net_connector *connector);
 
 struct net_target {
-	const char *url;         /* ws:// or wss://, with path */
-	struct bc_span query;    /* appended to the URL's own query; "" for none; already percent-encoded */
+	const char *url; /* ws:// or wss://, with path */
+	/* appended to the URL's own query; "" for none; already percent-encoded */
+	struct bc_span query;
 	const char *header_name; /* of the key: "Authorization" or "api-key"; NULL: none */
 	const char *header_value;
 	const char *ca_file; /* NULL: the system's */
@@ -39,8 +40,12 @@ struct net_target {
  * among them; from a proxy likewise, with stage "proxy".  BC_E_INVALID also for a URL, header or CA file that cannot be used.
  */
 struct net_connect_failure {
-	enum bc_err err;    /* BC_E_UPSTREAM: cannot be reached now; BC_E_REFUSED: the provider answered with a status that will
-	                       not change by itself (400, 401, 403, 404); BC_E_TIMEOUT; BC_E_PROTO; BC_E_INVALID: certificate */
+	/*
+	 * BC_E_UPSTREAM: cannot be reached now; BC_E_REFUSED: the provider answered with a status that
+	 * will not change by itself (400, 401, 403, 404); BC_E_TIMEOUT; BC_E_PROTO; BC_E_INVALID:
+	 * certificate
+	 */
+	enum bc_err err;
 	unsigned status;    /* HTTP status, 0: none came */
 	const char *stage;  /* "resolve", "connect", "proxy", "tls", "handshake" */
 	const char *detail; /* for the log; no secret in it; valid during the callback */
@@ -55,8 +60,10 @@ struct net_connect_ops {
 	void (*connected)(void *arg, struct net_link *link);
 	void (*failed)(void *arg, const struct net_connect_failure *failure);
 };
-struct net_connect *net_connect_start(struct net_connector *connector, const struct net_target *target,
-				      const struct net_link_conf *conf, const struct net_connect_ops *ops,
+struct net_connect *net_connect_start(struct net_connector *connector,
+				      const struct net_target *target,
+				      const struct net_link_conf *conf,
+				      const struct net_connect_ops *ops,
 				      const struct net_link_ops *link_ops, void *arg);
 
 /* Give up, at any time; no callback comes any more. */

@@ -26,7 +26,8 @@ struct net_endpoint {
 enum bc_err net_endpoint_parse(const char *url, struct net_endpoint *ret) BC_MUST;
 
 /* Append host:port, with brackets where they belong; the port only if always, or not the scheme's.  Errors of bc_buf_put(). */
-enum bc_err net_endpoint_put(struct bc_buf *out, const struct net_endpoint *endpoint, bool always) BC_MUST;
+enum bc_err net_endpoint_put(struct bc_buf *out, const struct net_endpoint *endpoint,
+			     bool always) BC_MUST;
 
 /* Append what a request asks for: the URL's path and query, and more behind the query.  Errors of bc_buf_put(). */
 enum bc_err net_endpoint_put_target(struct bc_buf *out, const struct net_endpoint *endpoint,

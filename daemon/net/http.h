@@ -31,7 +31,7 @@ struct net_http_request {
 	bool has_body;
 	bc_usec timeout;
 	size_t response_max; /* bytes of body */
-	bool once;           /* an effect: never sent a second time, not even by the library on a dead pooled connection */
+	bool once; /* an effect: never sent a second time, not even by the library on a dead pooled connection */
 };
 
 enum net_http_end {
@@ -44,11 +44,11 @@ enum net_http_end {
 
 struct net_http_answer {
 	enum net_http_end end;
-	int status;           /* 0: no status line came */
-	struct bc_span body;  /* valid during the callback */
-	struct bc_span type;  /* Content-Type */
-	bool sent;            /* whether any byte of the request may have reached the server */
-	const char *detail;   /* for the log; static */
+	int status;          /* 0: no status line came */
+	struct bc_span body; /* valid during the callback */
+	struct bc_span type; /* Content-Type */
+	bool sent;           /* whether any byte of the request may have reached the server */
+	const char *detail;  /* for the log; static */
 };
 
 typedef void net_http_fn(void *arg, const struct net_http_answer *answer);
@@ -58,8 +58,8 @@ typedef void net_http_fn(void *arg, const struct net_http_answer *answer);
  * any other, HTTP/1.1 only, no proxy.  BC_E_NOMEM; BC_E_INVALID: the URL is not http or https, or the URL, the method or a
  * header holds a character it must not hold.
  */
-enum bc_err net_http_start(struct net_http *http, const struct net_http_request *request, net_http_fn *fn, void *arg,
-			   struct net_http_call **ret) BC_MUST;
+enum bc_err net_http_start(struct net_http *http, const struct net_http_request *request,
+			   net_http_fn *fn, void *arg, struct net_http_call **ret) BC_MUST;
 
 /* Stop; fn is not called any more.  Allowed at any time, also inside the callback of any call.  What was sent stays sent. */
 void net_http_cancel(struct net_http_call *call);

@@ -40,8 +40,8 @@ struct net_link_conf {
 /* Why a link ended. */
 struct net_close {
 	enum bc_err err; /* BC_OK: a close handshake was made; else what broke it */
-	uint16_t
-		code; /* the peer's close code, WS_CLOSE_NO_STATUS, or WS_CLOSE_ABNORMAL: none came */
+	/* the peer's close code, WS_CLOSE_NO_STATUS, or WS_CLOSE_ABNORMAL: none came */
+	uint16_t code;
 	struct bc_span reason; /* the peer's reason; valid during the callback */
 };
 

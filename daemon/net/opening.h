@@ -14,7 +14,7 @@ struct net_opening {
 	struct net_endpoint target; /* the provider; rest is not kept */
 	struct net_endpoint first;  /* whom to connect to: the proxy or the provider */
 	bool via_proxy;
-	char *ca_file;              /* NULL: the system's */
+	char *ca_file; /* NULL: the system's */
 	char key[WS_KEY_SIZE];
 	struct bc_buf request; /* the upgrade; holds the provider's key */
 	struct bc_buf tunnel;  /* CONNECT for the proxy */

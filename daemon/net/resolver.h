@@ -33,7 +33,8 @@ struct net_addresses {
 	enum bc_err err;
 	const char *detail; /* static; why it failed */
 	size_t count;
-	struct net_address list[NET_ADDRESSES_MAX]; /* in the order of preference of getaddrinfo() */
+	/* in the order of preference of getaddrinfo() */
+	struct net_address list[NET_ADDRESSES_MAX];
 };
 
 typedef void net_lookup_fn(void *arg, const struct net_addresses *addresses);
@@ -44,8 +45,9 @@ typedef void net_lookup_fn(void *arg, const struct net_addresses *addresses);
  * gone then.  All look-ups for one name that wait at the same time cost one question.
  * BC_E_NOMEM; BC_E_INVALID: no host name; BC_E_LIMIT: NET_LOOKUPS_MAX look-ups wait already.  Any thread that runs loop.
  */
-enum bc_err net_lookup_start(struct net_resolver *resolver, struct loop *loop, const char *host, uint16_t port,
-			     net_lookup_fn *fn, void *arg, struct net_lookup **ret) BC_MUST;
+enum bc_err net_lookup_start(struct net_resolver *resolver, struct loop *loop, const char *host,
+			     uint16_t port, net_lookup_fn *fn, void *arg,
+			     struct net_lookup **ret) BC_MUST;
 
 /* Forget a look-up; at once, whatever the thread is doing.  Accepts NULL, returns NULL.  Thread of its loop. */
 struct net_lookup *net_lookup_cancel(struct net_lookup *lookup);

@@ -38,6 +38,7 @@ enum bc_err net_tls_client(struct net_tls *tls, const struct net_tls_peer *peer,
  * speak proper TLS or sent an alert; BC_E_UPSTREAM: connection lost.  ERR_clear_error() must precede the call that
  * failed.  reterr_detail is static and filled on errors other than BC_E_AGAIN.
  */
-enum bc_err net_tls_error(const SSL *ssl, int code, unsigned *ret_events, const char **reterr_detail) BC_MUST;
+enum bc_err net_tls_error(const SSL *ssl, int code, unsigned *ret_events,
+			  const char **reterr_detail) BC_MUST;
 
 #endif

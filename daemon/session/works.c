@@ -110,7 +110,7 @@ bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const ch
 {
 	const struct work *work;
 
-	TAILQ_FOREACH (work, &sess->agent->works, link) {
+	TAILQ_FOREACH(work, &sess->agent->works, link) {
 		if (work->guess == NULL && work->tool == tool && work->turn == turn &&
 		    strcmp(work->arguments, arguments) == 0) {
 			return true;

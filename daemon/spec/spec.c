@@ -13,8 +13,8 @@ TAILQ_HEAD(guess_list, guess);
 struct spec {
 	uint32_t magic;
 	struct spec_conf conf;
-	struct guess_list
-		guesses; /* of the running turn and, until they are missed, of the last one */
+	/* of the running turn and, until they are missed, of the last one */
+	struct guess_list guesses;
 	unsigned guess_count;
 	unsigned running; /* guesses in state RUNNING */
 	uint64_t turn;

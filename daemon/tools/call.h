@@ -75,8 +75,8 @@ struct tool_call {
 	struct jrn_ticket ticket;    /* a copy */
 	struct net_http_call *http;  /* in state SENT */
 	struct tool_verdict verdict; /* from FAILED or the answer on */
-	struct tool_result
-		result; /* likewise; output points into output, or to a literal when memory ran out */
+	/* likewise; output points into output, or to a literal when memory ran out */
+	struct tool_result result;
 	struct bc_buf output;
 };
 

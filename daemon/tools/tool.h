@@ -64,9 +64,11 @@ const char *tool_outcome_name(enum tool_outcome outcome);
 struct tool_result {
 	enum tool_outcome outcome;
 	int status; /* HTTP status, 0: none */
-	struct bc_span
-		output; /* text for the model: the result, or {"error":{"type","status","retryable","message"}};
-	                           valid until tool_settle() */
+	/*
+	 * text for the model: the result, or {"error":{"type","status","retryable","message"}}; valid
+	 * until tool_settle()
+	 */
+	struct bc_span output;
 	bc_usec started;  /* monotonic: when the request was handed to the network; 0: never */
 	bc_usec finished; /* monotonic */
 };
@@ -75,8 +77,8 @@ struct tool_result {
 typedef void tool_done_fn(void *arg, struct tool_call *call, const struct tool_result *result);
 
 struct tool_request {
-	const struct cfg_tool
-		*tool;            /* lives as long as the configuration snapshot of the session */
+	/* lives as long as the configuration snapshot of the session */
+	const struct cfg_tool *tool;
 	struct bc_span arguments; /* canonical, from tool_args_check(); copied */
 	struct bc_span session;   /* id, copied */
 	uint64_t turn;

@@ -34,8 +34,8 @@ struct oai_error {
 	const char *type;       /* "invalid_request_error", "server_error", … */
 	const char *code;       /* NULL: null */
 	struct bc_span message; /* plain text; escaped here */
-	struct bc_span
-		client_id; /* event_id of the client's event it answers, as raw JSON; empty: null */
+	/* event_id of the client's event it answers, as raw JSON; empty: null */
+	struct bc_span client_id;
 };
 
 /*

@@ -9,8 +9,8 @@
 #include <string.h>
 
 struct args_case {
-	const char
-		*schema; /* of the member "v", or a whole object schema when it begins with '#' */
+	/* of the member "v", or a whole object schema when it begins with '#' */
+	const char *schema;
 	const char *arguments;
 	const char *expected; /* canonical text, or the message when it does not begin with '{' */
 };
