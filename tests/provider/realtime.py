@@ -103,6 +103,10 @@ class Client:
     def send(self, event_type, **members):
         self._frame(1, json.dumps({'type': event_type, **members}).encode())
 
+    def send_text(self, payload):
+        """A text frame that need not be an event."""
+        self._frame(1, payload)
+
     def ping(self):
         self._frame(9, b'still there')
 

@@ -59,6 +59,12 @@ class Sessions(Case):
         self.assertEqual((client.error()['param'], client.events[-1]['error']['event_id']), ('type', 'e2'))
         client.send('response.cancel', shoe=1)
         self.assertEqual(client.error()['message'], "Unknown parameter: 'shoe'.")
+        for name in ('', 'event', 'event_id type', 'x' * 300):
+            client.send('response.cancel', **{name: 1})
+            self.assertEqual(client.error()['code'], 'unknown_parameter')
+        for text in (b'', b'[]', b'{', b'{"type":1}', b'null'):
+            client.send_text(text)
+            self.assertIn(client.error()['code'], ('invalid_event', 'missing_required_parameter'))
         client.nothing_more()
 
     def test_voice_is_locked_after_audio(self):

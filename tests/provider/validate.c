@@ -12,7 +12,25 @@
 #define METADATA_VALUE 512
 #define OUTPUT_MAX     4096
 
-/* The members an object may have: names separated by blanks. */
+/* Whether a word stands in a list of words separated by blanks. */
+static bool is_among(const char *word, const char *list)
+{
+	size_t len = strlen(word);
+	const char *at = list;
+
+	if (len == 0 || strchr(word, ' ') != NULL) {
+		return false;
+	}
+	while ((at = strstr(at, word)) != NULL) {
+		if ((at == list || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0')) {
+			return true;
+		}
+		at += len;
+	}
+	return false;
+}
+
+/* The members an object may have: a list of words. */
 static bool members_known(const json_t *object, const char *path, const char *known,
 			  struct fault *fault)
 {
@@ -20,17 +38,8 @@ static bool members_known(const json_t *object, const char *path, const char *kn
 	json_t *value;
 
 	json_object_foreach((json_t *)(uintptr_t)object, key, value) {
-		size_t len = strlen(key);
-		const char *at = known;
-		bool found = false;
-
-		while (!found && (at = strstr(at, key)) != NULL) {
-			found = len > 0 && (at == known || at[-1] == ' ') &&
-				(at[len] == ' ' || at[len] == '\0');
-			at++;
-		}
-		if (!found) {
-			fault_set(fault, "unknown_parameter", "", "Unknown parameter: '%s%s%s'.",
+		if (!is_among(key, known)) {
+			fault_set(fault, "unknown_parameter", "", "Unknown parameter: '%s%s%.60s'.",
 				  path, path[0] == '\0' ? "" : ".", key);
 			snprintf(fault->param, sizeof(fault->param), "%s%s%.60s", path,
 				 path[0] == '\0' ? "" : ".", key);
@@ -58,11 +67,8 @@ static bool string_among(const json_t *value, const char *path, const char *know
 			 struct fault *fault)
 {
 	const char *text = json_string_value(value);
-	const char *at = text == NULL ? NULL : strstr(known, text);
-	size_t len = text == NULL ? 0 : strlen(text);
 
-	if (value == NULL || (at != NULL && len > 0 && (at == known || at[-1] == ' ') &&
-			      (at[len] == ' ' || at[len] == '\0'))) {
+	if (value == NULL || (text != NULL && is_among(text, known))) {
 		return true;
 	}
 	return fault_set(fault, "invalid_value", path,
