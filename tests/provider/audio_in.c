@@ -171,6 +171,7 @@ static void window_judge(struct session *session, size_t window)
 		   listening->silent_ms >= detection_ms(session, "silence_duration_ms", 500)) {
 		speech_stop(session);
 	} else if (!listening->speech && listening->voiced_ms == 0) {
+		/* Before speech only the padding that will stand in front of it is kept. */
 		keep = ms_bytes(listening, detection_ms(session, "prefix_padding_ms", 300));
 		if (bc_buf_len(&listening->buffer) > keep) {
 			bc_buf_consume(&listening->buffer, bc_buf_len(&listening->buffer) - keep);
@@ -223,6 +224,7 @@ void audio_append_event(struct session *session, const json_t *event)
 		free(bytes);
 		return;
 	}
+	/* Window by window, so that a commit cuts the buffer where the silence was long enough. */
 	while (at < len) {
 		size_t room = window - session->listening.window_fill;
 		size_t piece = len - at < room ? len - at : room;

@@ -320,6 +320,7 @@ static bool response_make(struct session *session, const json_t *request, bool a
 	TAILQ_INIT(&context.inlined);
 	made = context_make(session, request, &context, fault);
 	if (made) {
+		/* Decided now, from what is there now; only the saying of it takes time. */
 		response = response_new(session, request, aside);
 		usage_count(session, &context, response);
 		if (session->dialogue != NULL) {

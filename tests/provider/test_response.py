@@ -172,6 +172,20 @@ class Asides(Case):
         ended = {client.until('response.done')['response']['status'] for _ in range(2)}
         self.assertEqual(ended, {'completed'})
 
+    def test_anonymous_collision(self):
+        client = self.talking('--anonymous-errors', scale=1)
+        client.send('response.create')
+        client.send('response.create', event_id='again')
+        self.assertIsNone(client.until('error')['error']['event_id'])
+
+    def test_pass_that_disagrees(self):
+        client = self.talking('--disagree', '1')
+        whole = self.names(self.aside(client, self.words(0, 0, 7)))
+        self.assertNotIn(('find', {'city': 'Rome'}), whole)
+        client.text('Find flights to Rome, and be quick please.')
+        client.send('response.create')
+        self.assertIn(('find', {'city': 'Rome'}), self.names(client.until('response.done')['response']))
+
     def test_rejected_inline_audio(self):
         client = self.talking('--reject-inline-audio')
         client.send('response.create', response={'conversation': 'none', 'input': [self.words(0, 0, 3)]})

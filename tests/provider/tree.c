@@ -171,6 +171,7 @@ static bool audio_say(struct response *response)
 		return false;
 	}
 	share = (size_t)((double)strlen(text) * (response->audio_s + seconds) / response->total_s);
+	/* Whole words, as the service sends them. */
 	share += strcspn(text + share, " ");
 	if (share > response->said) {
 		text_say(response, "response.output_audio_transcript.delta", text,

@@ -155,6 +155,7 @@ enum bc_err speech_make(const struct speech_conf *conf, const struct dialogue_tu
 			struct carrier_mark mark = {
 				.turn = conf->turn, .word = i, .repair = conf->repair};
 
+			/* A word is heard with its last frame, never before. */
 			mark.last = making.speech.n + 1 >= end;
 			frame_add(&making, (struct speech_frame){.voiced = true, .mark = mark});
 		} while (making.speech.n < end && !making.failed);

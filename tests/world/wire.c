@@ -36,6 +36,7 @@ void wire_end(struct wire *wire, uint16_t code, const char *reason)
 	if (wire->phase == WIRE_ENDED) {
 		return;
 	}
+	/* closed() frees the wire, so it waits until nobody below us on the stack uses it. */
 	wire->phase = WIRE_ENDED;
 	wire->close_code = code;
 	if (reason != wire->reason) {
