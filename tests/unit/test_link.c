@@ -396,6 +396,24 @@ START_TEST(rest_of_the_handshake_is_delivered_from_the_loop)
 }
 END_TEST
 
+static bool b_has_two(void)
+{
+	return b.messages >= 2;
+}
+
+/* With TLS, both ends of the two frames are in one record: no readiness follows for the second. */
+START_TEST(frame_behind_a_long_one_is_not_forgotten)
+{
+	static char bytes[100000];
+
+	open_both();
+	(void)net_link_send(a.link, WS_BINARY, bc_span(bytes, sizeof(bytes)));
+	(void)net_link_send(a.link, WS_TEXT, BC_SPAN_LIT("behind"));
+	run_until(b_has_two);
+	ck_assert_mem_eq(b.last, "behind", 6);
+}
+END_TEST
+
 /* What a sends until it reports pressure. */
 static int send_until_pressure(void)
 {
@@ -892,6 +910,7 @@ static void add_common(TCase *tcase)
 	tcase_add_test(tcase, many_messages_keep_their_order);
 	tcase_add_test(tcase, longest_message_passes);
 	tcase_add_test(tcase, each_size_around_the_buffers_passes);
+	tcase_add_test(tcase, frame_behind_a_long_one_is_not_forgotten);
 	tcase_add_test(tcase, pressure_is_reported_and_drained_follows);
 	tcase_add_test(tcase, pausing_after_each_message_loses_none);
 	tcase_add_test(tcase, close_handshake_begun_by_us);
