@@ -162,9 +162,9 @@ class Gateway:
         return status
 
     def stop(self):
-        """End as systemd would; anything but a clean end fails."""
+        """End without waiting for sessions; anything but a clean end fails."""
         self.signal(signal.SIGTERM)
-        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGINT)  # a second SIGTERM could melt into the first
         status = self.wait()
         assert status == 0, f'ended with {status}:\n{self.log()}'
 
@@ -195,9 +195,11 @@ class Gateway:
             for port in self.ports:
                 port.end()
 
-    def connect(self, key=None, query='model=gpt-realtime', **named):
+    def connect(self, key=None, query='model=gpt-realtime', headers=(), **named):
         """A client's connection."""
-        headers = [f'Authorization: Bearer {key or self.client_key}', *named.pop('headers', ())]
+        return self.connect_with(query, [f'Authorization: Bearer {key or self.client_key}', *headers], **named)
+
+    def connect_with(self, query, headers, **named):
         tls = trusting(self.path('cert.pem')) if self.tls else None
         return connect(self.port, f'/v1/realtime?{query}&note={self.query_secret}', headers=headers, tls=tls,
                        **named)
