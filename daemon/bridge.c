@@ -42,6 +42,14 @@ static void world_read(void *world, enum sess_side side, bool on)
 	}
 }
 
+static bool world_charge(void *world, size_t bytes)
+{
+	struct bridge *bridge = world;
+
+	return quota_charge(&bridge->claim, &bridge->cfg->limits, bytes,
+			    loop_now(bridge->worker->loop));
+}
+
 static void world_close(void *world, enum sess_side side, uint16_t code, struct bc_span reason)
 {
 	struct bridge *bridge = world;
@@ -145,6 +153,7 @@ static void world_ended(void *world)
 static const struct sess_world world_ops = {.now = world_now,
 					    .send = world_send,
 					    .read = world_read,
+					    .charge = world_charge,
 					    .close = world_close,
 					    .timer = world_timer,
 					    .tool_run = world_tool_run,
@@ -252,14 +261,17 @@ static bool asks_for(struct bc_span query, const char *parameter)
 }
 
 struct bridge *bridge_new(struct worker *worker, const struct cfg_upstream *upstream,
-			  const struct cfg_client_key *key, const struct net_upgrade *request)
+			  const struct cfg_client_key *key, const struct net_upgrade *request,
+			  struct quota_claim *claim)
 {
 	struct bridge *bridge = calloc(1, sizeof(*bridge));
 	struct bc_buf query;
 
 	if (bridge == NULL) {
+		quota_release(claim);
 		return NULL;
 	}
+	bridge->claim = *claim;
 	bridge->magic = BRIDGE_MAGIC;
 	bridge->worker = worker;
 	bridge->cfg = cfg_ref(worker->cfg);
@@ -299,6 +311,7 @@ struct bridge *bridge_free(struct bridge *bridge)
 		bridge->timers[i] = loop_timer_free(bridge->timers[i]);
 	}
 	worker_session_ended(bridge->worker, bridge);
+	quota_release(&bridge->claim);
 	toolset_unref(bridge->tools);
 	cfg_unref(bridge->cfg);
 	free(bridge->query);

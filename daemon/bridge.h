@@ -5,6 +5,7 @@
 #ifndef BACKCHANNEL_BRIDGE_H
 #define BACKCHANNEL_BRIDGE_H
 
+#include "daemon/quota.h"
 #include "daemon/worker.h"
 
 #include <sys/queue.h>
@@ -19,9 +20,10 @@ struct bridge {
 	struct toolset *tools; /* of cfg; NULL: plain proxy */
 	const struct cfg_upstream *upstream;
 	const char *client_name; /* of the key, in cfg; NULL: open access */
-	char *query;             /* for the provider's URL */
-	char *headers;           /* further lines for the provider */
-	struct sess *sess;       /* NULL until the client's handshake is complete */
+	struct quota_claim claim;
+	char *query;       /* for the provider's URL */
+	char *headers;     /* further lines for the provider */
+	struct sess *sess; /* NULL until the client's handshake is complete */
 	struct net_link *links[2];
 	struct net_connect *attempt; /* NULL: none is running */
 	struct loop_timer *timers[SESS_TIMER__COUNT];
@@ -30,9 +32,10 @@ struct bridge {
 
 extern const struct net_link_ops bridge_client_ops;
 
-/* What a client asked for; NULL when out of memory. */
+/* What a client asked for; takes over claim.  NULL when out of memory. */
 struct bridge *bridge_new(struct worker *worker, const struct cfg_upstream *upstream,
-			  const struct cfg_client_key *key, const struct net_upgrade *request);
+			  const struct cfg_client_key *key, const struct net_upgrade *request,
+			  struct quota_claim *claim);
 
 /* The client's connection is there: begin the session and reach the provider. */
 void bridge_established(struct bridge *bridge, struct net_link *client);

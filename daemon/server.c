@@ -5,6 +5,7 @@
 #include "daemon/journal/journal.h"
 #include "daemon/loop/loop.h"
 #include "daemon/notify.h"
+#include "daemon/quota.h"
 #include "daemon/worker.h"
 
 #include <errno.h>
@@ -322,7 +323,9 @@ static enum bc_err init_workers(struct service *service, struct bc_buf *message)
 	server->resolver = net_resolver_new();
 	server->workers = calloc(count, sizeof(*server->workers));
 	service->threads = calloc(count, sizeof(*service->threads));
-	if (server->resolver == NULL || server->workers == NULL || service->threads == NULL) {
+	server->quota = quota_new();
+	if (server->resolver == NULL || server->quota == NULL || server->workers == NULL ||
+	    service->threads == NULL) {
 		return BC_E_NOMEM;
 	}
 	for (unsigned i = 0; i < count; i++) {
@@ -382,6 +385,7 @@ static void fini(struct service *service)
 		worker_fini(&server->workers[i]);
 	}
 	server->resolver = net_resolver_free(server->resolver);
+	server->quota = quota_free(server->quota);
 	server->journal = jrn_close(server->journal);
 	service->admin = net_acceptor_free(service->admin);
 	service->signals = loop_io_free(service->signals);

@@ -39,12 +39,37 @@ static bool has_room(struct worker *worker)
 	return atomic_load(&worker->server->sessions) < worker->cfg->daemon.sessions_max;
 }
 
+static bool may_begin(struct worker *worker, const struct cfg_client_key *key,
+		      const struct net_upgrade *request, struct net_verdict *ret,
+		      struct quota_claim *ret_claim)
+{
+	switch (quota_claim(worker->server->quota, &worker->cfg->limits,
+			    key == NULL ? NULL : key->name, request->peer, loop_now(worker->loop),
+			    ret_claim)) {
+	case QUOTA_OK:
+		return true;
+	case QUOTA_SESSIONS:
+		refuse(ret, 429,
+		       ANSWER("too_many_sessions",
+			      "This key or address has too many sessions open. Close one first."));
+		break;
+	case QUOTA_RATE:
+		refuse(ret, 429,
+		       ANSWER("rate_limit_exceeded",
+			      "This key or address opens sessions too fast. Try again later."));
+		break;
+	}
+	bc_metric_inc(BC_M_QUOTA_REFUSED);
+	return false;
+}
+
 static void judge(void *owner, const struct net_upgrade *request, struct net_verdict *ret)
 {
 	struct worker *worker = owner;
 	const struct cfg_session *limits = &worker->cfg->session;
 	const struct cfg_client_key *key = NULL;
 	const struct cfg_upstream *upstream;
+	struct quota_claim claim;
 
 	BC_CHECK(worker, WORKER_MAGIC);
 	if (worker->draining || !has_room(worker)) {
@@ -75,8 +100,11 @@ static void judge(void *owner, const struct net_upgrade *request, struct net_ver
 			      "The Realtime Beta API is no longer supported. Use the GA shape without the OpenAI-Beta header."));
 		return;
 	}
+	if (!may_begin(worker, key, request, ret, &claim)) {
+		return;
+	}
 	upstream = cfg_upstream_find(worker->cfg, key == NULL ? NULL : key->upstream);
-	ret->arg = bridge_new(worker, upstream, key, request);
+	ret->arg = bridge_new(worker, upstream, key, request, &claim);
 	if (ret->arg == NULL) {
 		refuse(ret, 503, ANSWER("out_of_memory", "The gateway is out of memory."));
 		return;

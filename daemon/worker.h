@@ -21,6 +21,7 @@ struct jrn;
 struct jrn_port;
 struct loop;
 struct net_http;
+struct quota;
 struct server;
 struct tool_host;
 
@@ -51,7 +52,8 @@ struct server {
 	struct worker *workers;
 	unsigned worker_count;
 	struct net_resolver *resolver;
-	struct jrn *journal;       /* NULL: no tools are configured */
+	struct jrn *journal; /* NULL: no tools are configured */
+	struct quota *quota;
 	_Atomic unsigned sessions; /* over all workers */
 	_Atomic bool stopping;     /* no new sessions */
 };

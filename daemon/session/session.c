@@ -298,6 +298,10 @@ void sess_message(struct sess *sess, enum sess_side side, enum ws_opcode opcode,
 	count(sess, side, payload.len);
 	if (side == SESS_UPSTREAM) {
 		upstream_message(sess, opcode, payload);
+	} else if (!sess->world->charge(sess->world_arg, payload.len)) {
+		bc_metric_inc(BC_M_QUOTA_CLOSES);
+		sess_end(sess, BC_E_LIMIT, "rate_limit_exceeded",
+			 "The client's key or address sends more than it may. Send less.");
 	} else if (sess->state == SESS_CONNECTING) {
 		enqueue(sess, opcode, payload);
 	} else {

@@ -45,6 +45,8 @@ struct sess_world {
 		     struct bc_span payload);
 	/* Stop or go on reading from a side. */
 	void (*read)(void *world, enum sess_side side, bool on);
+	/* The client sent this much; false: more than it may. */
+	bool (*charge)(void *world, size_t bytes);
 	/* Close a side with this code, behind what was sent. */
 	void (*close)(void *world, enum sess_side side, uint16_t code, struct bc_span reason);
 	/* (Re)start a timer; a negative delay stops it. */

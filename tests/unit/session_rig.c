@@ -34,6 +34,14 @@ static void world_read(void *world, enum sess_side side, bool on)
 	((struct rig *)world)->reading[side] = on;
 }
 
+static bool world_charge(void *world, size_t bytes)
+{
+	struct rig *rig = world;
+
+	rig->charged += bytes;
+	return !rig->over_quota;
+}
+
 static void world_close(void *world, enum sess_side side, uint16_t code, struct bc_span reason)
 {
 	(void)reason;
@@ -104,6 +112,7 @@ static void world_ended(void *world)
 static const struct sess_world world_ops = {.now = world_now,
 					    .send = world_send,
 					    .read = world_read,
+					    .charge = world_charge,
 					    .close = world_close,
 					    .timer = world_timer,
 					    .tool_run = world_tool_run,

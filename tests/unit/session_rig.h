@@ -43,6 +43,8 @@ struct rig {
 	bool pressure[2];  /* what send reports */
 	int close_code[2]; /* -1: not closed */
 	bool ended;
+	size_t charged;  /* bytes the client was charged for */
+	bool over_quota; /* what charge reports */
 };
 
 /* A session with this configuration text; the provider is connected when open is set. */

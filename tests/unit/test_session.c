@@ -561,6 +561,20 @@ START_TEST(a_lost_provider_ends_open_responses_first)
 }
 END_TEST
 
+START_TEST(too_many_messages_end_the_session)
+{
+	json_t *event;
+
+	rig.over_quota = true;
+	rig_client(&rig, "{'type':'x'}");
+	event = rig_next(&rig, SESS_CLIENT, "error");
+	ck_assert_str_eq(rig_string(event, "error.code"), "rate_limit_exceeded");
+	json_decref(event);
+	ck_assert_int_eq(rig.close_code[SESS_CLIENT], 1008);
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
 START_TEST(pressure_stops_the_source)
 {
 	rig.pressure[SESS_CLIENT] = true;
@@ -613,6 +627,7 @@ static Suite *suite(void)
 	tcase_add_test(c, an_incomplete_call_never_runs);
 	tcase_add_test(c, a_repeated_call_of_the_same_turn_makes_no_second_effect);
 	tcase_add_test(c, a_lost_provider_ends_open_responses_first);
+	tcase_add_test(c, too_many_messages_end_the_session);
 	tcase_add_test(c, pressure_stops_the_source);
 	tcase_add_test(c, a_refused_provider_is_told_to_the_client);
 	suite_add_tcase(s, c);
