@@ -1,4 +1,15 @@
-/* The JSON scanner and splicer on an arbitrary event; where jansson can read it, both must agree. */
+/*
+ * The JSON scanner and splicer on an arbitrary event, against jansson:
+ *
+ *   what jansson reads            the scanner finds the same values; deeper than JSON_DEPTH_MAX it says so instead
+ *   what it refuses for a key     the scanner refuses that key as well, and finds the others
+ *   that occurs twice
+ *   what it refuses otherwise     the scanner refuses it too, unless the fault lies inside a string, is a number out
+ *                                 of jansson's range or a key that occurs twice, which json.h leaves to whoever
+ *                                 looks at them
+ *
+ * For the last the text is first made plain, so that jansson has nothing but its structure to judge.
+ */
 #include "proto/json.h"
 #include "proto/ws.h"
 #include "tests/fuzz/fuzz.h"
@@ -180,12 +191,106 @@ static void scan_anything(struct bc_span text)
 	(void)json_string_is(text, "type");
 }
 
+/* Put the number of a string in its place; at is behind the opening quote, the result behind the closing one. */
+static size_t plain_string(struct bc_buf *out, struct bc_span text, size_t at, unsigned number)
+{
+	BC_BUG_ON(bc_buf_printf(out, "\"%u", number) != BC_OK);
+	while (at < text.len && text.ptr[at] != '"') {
+		at += text.ptr[at] == '\\' ? 2 : 1;
+	}
+	if (at >= text.len) {
+		return text.len; /* and stays open */
+	}
+	BC_BUG_ON(bc_buf_put(out, "\"", 1) != BC_OK);
+	return at + 1;
+}
+
+/*
+ * The text as the one element of an array, every string replaced by another one, every run of digits cut after the
+ * second, which is enough to tell where zeros lead.
+ */
+static void put_plain(struct bc_buf *out, struct bc_span text)
+{
+	unsigned strings = 0;
+	unsigned digits = 0;
+	size_t at = 0;
+
+	BC_BUG_ON(bc_buf_put(out, "[", 1) != BC_OK);
+	while (at < text.len) {
+		char c = text.ptr[at];
+
+		at++;
+		digits = c >= '0' && c <= '9' ? digits + 1 : 0;
+		if (c == '"') {
+			at = plain_string(out, text, at, strings);
+			strings++;
+		} else if (digits <= 2) {
+			BC_BUG_ON(bc_buf_put(out, &c, 1) != BC_OK);
+		}
+	}
+	BC_BUG_ON(bc_buf_put(out, "]", 1) != BC_OK);
+}
+
+/* Structure: the scanner takes what jansson takes, and nothing else. */
+static void check_structure(struct bc_span text)
+{
+	struct elements elements = {0};
+	struct bc_span found;
+	struct bc_buf wrapped;
+	struct bc_buf plain;
+	json_t *value;
+	enum bc_err err;
+
+	bc_buf_init(&wrapped, OUT_MAX);
+	bc_buf_init(&plain, OUT_MAX);
+	BC_BUG_ON(bc_buf_printf(&wrapped, "[") != BC_OK);
+	BC_BUG_ON(bc_buf_put_span(&wrapped, text) != BC_OK);
+	BC_BUG_ON(bc_buf_printf(&wrapped, "]") != BC_OK);
+	put_plain(&plain, text);
+	value = json_parse(bc_buf_span(&plain));
+	err = json_each(bc_buf_span(&wrapped), check_element, &elements);
+	BC_BUG_ON((err == BC_OK) != (value != NULL) && err != BC_E_LIMIT);
+	BC_BUG_ON(err == BC_OK && elements.count != json_array_size(value));
+	if (json_member(text, "no such key", &found) == BC_E_NOTFOUND) {
+		BC_BUG_ON(!json_is_object(json_array_get(value, 0)));
+	}
+	json_decref(value);
+	bc_buf_release(&wrapped);
+	bc_buf_release(&plain);
+}
+
+/* Of a text whose only fault are keys that occur twice: those that do not are found. */
+static void check_twice(struct bc_span text)
+{
+	json_error_t error;
+	/* Behind a number jansson would not mind a NUL. */
+	bool whole = text.len > 0 && memchr(text.ptr, '\0', text.len) == NULL;
+	json_t *object = whole ? json_loadb(text.ptr, text.len, JSON_DECODE_ANY, &error) : NULL;
+	struct bc_span raw;
+	json_t *value;
+	const char *key;
+
+	json_object_foreach(object, key, value) {
+		enum bc_err err = json_member(text, key, &raw);
+
+		BC_BUG_ON(err != BC_OK && err != BC_E_SYNTAX && err != BC_E_LIMIT);
+		if (err == BC_OK) {
+			json_t *found = json_loadb(raw.ptr, raw.len, JSON_DECODE_ANY, &error);
+
+			BC_BUG_ON(!json_equal(found, value));
+			json_decref(found);
+		}
+	}
+	json_decref(object);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bc_span text = bc_span((const char *)data, size);
 	json_t *value = json_parse(text);
 
 	scan_anything(text);
+	check_structure(text);
 	check_string_put(text);
 	if (json_is_object(value)) {
 		check_object(text, value);
@@ -194,6 +299,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (value != NULL) {
 		check_canonical(value);
+	} else {
+		check_twice(text);
 	}
 	json_decref(value);
 	return 0;
