@@ -21,7 +21,9 @@ struct spec {
 	bool committed; /* the running turn */
 
 	/* Passes; positions are stream time (G4). */
-	uint64_t pass; /* number of the running or last pass, 0: none yet */
+	uint64_t pass;       /* number of the running or last pass, 0: none yet */
+	uint64_t pass_valid; /* number of the last valid one */
+	uint64_t pass_turn;  /* turn the running or last pass is about */
 	bool pass_running;
 	bc_usec pass_horizon; /* of the running or last pass */
 	unsigned passes_in_turn;
@@ -117,6 +119,7 @@ uint64_t spec_pass_begin(struct spec *spec, bc_usec horizon)
 {
 	BC_BUG_ON(!spec_pass_may_start(spec));
 	spec->pass_running = true;
+	spec->pass_turn = spec->turn;
 	spec->pass_horizon = horizon;
 	spec->pass_last = spec->position;
 	spec->passes_in_turn++;
@@ -154,7 +157,7 @@ static unsigned named_before(struct spec *spec, const struct cfg_tool *tool, con
 	struct guess *guess;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (guess->tool == tool && guess->pass == spec->pass && guess->turn == spec->turn &&
+		if (guess->named && guess->tool == tool && guess->turn == spec->pass_turn &&
 		    strcmp(guess->arguments, arguments) == 0) {
 			count++;
 		}
@@ -169,7 +172,7 @@ static bool may_be_guessed(const struct cfg_tool *tool)
 
 enum bc_err spec_pass_names(struct spec *spec, const struct cfg_tool *tool, const char *arguments)
 {
-	struct spec_call named = {.tool = tool, .arguments = arguments, .turn = spec->turn};
+	struct spec_call named = {.tool = tool, .arguments = arguments, .turn = spec->pass_turn};
 	struct guess *guess;
 
 	BC_CHECK(spec, SPEC_MAGIC);
@@ -180,9 +183,7 @@ enum bc_err spec_pass_names(struct spec *spec, const struct cfg_tool *tool, cons
 	named.occurrence = named_before(spec, tool, arguments);
 	guess = find(spec, &named);
 	if (guess != NULL) {
-		guess->named_in_row = guess->pass + 1 == spec->pass ? guess->named_in_row + 1 : 1;
-		guess->pass = spec->pass;
-		guess->horizon = spec->pass_horizon;
+		guess->named = true;
 		return BC_OK;
 	}
 	if (spec->guess_count >= SPEC_GUESSES_MAX) {
@@ -196,10 +197,8 @@ enum bc_err spec_pass_names(struct spec *spec, const struct cfg_tool *tool, cons
 				.tool = tool,
 				.arguments = strdup(arguments),
 				.occurrence = named.occurrence,
-				.turn = spec->turn,
-				.pass = spec->pass,
-				.named_in_row = 1,
-				.horizon = spec->pass_horizon};
+				.turn = spec->pass_turn,
+				.named = true};
 	if (guess->arguments == NULL) {
 		guess_free(guess);
 		return BC_E_NOMEM;
@@ -217,6 +216,15 @@ void spec_withdraw(struct spec *spec, struct guess *guess)
 	guess_move(guess, GUESS_EV_WITHDRAW);
 }
 
+/* The running pass was valid and has named this guess. */
+static void confirm(struct spec *spec, struct guess *guess)
+{
+	guess->named_in_row =
+		guess->pass != 0 && guess->pass == spec->pass_valid ? guess->named_in_row + 1 : 1;
+	guess->pass = spec->pass;
+	guess->horizon = spec->pass_horizon;
+}
+
 void spec_pass_end(struct spec *spec, bool valid)
 {
 	struct guess *guess;
@@ -226,17 +234,20 @@ void spec_pass_end(struct spec *spec, bool valid)
 	spec->pass_running = false;
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		bool waiting = guess->state == GUESS_PROPOSED || guess->state == GUESS_RUNNING;
-		bool named = guess->pass == spec->pass;
+		bool named = guess->named;
 
-		if (guess->turn != spec->turn || !waiting) {
+		guess->named = false;
+		if (guess->turn != spec->pass_turn || !waiting) {
 			continue;
 		}
-		/* An invalid pass withdraws what only it has named, and proves nothing about the rest. */
-		if (valid ? !named
-			  : named && guess->named_in_row == 1 && guess->state == GUESS_PROPOSED) {
+		if (valid && named) {
+			confirm(spec, guess);
+		} else if (valid || guess->pass == 0) {
+			/* A valid pass did not name it again, or only one that proves nothing ever did. */
 			spec_withdraw(spec, guess);
 		}
 	}
+	spec->pass_valid = valid ? spec->pass : spec->pass_valid;
 }
 
 static bool is_stable(const struct spec *spec, const struct guess *guess)
@@ -260,10 +271,8 @@ struct guess *spec_next_stable(struct spec *spec)
 		return NULL;
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		bool ended = !spec->pass_running || guess->pass != spec->pass;
-
-		if (guess->state == GUESS_PROPOSED && guess->turn == spec->turn && ended &&
-		    is_stable(spec, guess)) {
+		if (guess->state == GUESS_PROPOSED && guess->turn == spec->turn &&
+		    guess->pass != 0 && is_stable(spec, guess)) {
 			return guess;
 		}
 	}
@@ -303,10 +312,10 @@ struct guess *spec_take(struct spec *spec, const struct spec_call *call)
 
 	BC_CHECK(spec, SPEC_MAGIC);
 	guess = find(spec, call);
-	if (guess == NULL || (guess->state != GUESS_RUNNING && guess->state != GUESS_DONE)) {
+	if (guess == NULL) {
 		return NULL;
 	}
-	if (guess->dispatched < call->fresh_since) {
+	if (guess->state == GUESS_PROPOSED || guess->dispatched < call->fresh_since) {
 		spec_withdraw(spec, guess);
 		return NULL;
 	}
@@ -339,7 +348,7 @@ void spec_withdraw_all(struct spec *spec, uint64_t turn)
 	}
 }
 
-static bool has_tag(const struct cfg_tool *tool, const char *tag)
+bool spec_has_tag(const struct cfg_tool *tool, const char *tag)
 {
 	for (size_t i = 0; i < tool->tags.count; i++) {
 		if (strcmp(tool->tags.items[i], tag) == 0) {
@@ -355,7 +364,7 @@ void spec_withdraw_tag(struct spec *spec, const char *tag)
 
 	BC_CHECK(spec, SPEC_MAGIC);
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (has_tag(guess->tool, tag)) {
+		if (spec_has_tag(guess->tool, tag)) {
 			spec_withdraw(spec, guess);
 		}
 	}

@@ -57,12 +57,14 @@ struct guess {
 	uint32_t magic;
 	enum guess_state state;
 	const struct cfg_tool *tool;
-	char *arguments;        /* canonical JSON */
-	unsigned occurrence;    /* how many equal calls the naming pass had named before it */
-	uint64_t turn;          /* it was named in */
-	uint64_t pass;          /* number of the last pass that named it */
-	unsigned named_in_row;  /* completed passes in a row that named it */
-	bc_usec horizon;        /* stream time of the end of what that pass had heard */
+	char *arguments; /* canonical JSON */
+	unsigned
+		occurrence; /* how many equal calls the pass that named it first had named before */
+	uint64_t turn;      /* it was named in */
+	bool named;         /* by the running pass, which proves nothing before its end */
+	uint64_t pass;      /* number of the last valid pass that named it; 0: none yet */
+	unsigned named_in_row;  /* valid passes in a row that named it */
+	bc_usec horizon;        /* stream time of the end of what the last of them had heard */
 	struct tool_call *call; /* the session's handle, from dispatch on; NULL before */
 	bc_usec dispatched;     /* monotonic time of the dispatch */
 };
@@ -93,11 +95,11 @@ void spec_speech(struct spec *spec, bc_usec position, bool speech);
 
 /*
  * Whether a pass may start now: one at a time, at most passes_max a turn, interval apart, not after speech_max, not
- * when nothing was heard since the last one, not after the commit.
+ * after the commit.
  */
 bool spec_pass_may_start(const struct spec *spec);
 
-/* A pass that has heard the input up to horizon starts; returns its number (> 0). */
+/* A pass over the running turn that has heard the input up to horizon starts; returns its number (> 0). */
 uint64_t spec_pass_begin(struct spec *spec, bc_usec horizon);
 
 /* Whether the running pass heard everything that was said up to now: no voiced sample follows its horizon. */
@@ -139,8 +141,9 @@ struct spec_call {
 };
 
 /*
- * The guess that stands for a real call, running or finished, or NULL.  A taken guess leaves the table: its tool call
- * belongs to the session now, and the guess is freed with spec_drop().
+ * The guess that stands for a real call, running or finished, or NULL; one that is too old or was not run yet is
+ * withdrawn, because the real call will be run.  A taken guess leaves the table: its tool call belongs to the session
+ * now, and the guess is freed with spec_drop().
  */
 struct guess *spec_take(struct spec *spec, const struct spec_call *call);
 
@@ -152,6 +155,9 @@ void spec_drop(struct spec *spec, struct guess *guess);
 
 /* Withdraw everything that nobody has taken and that belongs to a turn up to turn. */
 void spec_withdraw_all(struct spec *spec, uint64_t turn);
+
+/* Whether a tool reads or changes this. */
+bool spec_has_tag(const struct cfg_tool *tool, const char *tag);
 
 /* Withdraw what reads a tag that an effect changes. */
 void spec_withdraw_tag(struct spec *spec, const char *tag);
