@@ -1,6 +1,6 @@
 #include "daemon/session/sess.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 struct bc_span field_raw(struct bc_span object, const char *key)
 {
@@ -16,12 +16,22 @@ bool field_id(struct bc_span object, const char *key, char out[SESS_ID_MAX])
 {
 	size_t len;
 
-	return json_string_get(field_raw(object, key), out, SESS_ID_MAX, &len) == BC_OK && len > 0;
+	/* What would have to be escaped is no id of anybody: it passes through unread. */
+	return json_string_get(field_raw(object, key), out, SESS_ID_MAX, &len) == BC_OK &&
+	       len > 0 && strcspn(out, "\"\\\n\r\t") == len;
 }
 
 bool field_is(struct bc_span object, const char *key, const char *string)
 {
 	return json_string_is(field_raw(object, key), string);
+}
+
+bool error_is_about(struct bc_span error, const char *request)
+{
+	struct bc_span param = field_raw(error, "param");
+
+	return !json_raw_is_string(field_raw(error, "event_id")) && json_raw_is_string(param) &&
+	       bc_span_has_prefix(bc_span(param.ptr + 1, param.len - 1), request);
 }
 
 char *field_dup(struct bc_span raw)

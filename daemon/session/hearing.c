@@ -15,7 +15,7 @@ static bc_usec stream_time(const struct hearing *hearing, uint64_t samples)
 	return (bc_usec)(samples * (uint64_t)BC_USEC_PER_SEC / audio_rate(hearing->format));
 }
 
-static enum audio_format format_of(struct bc_span session)
+static enum audio_format format_of(struct bc_span session, enum audio_format otherwise)
 {
 	struct bc_span type = field_raw(
 		field_raw(field_raw(field_raw(session, "audio"), "input"), "format"), "type");
@@ -23,7 +23,10 @@ static enum audio_format format_of(struct bc_span session)
 	if (json_string_is(type, "audio/pcmu")) {
 		return AUDIO_PCMU;
 	}
-	return json_string_is(type, "audio/pcma") ? AUDIO_PCMA : AUDIO_PCM16;
+	if (json_string_is(type, "audio/pcma")) {
+		return AUDIO_PCMA;
+	}
+	return json_string_is(type, "audio/pcm") ? AUDIO_PCM16 : otherwise;
 }
 
 static void detector_start(struct sess *sess, enum audio_format format)
@@ -42,7 +45,7 @@ static void detector_start(struct sess *sess, enum audio_format format)
 void hear_configure(struct sess *sess, struct bc_span session)
 {
 	struct hearing *hearing = &sess->agent->hearing;
-	enum audio_format format = format_of(session);
+	enum audio_format format = format_of(session, hearing->on ? hearing->format : AUDIO_PCM16);
 
 	if (sess->agent->spec == NULL) {
 		return;
@@ -53,7 +56,7 @@ void hear_configure(struct sess *sess, struct bc_span session)
 		bc_buf_init(&hearing->transcript, TRANSCRIPT_MAX);
 		detector_start(sess, format);
 	} else if (format != hearing->format) {
-		bc_buf_clear(&hearing->audio);
+		hear_cleared(sess); /* its audio and its stream time are those of another format */
 		detector_start(sess, format);
 	}
 }
@@ -188,11 +191,17 @@ void hear_transcript(struct sess *sess, struct bc_span text)
 {
 	struct hearing *hearing = &sess->agent->hearing;
 	struct bc_span raw = field_raw(text, "delta");
+	const struct item *item;
+	char id[SESS_ID_MAX];
 	char *delta;
 	size_t len;
 
 	if (!hearing->on || !json_raw_is_string(raw)) {
 		return;
+	}
+	item = field_id(text, "item_id", id) ? items_find(&sess->agent->items, id) : NULL;
+	if (item != NULL && item->placed) {
+		return; /* late words of a turn that was committed */
 	}
 	delta = malloc(raw.len);
 	if (delta != NULL && json_string_get(raw, delta, raw.len, &len) == BC_OK &&
@@ -243,5 +252,5 @@ void hear_cleared(struct sess *sess)
 	hearing->overflow = false;
 	bc_buf_clear(&hearing->audio);
 	bc_buf_clear(&hearing->transcript);
-	pass_withdraw(sess);
+	pass_withdraw(sess, hearing->turn);
 }

@@ -6,7 +6,8 @@
  *       later, or refused here.
  *   L2  The gateway asks for an answer only when the lane is idle, nobody speaks and the provider is not about to
  *       begin one by itself.
- *   L3  At most one response.create of the gateway is unanswered.
+ *   L3  The gateway asks, and sends a request it has kept back, only when no other request is unanswered.
+ *   L4  A request of the gateway that is refused for no visible reason is repeated a few times, never for ever.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
@@ -17,6 +18,9 @@
 
 /* The provider begins its own answer within a round trip of the commit; after this long it will not. */
 #define OWED_WAIT (2 * BC_USEC_PER_SEC)
+/* Refusals in a row after which the gateway gives its answer up. */
+#define FOLLOWUP_TRIES 3
+#define METADATA_PAIRS 16 /* more are refused by the provider */
 
 static const char *const lane_state_names[] = {
 #define STATE(id, name) name,
@@ -102,20 +106,35 @@ void lane_fini(struct agent *agent)
 		create_drop(agent, &agent->sent, TAILQ_FIRST(&agent->sent));
 	}
 	json_decref(agent->owed_params);
+	json_decref(agent->followup_params);
 }
 
-struct create *lane_take_sent(struct sess *sess, bool out_of_band)
+static struct create *oldest_sent(const struct agent *agent, bool out_of_band)
 {
 	struct create *create;
 
-	TAILQ_FOREACH(create, &sess->agent->sent, link) {
+	TAILQ_FOREACH(create, &agent->sent, link) {
 		if (create->out_of_band == out_of_band) {
-			TAILQ_REMOVE(&sess->agent->sent, create, link);
-			sess->agent->create_count--;
 			return create;
 		}
 	}
 	return NULL;
+}
+
+struct create *lane_take_sent(struct sess *sess, bool out_of_band)
+{
+	struct create *create = oldest_sent(sess->agent, out_of_band);
+
+	if (create != NULL) {
+		TAILQ_REMOVE(&sess->agent->sent, create, link);
+		sess->agent->create_count--;
+	}
+	return create;
+}
+
+bool lane_is_asked(const struct sess *sess)
+{
+	return sess->agent->followup[0] != '\0' || !TAILQ_EMPTY(&sess->agent->sent);
 }
 
 static void send_create(struct sess *sess, struct create *create)
@@ -125,51 +144,41 @@ static void send_create(struct sess *sess, struct create *create)
 		sess, bc_span_str(create->text)); /* pressure shows with the next message */
 }
 
-static void refuse_create(struct sess *sess, struct bc_span event_id, const char *code,
-			  const char *message)
-{
-	struct oai_error error = {.type = "invalid_request_error",
-				  .code = code,
-				  .message = bc_span_str(message),
-				  .client_id = event_id};
-	struct bc_buf text;
-
-	bc_buf_init(&text, 8192);
-	if (oai_error_put(&text, &error) == BC_OK) {
-		(void)sess_to_client(sess,
-				     bc_buf_span(&text)); /* pressure shows with the next message */
-	}
-	bc_buf_release(&text);
-}
-
 /*
  * The tools of a client's request.  In the default conversation the gateway's are added to a list it carries.
  * Out of band a call of ours could not be answered, so the client's own list is named where it would be inherited.
+ * *ret is the changed text, heap; NULL: it goes as it is.  Errors as tools_union().
  */
-static bool with_tools(struct sess *sess, struct bc_span text, bool out_of_band, struct bc_buf *out)
+static enum bc_err with_tools(struct sess *sess, struct bc_span text, bool out_of_band, char **ret)
 {
 	struct bc_span response = field_raw(text, "response");
 	struct bc_span list = field_raw(response, "tools");
 	const char *own = sess->agent->client_tools;
+	enum bc_err err = BC_OK;
 	struct rewrite rewrite;
+	struct bc_buf out;
 	char *all = NULL;
 
+	*ret = NULL;
 	rewrite_begin(&rewrite, text);
 	if (out_of_band && list.len == 0) {
 		rewrite_set(&rewrite, response, "tools",
 			    own == NULL ? BC_SPAN_LIT("[]") : bc_span_str(own));
 	} else if (!out_of_band && list.len > 0 && list.ptr[0] == '[') {
-		all = tools_union(sess, list);
-		rewrite_replace(&rewrite, list, all == NULL ? list : bc_span_str(all));
+		err = tools_union(sess, list, &all);
+		if (err != BC_OK) {
+			return err;
+		}
+		rewrite_replace(&rewrite, list, bc_span_str(all));
 		free(all);
 	} else {
-		return false;
+		return BC_OK;
 	}
-	if (rewrite_end(&rewrite, out)) {
-		return true;
+	if (rewrite_end(&rewrite, &out)) {
+		*ret = bc_span_dup(bc_buf_span(&out));
 	}
-	bc_buf_release(out);
-	return false;
+	bc_buf_release(&out);
+	return *ret == NULL ? BC_E_NOMEM : BC_OK;
 }
 
 /* The client believes the session idle, and it is not: its request waits. */
@@ -186,27 +195,34 @@ static bool must_wait(const struct sess *sess)
 void lane_client_create(struct sess *sess, struct bc_span text)
 {
 	bool out_of_band = field_is(field_raw(text, "response"), "conversation", "none");
-	struct create *create;
-	struct bc_buf out;
+	struct bc_span event_id = field_raw(text, "event_id");
+	struct create *create = NULL;
+	char *changed;
+	enum bc_err err = with_tools(sess, text, out_of_band, &changed);
 
-	if (with_tools(sess, text, out_of_band, &out)) {
-		create = create_new(sess, bc_buf_span(&out), out_of_band);
-		bc_buf_release(&out);
-	} else {
-		create = create_new(sess, text, out_of_band);
-	}
-	if (create == NULL) {
-		refuse_create(sess, field_raw(text, "event_id"), "gateway_limit",
-			      "Too many response requests are unanswered.");
+	if (err == BC_E_EXISTS) {
+		client_refuse(sess, event_id, "tool_name_taken", TOOL_NAME_TAKEN);
 		return;
 	}
-	if (!out_of_band && must_wait(sess)) {
+	if (err == BC_OK) {
+		create = create_new(sess, changed == NULL ? text : bc_span_str(changed),
+				    out_of_band);
+	}
+	free(changed);
+	if (create == NULL) {
+		client_refuse(sess, event_id, "gateway_limit",
+			      "Too many response requests are unanswered.");
+	} else if (!out_of_band && must_wait(sess)) {
 		TAILQ_INSERT_TAIL(&sess->agent->kept, create, link);
 		lane_pump(sess);
-		return;
+	} else {
+		send_create(sess, create);
 	}
-	send_create(sess, create);
 }
+
+/* ---- the client's cancel ---- */
+
+#define NOT_ACTIVE "Cancellation failed: no active response found"
 
 /* End what the client does not know of: it is told that nothing was active. */
 static void cancel_unseen(struct sess *sess, struct resp *current, struct bc_span event_id)
@@ -223,8 +239,37 @@ static void cancel_unseen(struct sess *sess, struct resp *current, struct bc_spa
 	}
 	bc_buf_release(&cancel);
 	resp_hide(sess, current);
-	refuse_create(sess, event_id, "response_cancel_not_active",
-		      "Cancellation failed: no active response found");
+	current->unwanted = true;
+	client_refuse(sess, event_id, "response_cancel_not_active", NOT_ACTIVE);
+}
+
+/* Nothing is active at the provider: the answer the client does not want is still to come, or there is none. */
+static void cancel_coming(struct sess *sess, struct bc_span text)
+{
+	struct agent *agent = sess->agent;
+	bool coming = agent->followup[0] != '\0';
+
+	step_abandon_all(sess);
+	agent->followup_unwanted = coming;
+	if (agent->merge != NULL) {
+		resp_merge_close(sess, "cancelled", "client_cancelled", "");
+	} else if (coming) {
+		client_refuse(sess, field_raw(text, "event_id"), "response_cancel_not_active",
+			      NOT_ACTIVE);
+	} else {
+		(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
+	}
+}
+
+static void cancel_merged(struct sess *sess, struct bc_span text, struct bc_span named)
+{
+	struct rewrite rewrite;
+	struct bc_buf out;
+
+	rewrite_begin(&rewrite, text);
+	rewrite_replace_string(&rewrite, named, sess->agent->current->id);
+	(void)sess_to_upstream(sess, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
+	bc_buf_release(&out);
 }
 
 void lane_client_cancel(struct sess *sess, struct bc_span text)
@@ -232,32 +277,23 @@ void lane_client_cancel(struct sess *sess, struct bc_span text)
 	struct agent *agent = sess->agent;
 	struct resp *current = agent->current;
 	struct bc_span named = field_raw(text, "response_id");
-	struct rewrite rewrite;
-	struct bc_buf out;
+	bool unnamed = !json_raw_is_string(named);
 
-	if (current != NULL && current->view == RESP_WITHHELD && named.len == 0) {
+	if (current != NULL && current->view == RESP_WITHHELD && unnamed) {
 		cancel_unseen(sess, current, field_raw(text, "event_id"));
-		return;
+	} else if (current != NULL && current->view == RESP_HIDDEN && unnamed) {
+		/* It is being cancelled already; the client must not hear of it. */
+		client_refuse(sess, field_raw(text, "event_id"), "response_cancel_not_active",
+			      NOT_ACTIVE);
+	} else if (current != NULL && current->view == RESP_MERGED && !unnamed &&
+		   json_string_is(named, current->shown_id)) {
+		cancel_merged(sess, text, named);
+	} else if (current == NULL &&
+		   (unnamed || (agent->merge != NULL && json_string_is(named, agent->merge->id)))) {
+		cancel_coming(sess, text);
+	} else {
+		(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
 	}
-	if (current != NULL && current->view == RESP_MERGED && named.len > 0 &&
-	    json_string_is(named, current->shown_id)) {
-		rewrite_begin(&rewrite, text);
-		rewrite_replace_string(&rewrite, named, current->id);
-		(void)sess_to_upstream(sess,
-				       rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
-		bc_buf_release(&out);
-		return;
-	}
-	if (current == NULL && agent->merge != NULL) {
-		step_abandon_all(sess);
-		resp_merge_close(sess, "client_cancelled");
-		return;
-	}
-	if (current == NULL) {
-		/* The answer it does not want may only be owed so far. */
-		step_abandon_all(sess);
-	}
-	(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
 }
 
 /* ---- the gateway's own request ---- */
@@ -274,7 +310,10 @@ static json_t *inherited(const struct agent *agent)
 	json_object_del(params, "input");
 	json_object_del(params, "conversation");
 	metadata = json_object_get(params, "metadata");
-	metadata = json_is_object(metadata) ? json_copy(metadata) : json_object();
+	/* Where the client has used every pair there is, ours must be known all the same. */
+	metadata = json_is_object(metadata) && json_object_size(metadata) < METADATA_PAIRS
+			   ? json_copy(metadata)
+			   : json_object();
 	json_object_set_new(metadata, "bc", json_string("f"));
 	json_object_set_new(params, "metadata", metadata);
 	if (agent->tool_choice_forced || json_object_get(params, "tool_choice") != NULL) {
@@ -292,7 +331,7 @@ static void send_followup(struct sess *sess)
 	char *text;
 
 	bc_id_new(id, 'r');
-	event = json_pack("{s:s, s:s, s:o*}", "type", "response.create", "event_id", id, "response",
+	event = json_pack("{s:s, s:s, s:o}", "type", "response.create", "event_id", id, "response",
 			  inherited(agent));
 	text = event == NULL ? NULL : json_dumps(event, JSON_COMPACT);
 	json_decref(event);
@@ -302,9 +341,10 @@ static void send_followup(struct sess *sess)
 	}
 	memcpy(agent->followup, id, sizeof(id));
 	agent->followup_overtaken = false;
-	agent->owed = false;
-	json_decref(agent->owed_params);
-	agent->owed_params = NULL;
+	agent->followup_unwanted = false;
+	json_decref(agent->followup_params);
+	agent->followup_params = json_incref(agent->owed_params);
+	lane_owe_nothing(agent);
 	lane_move(sess, LANE_EV_SEND);
 	(void)sess_to_upstream(sess, bc_span_str(text)); /* pressure shows with the next message */
 	free(text);
@@ -316,9 +356,17 @@ void lane_owe(struct sess *sess, json_t *params)
 
 	agent->owed = true;
 	if (params != NULL) {
+		json_incref(params); /* it may be the one that is let go */
 		json_decref(agent->owed_params);
-		agent->owed_params = json_incref(params);
+		agent->owed_params = params;
 	}
+}
+
+void lane_owe_nothing(struct agent *agent)
+{
+	agent->owed = false;
+	json_decref(agent->owed_params);
+	agent->owed_params = NULL;
 }
 
 void lane_pump(struct sess *sess)
@@ -327,12 +375,12 @@ void lane_pump(struct sess *sess)
 	struct create *kept = TAILQ_FIRST(&agent->kept);
 
 	if (sess->state != SESS_OPEN || agent->lane != LANE_IDLE || agent->current != NULL ||
-	    step_is_open(sess)) {
+	    lane_is_asked(sess) || step_is_open(sess)) {
 		return;
 	}
 	if (kept != NULL) {
 		TAILQ_REMOVE(&agent->kept, kept, link);
-		agent->owed = false;
+		lane_owe_nothing(agent);
 		send_create(sess, kept);
 		return;
 	}
@@ -346,31 +394,61 @@ void lane_pump(struct sess *sess)
 	send_followup(sess);
 }
 
+/* Our request was refused: it is repeated behind the response that is in its way, or given up. */
+static void followup_refused(struct sess *sess, bool collision)
+{
+	struct agent *agent = sess->agent;
+	bool rival = collision && agent->current != NULL;
+
+	agent->followup[0] = '\0';
+	lane_move(sess, LANE_EV_REFUSED);
+	agent->followup_refusals += rival ? 0 : 1;
+	if (agent->followup_unwanted) {
+		agent->followup_unwanted = false;
+	} else if (agent->followup_refusals >= FOLLOWUP_TRIES) {
+		bc_log(BC_LOG_WARNING, &sess->log,
+		       "provider refuses to answer to tool results, giving this answer up");
+		agent->followup_refusals = 0;
+		resp_merge_close(sess, "failed", "upstream_refused",
+				 "The provider did not answer to the results of tools.");
+	} else {
+		lane_owe(sess, agent->followup_params);
+		/* Without a rival the reason may pass; it is not asked for in a hurry. */
+		agent->answer_expected = agent->answer_expected || !collision;
+	}
+	json_decref(agent->followup_params);
+	agent->followup_params = NULL;
+	lane_pump(sess);
+}
+
 bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
 	struct agent *agent = sess->agent;
 	bool collision = field_is(error, "code", "conversation_already_has_active_response");
-	bool nameless = !json_raw_is_string(client_id);
+	bool nameless =
+		!json_raw_is_string(client_id) && (collision || error_is_about(error, "response"));
+	struct create *failed = NULL;
 	struct create *create;
 
-	if (agent->followup[0] != '\0' && (json_string_is(client_id, agent->followup) ||
-					   (nameless && collision && TAILQ_EMPTY(&agent->sent)))) {
-		agent->followup[0] = '\0';
-		lane_move(sess, LANE_EV_REFUSED);
-		bc_metric_inc(BC_M_CREATE_COLLISIONS);
-		/* Another response runs: when it ends the answer is asked for again, unless that one gave it. */
-		agent->owed = true;
-		lane_pump(sess);
+	TAILQ_FOREACH(create, &agent->sent, link) {
+		if (create->event_id != NULL && bc_span_is(client_id, create->event_id)) {
+			failed = create;
+			break;
+		}
+	}
+	if (failed == NULL && nameless) {
+		failed = collision ? oldest_sent(agent, false) : TAILQ_FIRST(&agent->sent);
+	}
+	if (failed == NULL && agent->followup[0] != '\0' &&
+	    (nameless || json_string_is(client_id, agent->followup))) {
+		bc_metric_add(BC_M_CREATE_COLLISIONS, collision);
+		followup_refused(sess, collision);
 		return true;
 	}
-	TAILQ_FOREACH(create, &agent->sent, link) {
-		bool mine = create->event_id != NULL && bc_span_is(client_id, create->event_id);
-
-		if (mine || (nameless && collision)) {
-			bc_metric_inc(BC_M_CREATE_COLLISIONS);
-			create_drop(agent, &agent->sent, create);
-			return false;
-		}
+	if (failed != NULL) {
+		bc_metric_add(BC_M_CREATE_COLLISIONS, collision);
+		create_drop(agent, &agent->sent, failed);
+		lane_pump(sess);
 	}
 	return false;
 }
@@ -384,10 +462,9 @@ void lane_speech(struct sess *sess, bool started)
 		return;
 	}
 	agent->answer_expected = false;
-	if (agent->followup[0] != '\0') {
-		agent->followup_overtaken = true;
+	if (!agent->interrupt_response) {
+		return;
 	}
-	if (agent->interrupt_response) {
-		resp_merge_close(sess, "turn_detected");
-	}
+	agent->followup_overtaken = agent->followup[0] != '\0';
+	resp_merge_close(sess, "cancelled", "turn_detected", "");
 }

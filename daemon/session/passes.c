@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PASS_REST (30 * BC_USEC_PER_SEC) /* after a pass the upstream could not serve */
 
@@ -22,6 +23,16 @@ static const char directive[] =
 
 /* ---- what a pass is given ---- */
 
+static enum bc_err put_reference(struct bc_buf *out, const struct item *item)
+{
+	enum bc_err err = bc_buf_put_str(out, "{\"type\":\"item_reference\",\"id\":");
+
+	if (err == BC_OK) {
+		err = json_string_put(out, bc_span_str(item->id));
+	}
+	return err == BC_OK ? bc_buf_put_str(out, "},") : err;
+}
+
 static enum bc_err put_references(struct sess *sess, struct bc_buf *out)
 {
 	const struct item *item;
@@ -29,8 +40,7 @@ static enum bc_err put_references(struct sess *sess, struct bc_buf *out)
 
 	TAILQ_FOREACH(item, &sess->agent->items.order, link) {
 		if (item->done && err == BC_OK) {
-			err = bc_buf_printf(out, "{\"type\":\"item_reference\",\"id\":\"%s\"},",
-					    item->id);
+			err = put_reference(out, item);
 		}
 	}
 	return err;
@@ -108,7 +118,7 @@ static void put_pair(void *arg, const struct guess *guess)
 	}
 }
 
-static enum bc_err put_pass(struct sess *sess, struct bc_buf *out, uint64_t number)
+static enum bc_err put_pass(struct sess *sess, struct bc_buf *out)
 {
 	struct agent *agent = sess->agent;
 	struct pairs pairs = {.sess = sess, .out = out};
@@ -118,8 +128,8 @@ static enum bc_err put_pass(struct sess *sess, struct bc_buf *out, uint64_t numb
 		"\"none\",\"output_modalities\":[\"text\"],\"tool_choice\":\"auto\",\"max_output_tokens\":"
 		"%" PRIu64 ",\"metadata\":{\"bc\":\"p\",\"bc_t\":\"%" PRIu64
 		"\",\"bc_v\":\"%" PRIu64 "\"},\"input\":[",
-		agent->pass.event_id, sess->cfg->speculation.tokens_max, agent->hearing.turn,
-		number);
+		agent->pass.event_id, sess->cfg->speculation.tokens_max, agent->pass.turn,
+		agent->pass.number);
 
 	if (err == BC_OK) {
 		err = put_references(sess, out);
@@ -151,7 +161,8 @@ static bool may_start(struct sess *sess)
 		sess->cfg->speculation.input == CFG_PASS_INPUT_AUDIO && !agent->pass.audio_refused;
 
 	if (!hearing->on || !hearing->turn_open || hearing->overflow || agent->pass.off ||
-	    sess->state != SESS_OPEN || sess_now(sess) < agent->pass.rest_until) {
+	    agent->pass.vendor_tools || agent->refused || sess->state != SESS_OPEN ||
+	    sess_now(sess) < agent->pass.rest_until) {
 		return false;
 	}
 	if (audio ? bc_buf_len(&hearing->audio) == 0 : bc_buf_len(&hearing->transcript) == 0) {
@@ -165,11 +176,11 @@ static void start(struct sess *sess)
 	struct agent *agent = sess->agent;
 	struct pass *pass = &agent->pass;
 	struct bc_buf text;
-	uint64_t number;
 	bc_usec horizon = (bc_usec)(agent->hearing.detector.samples * (uint64_t)BC_USEC_PER_SEC /
 				    audio_rate(agent->hearing.format));
 
-	number = spec_pass_begin(agent->spec, horizon);
+	pass->number = spec_pass_begin(agent->spec, horizon);
+	pass->turn = agent->hearing.turn;
 	pass->wanted = false;
 	pass->cancelled = false;
 	pass->with_audio =
@@ -177,7 +188,7 @@ static void start(struct sess *sess)
 	pass->response[0] = '\0';
 	bc_id_new(pass->event_id, 'p');
 	bc_buf_init(&text, sess->cfg->session.message_max);
-	if (put_pass(sess, &text, number) == BC_OK) {
+	if (put_pass(sess, &text) == BC_OK) {
 		bc_metric_inc(BC_M_PASSES);
 		(void)sess_to_upstream(
 			sess, bc_buf_span(&text)); /* pressure shows with the next message */
@@ -219,36 +230,60 @@ void pass_advance(struct sess *sess)
 
 /* ---- answers ---- */
 
-static void cancel(struct sess *sess)
+static void send_cancel(struct sess *sess, const char *response)
 {
-	struct pass *pass = &sess->agent->pass;
 	struct bc_buf text;
 	char id[BC_ID_SIZE];
 
-	pass->cancelled = true;
-	if (pass->response[0] == '\0') {
-		return; /* as soon as the provider has named it */
-	}
 	bc_id_new(id, 'x');
 	bc_buf_init(&text, 512);
-	if (oai_cancel_put(&text, id, pass->response) == BC_OK) {
+	if (oai_cancel_put(&text, id, response) == BC_OK) {
 		(void)sess_to_upstream(
 			sess, bc_buf_span(&text)); /* pressure shows with the next message */
 	}
 	bc_buf_release(&text);
 }
 
-void pass_created(struct sess *sess, struct resp *resp)
+static void cancel(struct sess *sess)
 {
 	struct pass *pass = &sess->agent->pass;
 
+	if (!pass->cancelled && pass->response[0] != '\0') {
+		send_cancel(sess, pass->response);
+	}
+	pass->cancelled = true; /* without a response: as soon as the provider has named it */
+}
+
+/* Whether a response that carries our mark is that of the running pass, and not of one that was given up. */
+static bool is_running_pass(const struct agent *agent, struct bc_span response)
+{
+	char number[24];
+
+	(void)snprintf(number, sizeof(number), "%" PRIu64, agent->pass.number);
+	return spec_pass_is_running(agent->spec) && agent->pass.response[0] == '\0' &&
+	       field_is(field_raw(response, "metadata"), "bc_v", number);
+}
+
+void pass_created(struct sess *sess, struct resp *resp, struct bc_span response)
+{
+	struct pass *pass = &sess->agent->pass;
+
+	if (!is_running_pass(sess->agent, response)) {
+		send_cancel(sess, resp->id);
+		return;
+	}
 	memcpy(pass->response, resp->id, sizeof(pass->response));
 	if (pass->cancelled) {
-		cancel(sess);
+		send_cancel(sess, resp->id);
 	}
 }
 
-void pass_item(struct sess *sess, struct bc_span item)
+static bool answers_pass(const struct agent *agent, const struct resp *resp)
+{
+	return spec_pass_is_running(agent->spec) && strcmp(resp->id, agent->pass.response) == 0;
+}
+
+void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item)
 {
 	struct agent *agent = sess->agent;
 	struct bc_span raw = field_raw(item, "arguments");
@@ -259,16 +294,16 @@ void pass_item(struct sess *sess, struct bc_span item)
 	char *canonical;
 	size_t len;
 
-	if (agent->pass.cancelled || !spec_pass_is_running(agent->spec) ||
+	if (agent->pass.cancelled || !answers_pass(agent, resp) ||
 	    !field_is(item, "type", "function_call") || !field_id(item, "name", name) ||
-	    !tools_is_gateway(sess, name, &tool) || !json_raw_is_string(raw)) {
+	    !tools_is_gateway(sess, NULL, name, &tool) || !json_raw_is_string(raw)) {
 		return;
 	}
 	arguments = malloc(raw.len);
 	bc_buf_init(&message, 4096);
 	if (arguments != NULL && json_string_get(raw, arguments, raw.len, &len) == BC_OK &&
 	    tool_args_check(tool, bc_span(arguments, len), &canonical, &message) == BC_OK) {
-		if (!work_is_real(sess, tool, canonical, agent->hearing.turn) &&
+		if (!work_is_real(sess, tool, canonical, agent->pass.turn) &&
 		    spec_pass_names(agent->spec, tool, canonical) != BC_OK) {
 			bc_log(BC_LOG_DEBUG, &sess->log, "proposal dropped: too many in this turn");
 		}
@@ -278,12 +313,12 @@ void pass_item(struct sess *sess, struct bc_span item)
 	free(arguments);
 }
 
-void pass_done(struct sess *sess, struct bc_span response)
+void pass_done(struct sess *sess, const struct resp *resp, struct bc_span response)
 {
 	struct agent *agent = sess->agent;
 	bool completed = field_is(response, "status", "completed");
 
-	if (!spec_pass_is_running(agent->spec)) {
+	if (!answers_pass(agent, resp)) {
 		return;
 	}
 	if (field_is(response, "status", "failed")) {
@@ -297,9 +332,12 @@ void pass_done(struct sess *sess, struct bc_span response)
 bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
 	struct pass *pass = &sess->agent->pass;
+	/* Where the error does not say what it answers, nothing else may have been asked for. */
+	bool nameless = error_is_about(error, "response") && pass->response[0] == '\0' &&
+			!lane_is_asked(sess);
 
 	if (sess->agent->spec == NULL || !spec_pass_is_running(sess->agent->spec) ||
-	    !json_string_is(client_id, pass->event_id)) {
+	    !(nameless || json_string_is(client_id, pass->event_id))) {
 		return false;
 	}
 	bc_metric_inc(BC_M_PASSES_FAILED);
@@ -335,17 +373,17 @@ void pass_turn_committed(struct sess *sess)
 	pass_advance(sess);
 }
 
-void pass_withdraw(struct sess *sess)
+void pass_withdraw(struct sess *sess, uint64_t turn)
 {
 	struct agent *agent = sess->agent;
 
 	if (agent->spec == NULL) {
 		return;
 	}
-	if (spec_pass_is_running(agent->spec) && !agent->hearing.turn_open) {
+	if (spec_pass_is_running(agent->spec) && agent->pass.turn <= turn) {
 		cancel(sess);
 	}
-	spec_withdraw_all(agent->spec, agent->committed_turn);
+	spec_withdraw_all(agent->spec, turn);
 	pass_advance(sess);
 }
 

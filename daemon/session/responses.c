@@ -81,6 +81,7 @@ static struct resp *resp_new(struct sess *sess, const char *id)
 	memcpy(resp->id, id, strlen(id) + 1);
 	bc_buf_init(&resp->held, SESS_HELD_MAX);
 	resp->view = RESP_SHOWN;
+	resp->turn = sess->agent == NULL ? 0 : sess->agent->committed_turn;
 	TAILQ_INSERT_TAIL(&sess->responses, resp, link);
 	sess->response_count++;
 	return resp;
@@ -138,62 +139,82 @@ void resp_fail_open(struct sess *sess, const char *code, const char *message)
 static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
 				  struct create **ret_create)
 {
+	const struct agent *agent = sess->agent;
 	struct bc_span ours = field_raw(field_raw(response, "metadata"), "bc");
 	bool out_of_band = bc_span_is(field_raw(response, "conversation_id"), "null");
 
 	*ret_create = NULL;
-	if (json_string_is(ours, "p")) {
+	/* A client may use our key, too; then nothing of ours is waited for. */
+	if (json_string_is(ours, "p") && agent->spec != NULL) {
 		return RESP_PASS;
 	}
-	if (json_string_is(ours, "f")) {
+	if (json_string_is(ours, "f") && agent->followup[0] != '\0') {
 		return RESP_FOLLOWUP;
 	}
 	*ret_create = lane_take_sent(sess, out_of_band);
-	if (*ret_create == NULL) {
-		return RESP_VAD;
+	if (out_of_band) {
+		return RESP_CLIENT_OOB;
 	}
-	return out_of_band ? RESP_CLIENT_OOB : RESP_CLIENT;
+	return *ret_create == NULL ? RESP_VAD : RESP_CLIENT;
 }
 
-static void hold(struct resp *resp, struct bc_span text)
+static bool hold(struct resp *resp, struct bc_span text)
 {
-	if (bc_buf_put_span(&resp->held, text) != BC_OK ||
-	    bc_buf_put(&resp->held, "", 1) != BC_OK) {
-		/* Events beyond the bound belong to a response nobody has seen: they are lost with no harm but order. */
-		bc_buf_clear(&resp->held);
-	}
+	/* The mark of the end first, so that an event is held whole or not at all. */
+	return bc_buf_len(&resp->held) + text.len < SESS_HELD_MAX &&
+	       bc_buf_put_span(&resp->held, text) == BC_OK &&
+	       bc_buf_put(&resp->held, "", 1) == BC_OK;
 }
 
-/* response.created of a follow-up, without the gateway's mark, as the client may see it. */
-static void hold_created(struct resp *resp, struct bc_span text)
+/* Keep response.created back; of a follow-up without the gateway's mark, as the client may see it. */
+static void withhold(struct sess *sess, struct resp *resp, struct bc_span text)
 {
 	struct bc_span metadata = field_raw(field_raw(text, "response"), "metadata");
+	struct bc_span visible = text;
 	struct rewrite rewrite;
 	struct bc_buf stripped;
 	struct bc_buf out;
 
-	if (resp->origin != RESP_FOLLOWUP) {
-		hold(resp, text);
-		return;
+	bc_buf_init(&out, 1);
+	if (resp->origin == RESP_FOLLOWUP && metadata.len > 0) {
+		metadata_strip(metadata, &stripped);
+		rewrite_begin(&rewrite, text);
+		rewrite_replace(&rewrite, metadata, bc_buf_span(&stripped));
+		visible = rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text;
+		bc_buf_release(&stripped);
 	}
-	metadata_strip(metadata, &stripped);
-	rewrite_begin(&rewrite, text);
-	rewrite_replace(&rewrite, metadata, bc_buf_span(&stripped));
-	hold(resp, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
+	view_set(sess, resp, RESP_WITHHELD);
+	if (!hold(resp, visible)) {
+		/* Too long to be kept: then the client learns of it now (P1). */
+		bc_buf_clear(&resp->held);
+		view_set(sess, resp, RESP_SHOWN);
+		(void)sess_to_client(sess, visible); /* pressure shows with the next message */
+	}
 	bc_buf_release(&out);
-	bc_buf_release(&stripped);
+}
+
+/* The client's own response goes on with this one. */
+static void continue_merged(struct sess *sess, struct resp *resp)
+{
+	view_set(sess, resp, RESP_MERGED);
+	memcpy(resp->shown_id, sess->agent->merge->id, sizeof(resp->shown_id));
+	bc_metric_inc(BC_M_RESPONSES_MERGED);
 }
 
 static void begin_followup(struct sess *sess, struct resp *resp, struct bc_span text)
 {
 	struct agent *agent = sess->agent;
 
-	if (agent->followup_overtaken) {
-		/* Speech began before the provider made it: it will not be interrupted, so we end it (R6). */
+	resp->params = agent->followup_params;
+	agent->followup_params = NULL;
+	agent->followup_refusals = 0;
+	if (agent->followup_overtaken || agent->followup_unwanted) {
+		/* Speech began, or the client cancelled, before the provider made it: so we end it (R6). */
 		struct bc_buf cancel;
 		char id[BC_ID_SIZE];
 
 		view_set(sess, resp, RESP_HIDDEN);
+		resp->unwanted = agent->followup_unwanted;
 		bc_id_new(id, 'x');
 		bc_buf_init(&cancel, 512);
 		if (oai_cancel_put(&cancel, id, resp->id) == BC_OK) {
@@ -202,17 +223,47 @@ static void begin_followup(struct sess *sess, struct resp *resp, struct bc_span 
 					       bc_buf_span(&cancel)); /* pressure shows later */
 		}
 		bc_buf_release(&cancel);
-		lane_owe(sess, NULL);
+		if (!resp->unwanted) {
+			lane_owe(sess, resp->params);
+		}
 	} else if (agent->merge != NULL) {
-		view_set(sess, resp, RESP_MERGED);
-		memcpy(resp->shown_id, agent->merge->id, sizeof(resp->shown_id));
-		bc_metric_inc(BC_M_RESPONSES_MERGED);
+		continue_merged(sess, resp);
 	} else {
-		view_set(sess, resp, RESP_WITHHELD);
-		hold_created(resp, text);
+		withhold(sess, resp, text);
 	}
 	agent->followup[0] = '\0';
 	agent->followup_overtaken = false;
+	agent->followup_unwanted = false;
+}
+
+/* The end of the client's response that was kept back. */
+static struct bc_span kept_end(const struct resp *base)
+{
+	struct bc_span held = bc_buf_span(&base->held);
+
+	return bc_span(held.ptr, held.len == 0 ? 0 : held.len - 1);
+}
+
+/* What it has cost is shown with the end that takes the place of its own. */
+static void merge_usage(struct agent *agent, const struct resp *base)
+{
+	usage_owe(agent, field_raw(field_raw(kept_end(base), "response"), "usage"));
+}
+
+/* The client's next response begins: the one that waited for its continuation ends as the provider has said. */
+static void merge_release(struct sess *sess)
+{
+	struct resp *base = sess->agent->merge;
+
+	if (base == NULL) {
+		return;
+	}
+	if (kept_end(base).len == 0) {
+		resp_merge_close(sess, "cancelled", "client_cancelled", "");
+		return;
+	}
+	done_show(sess, base, kept_end(base));
+	resp_remove(sess, base);
 }
 
 static void begin_by_origin(struct sess *sess, struct resp *resp, struct create *create,
@@ -223,16 +274,20 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 	switch (resp->origin) {
 	case RESP_PASS:
 		view_set(sess, resp, RESP_HIDDEN);
-		pass_created(sess, resp);
+		pass_created(sess, resp, field_raw(text, "response"));
 		break;
 	case RESP_FOLLOWUP:
 		begin_followup(sess, resp, text);
 		break;
 	case RESP_VAD:
-		view_set(sess, resp, RESP_WITHHELD);
-		hold_created(resp, text);
+		if (sess->agent->merge != NULL) {
+			continue_merged(sess, resp);
+		} else {
+			withhold(sess, resp, text);
+		}
 		break;
 	case RESP_CLIENT:
+		merge_release(sess);
 		event = json_parse(bc_span_str(create->text));
 		resp->params = json_incref(json_object_get(event, "response"));
 		json_decref(event);
@@ -265,7 +320,9 @@ void resp_created(struct sess *sess, struct bc_span text)
 		agent->current = resp;
 		agent->answer_expected = false;
 		/* What the provider had confirmed by now is in the context of this response. */
-		agent->owed = agent->owed && agent->unacked > 0;
+		if (agent->unacked == 0) {
+			lane_owe_nothing(agent);
+		}
 	}
 	begin_by_origin(sess, resp, create, text);
 	create_free(create);
@@ -278,7 +335,7 @@ void resp_rate_limits(struct sess *sess, struct bc_span text)
 	struct agent *agent = sess->agent;
 
 	if (agent->rate_limits_with != NULL) {
-		hold(agent->rate_limits_with, text);
+		(void)hold(agent->rate_limits_with, text); /* an event the client can do without */
 	} else if (!agent->hide_rate_limits) {
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
 	}
@@ -313,7 +370,10 @@ void resp_hide(struct sess *sess, struct resp *resp)
 	BC_BUG_ON(resp->view != RESP_WITHHELD);
 	view_set(sess, resp, RESP_HIDDEN);
 	bc_buf_release(&resp->held);
-	sess->agent->rate_limits_with = NULL;
+	if (sess->agent->rate_limits_with == resp) {
+		sess->agent->rate_limits_with = NULL;
+		sess->agent->hide_rate_limits = true;
+	}
 }
 
 /* ---- in between ---- */
@@ -377,7 +437,7 @@ static const struct cfg_tool *gateway_call(const struct sess *sess, const struct
 	char name[SESS_ID_MAX];
 
 	if (!resp->default_conversation || !field_is(item, "type", "function_call") ||
-	    !field_id(item, "name", name) || !tools_is_gateway(sess, name, &tool)) {
+	    !field_id(item, "name", name) || !tools_is_gateway(sess, resp->params, name, &tool)) {
 		return NULL;
 	}
 	return tool;
@@ -400,6 +460,8 @@ void resp_item_added(struct sess *sess, struct bc_span text)
 
 	if (resp == NULL) {
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
+	} else if (resp->origin == RESP_PASS) {
+		return; /* its items are in no conversation */
 	} else if (gateway_call(sess, resp, item) != NULL) {
 		hide_item(sess, item);
 		resp->gateway_items++;
@@ -424,7 +486,7 @@ void resp_item_done(struct sess *sess, struct bc_span text)
 	}
 	if (resp->origin == RESP_PASS) {
 		if (complete) {
-			pass_item(sess, item);
+			pass_item(sess, resp, item);
 		}
 		return;
 	}
@@ -449,10 +511,9 @@ static void end_merged(struct sess *sess, struct resp *resp, struct bc_span text
 {
 	struct resp *base = sess->agent->merge;
 
+	merge_usage(sess->agent, base);
 	done_show(sess, resp, text);
-	if (base != NULL) {
-		resp_remove(sess, base);
-	}
+	resp_remove(sess, base);
 }
 
 /* The end of a response that named nothing but gateway calls: its answer will come in another one. */
@@ -468,15 +529,24 @@ static bool end_unseen(struct sess *sess, struct resp *resp, bool completed)
 	case RESP_MERGED:
 		return completed;
 	case RESP_SHOWN:
-		if (completed && resp->origin == RESP_CLIENT && sess->agent->merge == NULL) {
-			sess->agent->merge = resp;
-			return true;
-		}
-		return false;
+		return completed && resp->origin == RESP_CLIENT && sess->agent->merge == NULL;
 	case RESP_HIDDEN:
 		return true;
 	}
 	return false;
+}
+
+/* Its end is not shown now: that of the client's own is kept until something else continues it, or nothing does. */
+static void end_later(struct sess *sess, struct resp *resp, struct bc_span text)
+{
+	struct agent *agent = sess->agent;
+
+	if (resp->view != RESP_SHOWN) {
+		usage_owe(agent, field_raw(field_raw(text, "response"), "usage"));
+		return;
+	}
+	agent->merge = resp;
+	(void)hold(resp, text); /* too long: another end is made for it */
 }
 
 void resp_done(struct sess *sess, struct bc_span text)
@@ -493,12 +563,12 @@ void resp_done(struct sess *sess, struct bc_span text)
 		return;
 	}
 	if (resp->origin == RESP_PASS) {
-		pass_done(sess, response);
+		pass_done(sess, resp, response);
 		resp_remove(sess, resp);
 		return;
 	}
 	if (resp->view == RESP_HIDDEN || end_unseen(sess, resp, completed)) {
-		usage_owe(agent, field_raw(response, "usage"));
+		end_later(sess, resp, text);
 	} else if (resp->view == RESP_MERGED) {
 		end_merged(sess, resp, text);
 	} else {
@@ -512,25 +582,28 @@ void resp_done(struct sess *sess, struct bc_span text)
 	if (resp->default_conversation && completed && resp->step == NULL &&
 	    resp->gateway_items == 0) {
 		/* The turn was answered without a call: what was guessed for it is a miss. */
-		pass_withdraw(sess);
+		pass_withdraw(sess, resp->turn);
 	}
-	step_response_done(sess, resp, !cancelled);
+	step_response_done(sess, resp, !cancelled && !resp->unwanted);
 	if (agent->merge != resp) {
 		resp_remove(sess, resp);
 	}
 	lane_pump(sess);
 }
 
-void resp_merge_close(struct sess *sess, const char *reason)
+void resp_merge_close(struct sess *sess, const char *status, const char *reason,
+		      const char *message)
 {
-	struct resp *base = sess->agent->merge;
+	struct agent *agent = sess->agent;
+	struct resp *base = agent->merge;
 	struct bc_buf text;
 
-	if (base == NULL || sess->agent->current != NULL) {
-		return;
+	if (base == NULL || (agent->current != NULL && agent->current->view == RESP_MERGED)) {
+		return; /* what continues it will end it */
 	}
+	merge_usage(agent, base);
 	bc_buf_init(&text, 8192);
-	if (oai_done_put(&text, base->id, "cancelled", reason, BC_SPAN_LIT("")) == BC_OK) {
+	if (oai_done_put(&text, base->id, status, reason, bc_span_str(message)) == BC_OK) {
 		(void)sess_to_client(sess,
 				     bc_buf_span(&text)); /* pressure shows with the next message */
 	}

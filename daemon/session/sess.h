@@ -16,6 +16,8 @@
 
 #define SESS_MAGIC 0x73657373u
 
+#define TOOL_NAME_TAKEN "A tool of this request has the name of a tool the gateway runs. Rename it."
+
 #define SESS_ID_MAX \
 	65 /* bytes of an item, response or call id we keep, with NUL; longer ones are not ours */
 #define SESS_ITEMS_MAX     4096  /* conversation items remembered; the oldest are forgotten */
@@ -125,11 +127,14 @@ struct resp {
 	enum resp_origin origin;
 	enum resp_view view;
 	bool default_conversation;
+	bool unwanted; /* the client has cancelled it: nobody speaks about its calls */
+	uint64_t turn; /* of the last commit before it began */
 	unsigned visible_items;
 	unsigned gateway_items; /* function calls of the gateway's tools, complete or not */
-	struct bc_buf held;     /* WITHHELD: events, each followed by a NUL */
-	struct step *step;      /* its gateway calls; NULL: none */
-	json_t *params; /* CLIENT: the "response" object of its request, for the follow-up; owned */
+	struct bc_buf
+		held; /* events, each followed by a NUL: WITHHELD: its begin; merged with what follows: its end */
+	struct step *step; /* its gateway calls; NULL: none */
+	json_t *params; /* the "response" object of the client's request it goes back to; owned; NULL: none */
 	char id[SESS_ID_MAX];
 	char shown_id[SESS_ID_MAX]; /* MERGED: the id the client knows */
 };
@@ -163,7 +168,7 @@ struct work {
 	char *output;          /* what the model gets; NULL: still running */
 	uint64_t turn;
 	char response[SESS_ID_MAX]; /* that named it first; "" for a guess */
-	unsigned occurrence;        /* equal calls in that turn before it */
+	bool stale;                 /* a read, and an effect has changed what it has read */
 };
 
 TAILQ_HEAD(work_list, work);
@@ -199,6 +204,7 @@ struct update {
 	bool gateway;
 	char *event_id; /* raw JSON value; NULL: none */
 	char *tools; /* client: its own list, raw JSON array; NULL: the update does not touch it */
+	bool *yielded; /* with tools: becomes the agent's when the provider has accepted it */
 };
 
 TAILQ_HEAD(update_list, update);
@@ -218,12 +224,15 @@ struct hearing {
 };
 
 struct pass {
+	uint64_t number;            /* of the running or last one */
+	uint64_t turn;              /* it is about */
 	char response[SESS_ID_MAX]; /* "" until the provider has created it */
 	char event_id[BC_ID_SIZE];
 	bool wanted;    /* a trigger came while none could start */
 	bool cancelled; /* its proposals are void; cancel it as soon as its id is known */
 	bool with_audio;
-	bool off; /* the upstream does not take passes */
+	bool off;          /* the upstream does not take passes */
+	bool vendor_tools; /* the session has tools the provider runs itself: a pass would run them */
 	bool audio_refused;
 	bc_usec rest_until; /* monotonic: the upstream was overloaded, none starts before */
 };
@@ -235,6 +244,7 @@ struct agent {
 	unsigned update_count;
 	char *client_tools; /* the client's own tool list as the provider has accepted it; NULL: [] */
 	bool *yielded;      /* per tool: the client's definition counts */
+	bool refused;       /* the provider does not take our tools: it gets the client's alone */
 	struct create_list kept;
 	struct create_list sent; /* forwarded, unanswered */
 	unsigned create_count;
@@ -243,9 +253,12 @@ struct agent {
 	struct work_list works;
 	unsigned work_count;
 	enum lane_state lane;
-	struct resp *current;      /* the response that occupies the lane; NULL: none */
-	char followup[BC_ID_SIZE]; /* event id of our unanswered response.create; "": none */
-	bool followup_overtaken;   /* speech began after it was sent */
+	struct resp *current;       /* the response that occupies the lane; NULL: none */
+	char followup[BC_ID_SIZE];  /* event id of our unanswered response.create; "": none */
+	json_t *followup_params;    /* what it was made of; owned; NULL: defaults */
+	bool followup_overtaken;    /* speech began after it was sent */
+	bool followup_unwanted;     /* the client has cancelled it after it was sent */
+	unsigned followup_refusals; /* in a row */
 	struct resp *merge;    /* shown response that the next follow-up continues; NULL: none */
 	bool owed;             /* outputs are in that nobody has spoken about */
 	unsigned unacked;      /* outputs put in that the provider has not confirmed */
@@ -316,6 +329,8 @@ bool field_id(struct bc_span object, const char *key, char out[SESS_ID_MAX]);
 /* A raw member; empty span when absent or the object is malformed. */
 struct bc_span field_raw(struct bc_span object, const char *key);
 bool field_is(struct bc_span object, const char *key, const char *string);
+/* Whether an error without the id of its cause names a parameter of such a request, "session" or "response". */
+bool error_is_about(struct bc_span error, const char *request);
 /* Heap copy of a raw span; NULL when out of memory. */
 char *field_dup(struct bc_span raw);
 
@@ -343,18 +358,26 @@ bool rewrite_end(struct rewrite *rewrite, struct bc_buf *out);
 
 /* ---- toolset.c: whose tools the provider is offered ---- */
 
-bool tools_is_gateway(const struct sess *sess, const char *name, const struct cfg_tool **ret);
+/*
+ * Whether a call of that name is the gateway's to run.  params: of the response that makes it, whose own list of tools
+ * counts before the session's; NULL: it has none.
+ */
+bool tools_is_gateway(const struct sess *sess, const json_t *params, const char *name,
+		      const struct cfg_tool **ret);
 /* The gateway's own first update. */
 void tools_offer(struct sess *sess);
 /* A client's session.update: forwarded, rewritten where it carries tools. */
 void tools_client_update(struct sess *sess, struct bc_span text);
-/* Union of a client's raw list and the gateway's; NULL out of memory. */
-char *tools_union(struct sess *sess, struct bc_span client_list);
-/* A session.updated of the provider: true when it was the gateway's own and is hidden. */
+/* Union of a client's raw list and the gateway's, heap.  BC_E_EXISTS: names clash and that is refused; BC_E_INVALID. */
+enum bc_err tools_union(struct sess *sess, struct bc_span client_list, char **ret) BC_MUST;
+/* A session.updated of the provider: shown with the client's own tools, or hidden when it answers the gateway's. */
 void tools_session_updated(struct sess *sess, struct bc_span text);
 /* An error that answers an update; true: it was the gateway's own. */
 bool tools_update_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
 void tools_fini(struct agent *agent);
+/* Answer a request of the client with an error; event_id: raw JSON, empty: none. */
+void client_refuse(struct sess *sess, struct bc_span event_id, const char *code,
+		   const char *message);
 
 /* ---- responses.c: what the client sees of the provider's responses ---- */
 
@@ -370,8 +393,9 @@ void resp_rate_limits(struct sess *sess, struct bc_span text);
 void resp_reveal(struct sess *sess, struct resp *resp);
 /* A withheld response will never be shown. */
 void resp_hide(struct sess *sess, struct resp *resp);
-/* Close a merged response towards the client while tools run. */
-void resp_merge_close(struct sess *sess, const char *reason);
+/* End the response whose answer is still to come, towards the client; status "cancelled" or "failed". */
+void resp_merge_close(struct sess *sess, const char *status, const char *reason,
+		      const char *message);
 /* Tell the client that every open response has failed. */
 void resp_fail_open(struct sess *sess, const char *code, const char *message);
 struct resp *resp_remove(struct sess *sess, struct resp *resp);
@@ -400,7 +424,12 @@ bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_s
 /* The request a new response of the client answers: removed from the unanswered ones; NULL: none. */
 struct create *lane_take_sent(struct sess *sess, bool out_of_band);
 struct create *create_free(struct create *create);
+/* An answer is owed; params, borrowed: what it inherits; NULL: nothing new. */
 void lane_owe(struct sess *sess, json_t *params);
+/* Nobody has to be answered any more. */
+void lane_owe_nothing(struct agent *agent);
+/* Whether a request for a response, of the client or our own, has no answer yet. */
+bool lane_is_asked(const struct sess *sess);
 void lane_speech(struct sess *sess, bool started);
 void lane_fini(struct agent *agent);
 
@@ -456,14 +485,16 @@ void hear_fini(struct agent *agent);
 /* ---- passes.c: asking what would be called, running guesses ---- */
 
 void pass_trigger(struct sess *sess);
-void pass_created(struct sess *sess, struct resp *resp);
-void pass_item(struct sess *sess, struct bc_span item);
-void pass_done(struct sess *sess, struct bc_span text);
+void pass_created(struct sess *sess, struct resp *resp, struct bc_span response);
+void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item);
+void pass_done(struct sess *sess, const struct resp *resp, struct bc_span response);
+/* An error that answers a pass; true: it was, and is hidden. */
 bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
 /* Start what has become stable, cancel what was withdrawn. */
 void pass_advance(struct sess *sess);
 void pass_turn_committed(struct sess *sess);
-void pass_withdraw(struct sess *sess);
+/* Nothing of the turns up to this one will be called any more. */
+void pass_withdraw(struct sess *sess, uint64_t turn);
 void pass_fini(struct sess *sess);
 
 #endif

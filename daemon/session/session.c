@@ -111,7 +111,9 @@ bool sess_to_upstream(struct sess *sess, struct bc_span text)
 void sess_drained(struct sess *sess, enum sess_side side)
 {
 	BC_CHECK(sess, SESS_MAGIC);
-	unblock(sess, other(side), FLOW_PEER_SLOW);
+	if (sess->state != SESS_ENDED) {
+		unblock(sess, other(side), FLOW_PEER_SLOW);
+	}
 }
 
 /* ---- begin ---- */
@@ -315,6 +317,9 @@ void sess_upstream_open(struct sess *sess)
 	struct bc_span rest;
 
 	BC_CHECK(sess, SESS_MAGIC);
+	if (sess->state == SESS_ENDED) {
+		return; /* the client has left in the same turn of the loop */
+	}
 	sess_move(sess, SESS_EV_OPENED);
 	if (sess->agent != NULL) {
 		tools_offer(sess);

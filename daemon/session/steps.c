@@ -200,8 +200,8 @@ static bool client_owes_output(const struct step *step)
 	return false;
 }
 
-/* All outputs of ours are in, now the client's part; true: the step is over. */
-static bool client_is_done(struct sess *sess, struct step *step)
+/* All outputs of ours are in, now the client's part; true: the step is over, else *soonest is when to look again. */
+static bool client_is_done(struct sess *sess, struct step *step, bc_usec *soonest)
 {
 	bool owes = client_owes_output(step);
 	bc_usec waited;
@@ -218,7 +218,9 @@ static bool client_is_done(struct sess *sess, struct step *step)
 	if (waited >= wait) {
 		return true;
 	}
-	sess->world->timer(sess->world_arg, SESS_TIMER_STEP, wait - waited);
+	if (*soonest < 0 || wait - waited < *soonest) {
+		*soonest = wait - waited;
+	}
 	return false;
 }
 
@@ -238,11 +240,13 @@ void step_advance(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
 	struct step *step = TAILQ_FIRST(&agent->steps);
+	bc_usec soonest = -1;
 
 	while (step != NULL && sess->state == SESS_OPEN) {
 		struct step *next = TAILQ_NEXT(step, link);
 
-		if (step->response_done && put_in_ready(sess, step) && client_is_done(sess, step)) {
+		if (step->response_done && put_in_ready(sess, step) &&
+		    client_is_done(sess, step, &soonest)) {
 			if (step->wants_answer) {
 				lane_owe(sess, step->params);
 			}
@@ -251,6 +255,7 @@ void step_advance(struct sess *sess)
 		step = next;
 	}
 	if (sess->state == SESS_OPEN) {
+		sess->world->timer(sess->world_arg, SESS_TIMER_STEP, soonest);
 		lane_pump(sess);
 	}
 }
@@ -301,5 +306,5 @@ void step_abandon_all(struct sess *sess)
 	TAILQ_FOREACH(step, &sess->agent->steps, link) {
 		step->wants_answer = false;
 	}
-	sess->agent->owed = false;
+	lane_owe_nothing(sess->agent);
 }

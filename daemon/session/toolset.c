@@ -77,11 +77,35 @@ struct toolset *toolset_unref(struct toolset *tools)
 
 /* ---- per session ---- */
 
-bool tools_is_gateway(const struct sess *sess, const char *name, const struct cfg_tool **ret)
+/* Whether a list, which was made by us, offers the gateway's definition of a tool or the client's. */
+static bool offers_ours(const json_t *list, const struct cfg_tool *tool)
+{
+	size_t index;
+	json_t *entry;
+
+	json_array_foreach(list, index, entry) {
+		const char *name = json_string_value(json_object_get(entry, "name"));
+		const char *text = json_string_value(json_object_get(entry, "description"));
+
+		if (name != NULL && strcmp(name, tool->name) == 0) {
+			return text != NULL && strcmp(text, tool->description) == 0 &&
+			       json_equal(json_object_get(entry, "parameters"), tool->parameters);
+		}
+	}
+	return false;
+}
+
+bool tools_is_gateway(const struct sess *sess, const json_t *params, const char *name,
+		      const struct cfg_tool **ret)
 {
 	const struct cfg_tool *tool = cfg_tool_find(sess->cfg, bc_span_str(name));
+	const json_t *list = json_object_get(params, "tools");
 
-	if (tool == NULL || sess->agent->yielded[tool - sess->cfg->tool]) {
+	if (tool == NULL || sess->agent->refused) {
+		return false;
+	}
+	if (json_is_array(list) ? !offers_ours(list, tool)
+				: sess->agent->yielded[tool - sess->cfg->tool]) {
 		return false;
 	}
 	*ret = tool;
@@ -93,6 +117,7 @@ static struct update *update_free(struct update *update)
 	if (update != NULL) {
 		free(update->event_id);
 		free(update->tools);
+		free(update->yielded);
 		free(update);
 	}
 	return NULL;
@@ -110,22 +135,20 @@ void tools_fini(struct agent *agent)
 	free(agent->yielded);
 }
 
-/* Note an update that goes upstream now.  Takes tools; false: too many are unanswered, or out of memory. */
-static bool update_note(struct agent *agent, bool gateway, struct bc_span event_id, char *tools)
+/* Note an update that goes upstream now; NULL: too many are unanswered, or out of memory. */
+static struct update *update_note(struct agent *agent, bool gateway, struct bc_span event_id)
 {
 	struct update *update =
 		agent->update_count < SESS_UPDATES_MAX ? calloc(1, sizeof(*update)) : NULL;
 
 	if (update == NULL) {
-		free(tools);
-		return false;
+		return NULL;
 	}
 	update->gateway = gateway;
 	update->event_id = event_id.len == 0 ? NULL : field_dup(event_id);
-	update->tools = tools;
 	TAILQ_INSERT_TAIL(&agent->updates, update, link);
 	agent->update_count++;
-	return true;
+	return update;
 }
 
 static void update_drop(struct agent *agent, struct update *update)
@@ -139,7 +162,7 @@ static void update_drop(struct agent *agent, struct update *update)
 struct merge {
 	struct sess *sess;
 	struct bc_buf out;
-	bool *yielded; /* per tool, after this list */
+	bool *yielded; /* per tool, after this list; owned */
 	bool clash;
 	bool failed;
 };
@@ -155,7 +178,7 @@ static bool merge_client_tool(void *arg, size_t index, struct bc_span value)
 	if (field_id(value, "name", name)) {
 		tool = cfg_tool_find(cfg, bc_span_str(name));
 	}
-	if (tool != NULL) {
+	if (tool != NULL && !merge->sess->agent->refused) {
 		merge->clash = true;
 		if (cfg->tools.on_name_clash == CFG_NAME_CLASH_GATEWAY) {
 			return true;
@@ -184,43 +207,55 @@ static void merge_gateway_tools(struct merge *merge)
 	}
 }
 
-/* Fill merge->out with the union; merge->yielded is owned by the caller. */
-static bool merge_lists(struct merge *merge, struct bc_span client_list)
+/* Fill merge with the union; BC_E_EXISTS: names clash and that is refused.  merge_fini() afterwards in any case. */
+static enum bc_err merge_lists(struct merge *merge, struct bc_span client_list)
 {
-	bc_buf_init(&merge->out, TOOLS_TEXT_MAX);
-	if (bc_buf_put_str(&merge->out, "[") != BC_OK ||
-	    json_each(client_list, merge_client_tool, merge) != BC_OK) {
-		merge->failed = true;
+	const struct cfg *cfg = merge->sess->cfg;
+
+	bc_buf_init(&merge->out, TOOLS_TEXT_MAX + client_list.len);
+	merge->yielded = calloc(cfg->tool_count, sizeof(*merge->yielded));
+	if (merge->yielded == NULL || bc_buf_put_str(&merge->out, "[") != BC_OK) {
+		return BC_E_NOMEM;
 	}
-	merge_gateway_tools(merge);
-	return !merge->failed && bc_buf_put_str(&merge->out, "]") == BC_OK;
+	if (json_each(client_list, merge_client_tool, merge) != BC_OK) {
+		return BC_E_INVALID;
+	}
+	if (merge->clash && cfg->tools.on_name_clash == CFG_NAME_CLASH_REFUSE) {
+		return BC_E_EXISTS;
+	}
+	if (!merge->sess->agent->refused) {
+		merge_gateway_tools(merge);
+	}
+	return !merge->failed && bc_buf_put_str(&merge->out, "]") == BC_OK ? BC_OK : BC_E_INVALID;
 }
 
-char *tools_union(struct sess *sess, struct bc_span client_list)
+static void merge_fini(struct merge *merge)
+{
+	bc_buf_release(&merge->out);
+	free(merge->yielded);
+}
+
+enum bc_err tools_union(struct sess *sess, struct bc_span client_list, char **ret)
 {
 	struct merge merge = {.sess = sess};
-	char *text = NULL;
+	enum bc_err err = merge_lists(&merge, client_list);
 
-	merge.yielded = calloc(sess->cfg->tool_count, sizeof(*merge.yielded));
-	if (merge.yielded == NULL) {
-		return NULL;
+	if (err == BC_OK) {
+		*ret = bc_span_dup(bc_buf_span(&merge.out));
+		err = *ret == NULL ? BC_E_NOMEM : BC_OK;
 	}
-	if (merge_lists(&merge, client_list)) {
-		text = bc_span_dup(bc_buf_span(&merge.out));
-	}
-	bc_buf_release(&merge.out);
-	free(merge.yielded);
-	return text;
+	merge_fini(&merge);
+	return err;
 }
 
 void tools_offer(struct sess *sess)
 {
-	char *list = tools_union(sess, BC_SPAN_LIT("[]"));
+	char *list;
 	char id[BC_ID_SIZE];
 	struct bc_buf text;
 	struct bc_buf quoted;
 
-	if (list == NULL) {
+	if (tools_union(sess, BC_SPAN_LIT("[]"), &list) != BC_OK) {
 		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
 		return;
 	}
@@ -233,7 +268,7 @@ void tools_offer(struct sess *sess)
 		    "{\"type\":\"session.update\",\"event_id\":\"%s\",\"session\":{\"type\":\"realtime\","
 		    "\"tools\":%s}}",
 		    id, list) == BC_OK &&
-	    update_note(sess->agent, true, bc_buf_span(&quoted), NULL)) {
+	    update_note(sess->agent, true, bc_buf_span(&quoted)) != NULL) {
 		(void)sess_to_upstream(
 			sess, bc_buf_span(&text)); /* pressure shows with the next message */
 	}
@@ -242,7 +277,7 @@ void tools_offer(struct sess *sess)
 	free(list);
 }
 
-static void refuse(struct sess *sess, struct bc_span event_id, const char *code,
+void client_refuse(struct sess *sess, struct bc_span event_id, const char *code,
 		   const char *message)
 {
 	struct oai_error error = {.type = "invalid_request_error",
@@ -251,7 +286,7 @@ static void refuse(struct sess *sess, struct bc_span event_id, const char *code,
 				  .client_id = event_id};
 	struct bc_buf text;
 
-	bc_buf_init(&text, 4096);
+	bc_buf_init(&text, event_id.len + 4096);
 	if (oai_error_put(&text, &error) == BC_OK) {
 		(void)sess_to_client(sess,
 				     bc_buf_span(&text)); /* pressure shows with the next message */
@@ -262,20 +297,26 @@ static void refuse(struct sess *sess, struct bc_span event_id, const char *code,
 static void forward_union(struct sess *sess, struct bc_span text, struct bc_span list,
 			  struct merge *merge)
 {
+	char *own = field_dup(list);
+	struct update *update = NULL;
 	struct rewrite rewrite;
 	struct bc_buf out;
 
 	rewrite_begin(&rewrite, text);
 	rewrite_replace(&rewrite, list, bc_buf_span(&merge->out));
-	if (rewrite_end(&rewrite, &out) &&
-	    update_note(sess->agent, false, field_raw(text, "event_id"), field_dup(list))) {
-		memcpy(sess->agent->yielded, merge->yielded,
-		       sess->cfg->tool_count * sizeof(*merge->yielded));
+	if (rewrite_end(&rewrite, &out) && own != NULL) {
+		update = update_note(sess->agent, false, field_raw(text, "event_id"));
+	}
+	if (update != NULL) {
+		update->tools = own;
+		update->yielded = merge->yielded;
+		merge->yielded = NULL;
 		(void)sess_to_upstream(
 			sess, bc_buf_span(&out)); /* pressure shows with the next message */
 	} else {
-		refuse(sess, field_raw(text, "event_id"), "gateway_limit",
-		       "Too many session updates are unanswered.");
+		free(own);
+		client_refuse(sess, field_raw(text, "event_id"), "gateway_limit",
+			      "Too many session updates are unanswered.");
 	}
 	bc_buf_release(&out);
 }
@@ -285,28 +326,54 @@ void tools_client_update(struct sess *sess, struct bc_span text)
 	struct bc_span event_id = field_raw(text, "event_id");
 	struct bc_span list = field_raw(field_raw(text, "session"), "tools");
 	struct merge merge = {.sess = sess};
+	enum bc_err err;
 
 	if (list.len == 0 || list.ptr[0] != '[') {
-		if (!update_note(sess->agent, false, event_id, NULL)) {
-			refuse(sess, event_id, "gateway_limit",
-			       "Too many session updates are unanswered.");
+		if (update_note(sess->agent, false, event_id) == NULL) {
+			client_refuse(sess, event_id, "gateway_limit",
+				      "Too many session updates are unanswered.");
 			return;
 		}
 		(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
 		return;
 	}
-	merge.yielded = calloc(sess->cfg->tool_count, sizeof(*merge.yielded));
-	if (merge.yielded == NULL || !merge_lists(&merge, list)) {
-		refuse(sess, event_id, "invalid_value",
-		       "The tools of this update could not be read.");
-	} else if (merge.clash && sess->cfg->tools.on_name_clash == CFG_NAME_CLASH_REFUSE) {
-		refuse(sess, event_id, "tool_name_taken",
-		       "A tool of this update has the name of a tool the gateway runs. Rename it.");
-	} else {
+	err = merge_lists(&merge, list);
+	if (err == BC_OK) {
 		forward_union(sess, text, list, &merge);
+	} else if (err == BC_E_EXISTS) {
+		client_refuse(sess, event_id, "tool_name_taken", TOOL_NAME_TAKEN);
+	} else {
+		client_refuse(sess, event_id, "invalid_value",
+			      "The tools of this update could not be read.");
 	}
-	bc_buf_release(&merge.out);
-	free(merge.yielded);
+	merge_fini(&merge);
+}
+
+static bool is_vendor_tool(void *arg, size_t index, struct bc_span value)
+{
+	bool *found = arg;
+
+	(void)index;
+	*found = *found || !field_is(value, "type", "function");
+	return true;
+}
+
+/* The provider has accepted an update of the client that carries tools. */
+static void accept_tools(struct agent *agent, struct update *update)
+{
+	bool vendor = false;
+
+	free(agent->client_tools);
+	agent->client_tools = update->tools;
+	update->tools = NULL;
+	free(agent->yielded);
+	agent->yielded = update->yielded;
+	update->yielded = NULL;
+	/* What cannot be read may be anything. */
+	if (json_each(bc_span_str(agent->client_tools), is_vendor_tool, &vendor) != BC_OK) {
+		vendor = true;
+	}
+	agent->pass.vendor_tools = vendor;
 }
 
 static void show_updated(struct sess *sess, struct bc_span text)
@@ -333,9 +400,7 @@ void tools_session_updated(struct sess *sess, struct bc_span text)
 	bool gateway = update != NULL && update->gateway;
 
 	if (update != NULL && update->tools != NULL) {
-		free(agent->client_tools);
-		agent->client_tools = update->tools;
-		update->tools = NULL;
+		accept_tools(agent, update);
 	}
 	if (update != NULL) {
 		update_drop(agent, update);
@@ -345,35 +410,29 @@ void tools_session_updated(struct sess *sess, struct bc_span text)
 	}
 }
 
-/* Whether an error without the client's event id looks like the answer to an update. */
-static bool names_session(struct bc_span error)
-{
-	struct bc_span param = field_raw(error, "param");
-
-	return json_raw_is_string(param) && bc_span_has_prefix(param, "\"session");
-}
-
 bool tools_update_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
+	/* Without an id it answers the oldest: updates are answered in their order. */
+	bool nameless = error_is_about(error, "session");
 	struct update *update;
 	bool gateway;
 
 	TAILQ_FOREACH(update, &sess->agent->updates, link) {
-		bool mine = update->event_id != NULL && bc_span_is(client_id, update->event_id);
-		bool first_nameless = !json_raw_is_string(client_id) && update->event_id == NULL &&
-				      names_session(error);
-
-		if (!mine && !first_nameless) {
-			continue;
+		if (nameless ||
+		    (update->event_id != NULL && bc_span_is(client_id, update->event_id))) {
+			break;
 		}
-		gateway = update->gateway;
-		if (gateway) {
-			bc_log(BC_LOG_ERR, &sess->log,
-			       "provider refused the gateway's tools: check the parameters of the [[tool]]s; this call "
-			       "goes on without them");
-		}
-		update_drop(sess->agent, update);
-		return gateway;
 	}
-	return false;
+	if (update == NULL) {
+		return false;
+	}
+	gateway = update->gateway;
+	if (gateway) {
+		bc_log(BC_LOG_ERR, &sess->log,
+		       "provider refused the gateway's tools: check the parameters of the [[tool]]s; this call "
+		       "goes on without them");
+		sess->agent->refused = true;
+	}
+	update_drop(sess->agent, update);
+	return gateway;
 }

@@ -6,6 +6,13 @@ static void forward(struct sess *sess, struct bc_span text)
 	(void)sess_to_client(sess, text); /* pressure shows with the next message */
 }
 
+/* What the caller said or typed is complete: calls belong to this turn from now on. */
+static void turn_ends(struct sess *sess)
+{
+	hear_committed(sess);
+	works_forget(sess, sess->agent->committed_turn);
+}
+
 /* Show an event that names a previous item, as the client knows the order (R3). */
 static void forward_ordered(struct sess *sess, struct bc_span text)
 {
@@ -42,13 +49,28 @@ static bool is_gateway_call(struct sess *sess, struct bc_span raw)
 
 	return sess->agent->current != NULL && field_is(raw, "type", "function_call") &&
 	       field_is(raw, "status", "in_progress") && field_id(raw, "name", name) &&
-	       tools_is_gateway(sess, name, &tool);
+	       tools_is_gateway(sess, sess->agent->current->params, name, &tool);
+}
+
+/* Put an item where an event says it stands: behind an item, in front of all, or, as far as we can tell, last. */
+static void place_item(struct sess *sess, struct bc_span text, struct item *item)
+{
+	struct items *items = &sess->agent->items;
+	struct item *prev = NULL;
+	char id[SESS_ID_MAX];
+
+	if (field_id(text, "previous_item_id", id)) {
+		prev = items_find(items, id);
+	}
+	if (prev == NULL && !bc_span_is(field_raw(text, "previous_item_id"), "null")) {
+		prev = TAILQ_LAST(&items->order, item_list);
+	}
+	items_place(items, item, prev);
 }
 
 static struct item *note_item(struct sess *sess, struct bc_span text, struct bc_span raw, bool done)
 {
 	struct agent *agent = sess->agent;
-	struct item *prev = NULL;
 	struct item *item;
 	char id[SESS_ID_MAX];
 
@@ -58,13 +80,11 @@ static struct item *note_item(struct sess *sess, struct bc_span text, struct bc_
 	if (bc_id_is_ours(bc_span_str(id)) || is_gateway_call(sess, raw)) {
 		item->hidden = true;
 	}
-	if (field_id(text, "previous_item_id", id)) {
-		prev = items_find(&agent->items, id);
+	if (!item->placed && field_is(raw, "role", "user")) {
+		/* What was spoken has its place since the commit: this was typed, and is a turn as well. */
+		turn_ends(sess);
 	}
-	if (prev == NULL && !bc_span_is(field_raw(text, "previous_item_id"), "null")) {
-		prev = TAILQ_LAST(&agent->items.order, item_list);
-	}
-	items_place(&agent->items, item, prev);
+	place_item(sess, text, item);
 	item->done = item->done || done;
 	return item;
 }
@@ -81,7 +101,8 @@ static void item_added(struct sess *sess, struct bc_span text)
 		}
 		return;
 	}
-	if (agent->current != NULL && field_is(raw, "role", "assistant")) {
+	if (agent->current != NULL && field_is(raw, "role", "assistant") &&
+	    field_is(raw, "status", "in_progress")) {
 		resp_reveal(sess, agent->current);
 	}
 	forward_ordered(sess, text);
@@ -117,22 +138,25 @@ static void committed(struct sess *sess, struct bc_span text)
 {
 	struct agent *agent = sess->agent;
 	char id[SESS_ID_MAX];
-	char prev[SESS_ID_MAX];
 	struct item *item;
 
 	/* The item takes its place now, so that the answer's events find it. */
 	if (field_id(text, "item_id", id) && (item = items_get(&agent->items, id)) != NULL) {
-		items_place(&agent->items, item,
-			    field_id(text, "previous_item_id", prev)
-				    ? items_find(&agent->items, prev)
-				    : TAILQ_LAST(&agent->items.order, item_list));
+		place_item(sess, text, item);
 	}
 	forward_ordered(sess, text);
 	lane_speech(sess, false);
 	agent->input++;
 	agent->answer_expected = true;
-	hear_committed(sess);
-	works_forget(sess, agent->committed_turn);
+	turn_ends(sess);
+	lane_pump(sess);
+}
+
+/* The commit follows at once; where it does not, the speech is over all the same and an owed answer need not wait. */
+static void speech_stopped(struct sess *sess)
+{
+	lane_speech(sess, false);
+	sess->agent->answer_expected = true;
 	lane_pump(sess);
 }
 
@@ -146,9 +170,13 @@ static void configured(struct sess *sess, struct bc_span text)
 
 	agent->tool_choice_forced =
 		json_string_is(choice, "required") || (choice.len > 0 && choice.ptr[0] == '{');
-	agent->interrupt_response =
-		detection.len > 0 && detection.ptr[0] == '{' &&
-		!bc_span_is(field_raw(detection, "interrupt_response"), "false");
+	if (detection.len > 0) {
+		agent->interrupt_response =
+			detection.ptr[0] == '{' &&
+			!bc_span_is(field_raw(detection, "interrupt_response"), "false");
+		/* Without detection nobody would tell us that the speech is over. */
+		agent->speech = agent->speech && detection.ptr[0] == '{';
+	}
 	hear_configure(sess, session);
 }
 
@@ -166,6 +194,9 @@ static void error_event(struct sess *sess, struct bc_span text)
 	if (!ours) {
 		forward(sess, text);
 		return;
+	}
+	if (bc_span_has_prefix(client_id, "\"bc_o") && sess->agent->unacked > 0) {
+		sess->agent->unacked--; /* an output that found no call */
 	}
 	bc_log(BC_LOG_INFO, &sess->log,
 	       "provider refused an event of the gateway (code %.*s), ignoring",
@@ -235,6 +266,10 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STARTED:
 		forward(sess, text);
 		lane_speech(sess, true);
+		break;
+	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STOPPED:
+		forward(sess, text);
+		speech_stopped(sess);
 		break;
 	case OAI_INPUT_AUDIO_BUFFER_COMMITTED:
 		committed(sess, text);

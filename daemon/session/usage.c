@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define METADATA_MAX 16384u /* bytes: 16 pairs of 64 and 512 characters, escaped */
-
 /* Add the numbers of more to sum, member by member; what is no number is left alone. */
 static void add_members(json_t *sum, json_t *more, unsigned depth)
 {
@@ -50,7 +48,7 @@ void metadata_strip(struct bc_span metadata, struct bc_buf *out)
 	json_t *object = metadata.len == 0 ? NULL : json_parse(metadata);
 	char *text = NULL;
 
-	bc_buf_init(out, METADATA_MAX * 2);
+	bc_buf_init(out, metadata.len * 6 + 16); /* every character escaped */
 	if (json_is_object(object)) {
 		json_object_del(object, "bc");
 		json_object_del(object, "bc_t");

@@ -5,6 +5,7 @@
  * Invariants:
  *   W1  work->run is settled exactly once: used, or dropped with its guess, or at the end of the session.
  *   W2  A guess's work is forgotten when the guess is withdrawn; a real one not before its turn is over.
+ *   W3  What was read before an effect ended that changed it is used for no call made after that.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
@@ -159,8 +160,8 @@ static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
 
 	*ret_occurrence = 0;
 	TAILQ_FOREACH(work, &sess->agent->works, link) {
-		if (work->guess != NULL || work->tool != named->tool || work->turn != named->turn ||
-		    strcmp(work->arguments, named->arguments) != 0) {
+		if (work->guess != NULL || work->stale || work->tool != named->tool ||
+		    work->turn != named->turn || strcmp(work->arguments, named->arguments) != 0) {
 			continue;
 		}
 		if (strcmp(work->response, resp->id) != 0) {
@@ -200,23 +201,35 @@ static struct work *join_guess(struct sess *sess, struct spec_call *named)
 	return work;
 }
 
-/* A guess that read what this call changes must not be used any more. */
-static void invalidate_guesses(struct sess *sess, const struct cfg_tool *tool)
+/* What was read before this effect, or while it ran, must not be used for calls made after it. */
+static void invalidate_reads(struct sess *sess, const struct cfg_tool *effect)
 {
-	if (sess->agent->spec == NULL || tool->effect == CFG_EFFECT_READ) {
+	struct work *work;
+
+	if (effect->effect == CFG_EFFECT_READ) {
 		return;
 	}
-	for (size_t i = 0; i < tool->tags.count; i++) {
-		spec_withdraw_tag(sess->agent->spec, tool->tags.items[i]);
+	for (size_t i = 0; i < effect->tags.count; i++) {
+		const char *tag = effect->tags.items[i];
+
+		TAILQ_FOREACH(work, &sess->agent->works, link) {
+			if (work->tool->effect == CFG_EFFECT_READ &&
+			    spec_has_tag(work->tool, tag)) {
+				work->stale = true;
+			}
+		}
+		if (sess->agent->spec != NULL) {
+			spec_withdraw_tag(sess->agent->spec, tag);
+		}
 	}
 	pass_advance(sess);
 }
 
 /* Arguments that do not fit: the model is told so; nothing is sent anywhere. */
-static struct work *work_refused(struct sess *sess, const struct cfg_tool *tool,
+static struct work *work_refused(struct sess *sess, const struct spec_call *named,
 				 struct bc_span arguments, struct bc_span message)
 {
-	struct work *work = work_new(sess, tool, arguments, sess->agent->committed_turn);
+	struct work *work = work_new(sess, named->tool, arguments, named->turn);
 	json_t *output =
 		json_pack("{s:{s:s, s:i, s:b, s:s%}}", "error", "type", "invalid_arguments",
 			  "status", 0, "retryable", 1, "message", message.ptr, message.len);
@@ -237,13 +250,13 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 			   struct bc_span arguments)
 {
 	struct bc_buf message;
-	struct spec_call named = {.tool = tool, .turn = sess->agent->committed_turn};
+	struct spec_call named = {.tool = tool, .turn = resp->turn};
 	struct work *work = NULL;
 	char *canonical = NULL;
 
 	bc_buf_init(&message, 4096);
 	if (tool_args_check(tool, arguments, &canonical, &message) != BC_OK) {
-		work = work_refused(sess, tool, arguments, bc_buf_span(&message));
+		work = work_refused(sess, &named, arguments, bc_buf_span(&message));
 		bc_buf_release(&message);
 		return work;
 	}
@@ -254,7 +267,7 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 		work = join_guess(sess, &named);
 	}
 	if (work == NULL) {
-		invalidate_guesses(sess, tool);
+		invalidate_reads(sess, tool);
 		work = work_new(sess, tool, bc_span_str(canonical), named.turn);
 		if (work != NULL && !start(work, false)) {
 			work_free(work);
@@ -263,7 +276,6 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 	}
 	if (work != NULL && work->response[0] == '\0') {
 		memcpy(work->response, resp->id, sizeof(work->response));
-		work->occurrence = named.occurrence;
 	}
 	free(canonical);
 	return work;
@@ -293,6 +305,7 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 	if (sess->state != SESS_OPEN) {
 		return;
 	}
+	invalidate_reads(sess, work->tool);
 	if (work->guess != NULL) {
 		if (work->guess->state == GUESS_RUNNING) {
 			spec_finished(sess->agent->spec, work->guess);
