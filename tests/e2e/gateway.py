@@ -44,8 +44,10 @@ def toml_value(value):
 
 
 def toml(sections):
-    lines = []
+    lines = [f'include = {json.dumps(sections["include"])}']
     for name, tables in sections.items():
+        if name == 'include':
+            continue
         for table in tables if isinstance(tables, list) else [tables]:
             lines.append(f'[[{name}]]' if isinstance(tables, list) else f'[{name}]')
             lines += [f'{key} = {toml_value(value)}' for key, value in table.items() if value is not None]
@@ -81,6 +83,7 @@ class Gateway:
         self.starts = 0
         self.write('provider.key', self.provider_key + '\n')
         self.config = {
+            'include': [],
             'daemon': {'workers': 1, 'log_level': 'debug', 'drain_timeout': '20s'},
             'listen': [{'address': '127.0.0.1', 'port': self.port, 'certificate': 'cert.pem' if tls else None,
                         'key': 'key.pem' if tls else None}],
@@ -220,6 +223,23 @@ class Gateway:
         """Rows of `backchannel-journal list` as dictionaries."""
         names = ('intent', 'time', 'session', 'turn', 'effect', 'who', 'state', 'tool')
         return [dict(zip(names, line.split())) for line in self.journal('list', *options).splitlines()[1:]]
+
+
+class SimulatedProvider:
+    """The simulated provider, playing one dialogue; its log grows line by line."""
+
+    def __init__(self, folder, dialogues, key, scale):
+        self.log_path = os.path.join(folder, 'provider.log')
+        self.process = subprocess.Popen(
+            [program('tests', 'provider', 'simprovider'), '--listen', '127.0.0.1:0', '--dialogues', dialogues,
+             '--timing', TIMING, '--scale', str(scale), '--key', key, '--log', self.log_path],
+            stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline().split()[1])
+
+    def end(self):
+        self.process.terminate()
+        self.process.stdout.close()
+        assert self.process.wait(PATIENCE) == 0, 'the simulated provider did not end well'
 
 
 class ToolServer:
