@@ -8,7 +8,7 @@
 #include "daemon/net/http.h"
 #include "daemon/tools/host.h"
 
-#include <signal.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -306,8 +306,11 @@ void worker_fini(struct worker *worker)
 void *worker_run(void *arg)
 {
 	struct worker *worker = arg;
+	char name[16]; /* the kernel's bound, with NUL */
 
 	BC_CHECK(worker, WORKER_MAGIC);
+	(void)snprintf(name, sizeof(name), "worker/%u", (unsigned)(worker - worker->server->workers));
+	(void)pthread_setname_np(pthread_self(), name); /* only for those who look at threads */
 	loop_run(worker->loop);
 	return NULL;
 }
