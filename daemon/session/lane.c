@@ -65,6 +65,7 @@ struct create *create_free(struct create *create)
 	if (create != NULL) {
 		free(create->text);
 		free(create->event_id);
+		json_decref(create->params);
 		free(create);
 	}
 	return NULL;
@@ -76,6 +77,7 @@ static struct create *create_new(struct sess *sess, struct bc_span text, bool ou
 	struct bc_span event_id = field_raw(text, "event_id");
 	struct create *create =
 		agent->create_count < SESS_CREATES_MAX ? calloc(1, sizeof(*create)) : NULL;
+	json_t *event;
 
 	if (create == NULL) {
 		return NULL;
@@ -83,6 +85,9 @@ static struct create *create_new(struct sess *sess, struct bc_span text, bool ou
 	create->text = bc_span_dup(text);
 	create->event_id = event_id.len == 0 ? NULL : field_dup(event_id);
 	create->out_of_band = out_of_band;
+	event = json_parse(text);
+	create->params = json_incref(json_object_get(event, "response"));
+	json_decref(event);
 	if (create->text == NULL || (event_id.len > 0 && create->event_id == NULL)) {
 		return create_free(create);
 	}
@@ -121,10 +126,28 @@ static struct create *oldest_sent(const struct agent *agent, bool out_of_band)
 	return NULL;
 }
 
-struct create *lane_take_sent(struct sess *sess, bool out_of_band)
+/* Equal, where none and an empty one are the same. */
+static bool same_metadata(const json_t *a, const json_t *b)
 {
-	struct create *create = oldest_sent(sess->agent, out_of_band);
+	return json_object_size(a) == 0 ? json_object_size(b) == 0 : json_equal(a, b) != 0;
+}
 
+struct create *lane_take_sent(struct sess *sess, struct bc_span metadata, bool out_of_band)
+{
+	json_t *shown = metadata.len == 0 ? NULL : json_parse(metadata);
+	struct create *create;
+
+	TAILQ_FOREACH(create, &sess->agent->sent, link) {
+		if (create->out_of_band == out_of_band &&
+		    same_metadata(json_object_get(create->params, "metadata"), shown)) {
+			break;
+		}
+	}
+	if (create == NULL && (metadata.len == 0 || json_object_size(shown) > 0)) {
+		/* A provider that shows none, or other than it was given: the order tells. */
+		create = oldest_sent(sess->agent, out_of_band);
+	}
+	json_decref(shown);
 	if (create != NULL) {
 		TAILQ_REMOVE(&sess->agent->sent, create, link);
 		sess->agent->create_count--;
@@ -375,7 +398,7 @@ void lane_pump(struct sess *sess)
 	struct create *kept = TAILQ_FIRST(&agent->kept);
 
 	if (sess->state != SESS_OPEN || agent->lane != LANE_IDLE || agent->current != NULL ||
-	    lane_is_asked(sess) || step_is_open(sess)) {
+	    agent->followup[0] != '\0' || oldest_sent(agent, false) != NULL || step_is_open(sess)) {
 		return;
 	}
 	if (kept != NULL) {

@@ -140,7 +140,8 @@ static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
 				  struct create **ret_create)
 {
 	const struct agent *agent = sess->agent;
-	struct bc_span ours = field_raw(field_raw(response, "metadata"), "bc");
+	struct bc_span metadata = field_raw(response, "metadata");
+	struct bc_span ours = field_raw(metadata, "bc");
 	bool out_of_band = bc_span_is(field_raw(response, "conversation_id"), "null");
 
 	*ret_create = NULL;
@@ -151,9 +152,13 @@ static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
 	if (json_string_is(ours, "f") && agent->followup[0] != '\0') {
 		return RESP_FOLLOWUP;
 	}
-	*ret_create = lane_take_sent(sess, out_of_band);
+	*ret_create = lane_take_sent(sess, metadata, out_of_band);
 	if (out_of_band) {
 		return RESP_CLIENT_OOB;
+	}
+	if (*ret_create == NULL && metadata.len == 0 && agent->followup[0] != '\0') {
+		/* A provider without any metadata: the order of requests tells, as it must for the client's. */
+		return RESP_FOLLOWUP;
 	}
 	return *ret_create == NULL ? RESP_VAD : RESP_CLIENT;
 }
@@ -269,8 +274,6 @@ static void merge_release(struct sess *sess)
 static void begin_by_origin(struct sess *sess, struct resp *resp, struct create *create,
 			    struct bc_span text)
 {
-	json_t *event;
-
 	switch (resp->origin) {
 	case RESP_PASS:
 		view_set(sess, resp, RESP_HIDDEN);
@@ -288,9 +291,7 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 		break;
 	case RESP_CLIENT:
 		merge_release(sess);
-		event = json_parse(bc_span_str(create->text));
-		resp->params = json_incref(json_object_get(event, "response"));
-		json_decref(event);
+		resp->params = json_incref(create->params);
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
 		break;
 	case RESP_CLIENT_OOB:

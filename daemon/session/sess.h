@@ -146,6 +146,7 @@ struct create {
 	TAILQ_ENTRY(create) link;
 	char *text;       /* the whole event as it will go (or went) upstream */
 	char *event_id;   /* raw JSON value; NULL: none */
+	json_t *params;   /* its "response" object; owned; NULL: it has none */
 	bool out_of_band; /* conversation "none" */
 };
 
@@ -421,14 +422,14 @@ void lane_client_cancel(struct sess *sess, struct bc_span text);
 void lane_pump(struct sess *sess);
 /* An error that answers a response.create; true: it was the gateway's own and is hidden. */
 bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
-/* The request a new response of the client answers: removed from the unanswered ones; NULL: none. */
-struct create *lane_take_sent(struct sess *sess, bool out_of_band);
+/* The client's request that a new response with this metadata answers: removed from the unanswered ones; NULL: none. */
+struct create *lane_take_sent(struct sess *sess, struct bc_span metadata, bool out_of_band);
 struct create *create_free(struct create *create);
 /* An answer is owed; params, borrowed: what it inherits; NULL: nothing new. */
 void lane_owe(struct sess *sess, json_t *params);
 /* Nobody has to be answered any more. */
 void lane_owe_nothing(struct agent *agent);
-/* Whether a request for a response, of the client or our own, has no answer yet. */
+/* Whether any request for a response, of the client or our own follow-up, has no answer yet. */
 bool lane_is_asked(const struct sess *sess);
 void lane_speech(struct sess *sess, bool started);
 void lane_fini(struct agent *agent);

@@ -1,0 +1,594 @@
+#include "tests/unit/session_model.h"
+
+#include "proto/b64.h"
+
+#include <check.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK_BYTES 4800 /* 100 ms of pcm16 */
+
+/* ---- chance ---- */
+
+static unsigned chance(struct model *model, unsigned n)
+{
+	model->random ^= model->random << 13;
+	model->random ^= model->random >> 7;
+	model->random ^= model->random << 17;
+	return (unsigned)((model->random >> 11) % n);
+}
+
+static void new_id(struct model *model, char id[MODEL_ID_MAX], const char *prefix)
+{
+	(void)snprintf(id, MODEL_ID_MAX, "%s%u", prefix, ++model->next);
+}
+
+/* ---- the provider ---- */
+
+static void quoted(char *out, size_t size, const char *id)
+{
+	if (id[0] == '\0') {
+		(void)snprintf(out, size, "null");
+	} else {
+		(void)snprintf(out, size, "'%s'", id);
+	}
+}
+
+/* An item joins the conversation, in one or two events. */
+static void add_item(struct model *model, const char *id, const char *rest, bool done)
+{
+	char prev[MODEL_ID_MAX + 2];
+
+	quoted(prev, sizeof(prev), model->last);
+	rig_up(&model->rig,
+	       "{'type':'conversation.item.added','previous_item_id':%s,'item':{'id':'%s',%s}}",
+	       prev, id, rest);
+	if (done) {
+		rig_up(&model->rig,
+		       "{'type':'conversation.item.done','previous_item_id':%s,'item':{'id':'%s',%s}}",
+		       prev, id, rest);
+	}
+	(void)snprintf(model->last, sizeof(model->last), "%s", id);
+}
+
+static void begin(struct model *model, struct model_response *response, const char *metadata,
+		  bool out_of_band)
+{
+	new_id(model, response->id, "r");
+	response->metadata = strdup(metadata);
+	response->out_of_band = out_of_band;
+	response->items = 0;
+	rig_up(&model->rig,
+	       "{'type':'response.created','response':{'id':'%s','status':'in_progress','conversation_id':%s,'metadata':%s,'output':[]}}",
+	       response->id, out_of_band ? "null" : "'conv'", response->metadata);
+	if (chance(model, 2) == 0) {
+		rig_up(&model->rig, "{'type':'rate_limits.updated','rate_limits':[]}");
+	}
+}
+
+static void end(struct model *model, struct model_response *response, const char *status)
+{
+	char *metadata = response->metadata;
+
+	response->metadata = NULL;
+	rig_up(&model->rig,
+	       "{'type':'response.done','response':{'id':'%s','status':'%s','conversation_id':%s,'metadata':%s,'output':[],'usage':{'total_tokens':1}}}",
+	       response->id, status, response->out_of_band ? "null" : "'conv'", metadata);
+	free(metadata);
+}
+
+static void speak(struct model *model, struct model_response *response)
+{
+	char id[MODEL_ID_MAX];
+
+	new_id(model, id, "m");
+	rig_up(&model->rig,
+	       "{'type':'response.output_item.added','response_id':'%s','item':{'id':'%s','type':'message','role':'assistant','status':'in_progress'}}",
+	       response->id, id);
+	if (!response->out_of_band) {
+		add_item(model, id, "'type':'message','role':'assistant','status':'in_progress'",
+			 false);
+	}
+	rig_up(&model->rig,
+	       "{'type':'response.output_audio.delta','response_id':'%s','item_id':'%s','delta':'AAAA'}",
+	       response->id, id);
+	rig_up(&model->rig,
+	       "{'type':'response.output_item.done','response_id':'%s','item':{'id':'%s','type':'message','role':'assistant','status':'completed'}}",
+	       response->id, id);
+}
+
+/* A call; the name tells whose: ids of the gateway's begin with "h", nobody but it may see them. */
+static void call(struct model *model, struct model_response *response)
+{
+	static const struct {
+		const char *name;
+		const char *arguments;
+		bool gateway;
+	} kinds[] = {{"get_order", "{\\'id\\':\\'1\\'}", true},
+		     {"get_order", "{\\'id\\':\\'2\\'}", true},
+		     {"get_order", "{\\'id\\':7}", true},
+		     {"book", "{\\'night\\':\\'mon\\'}", true},
+		     {"mine", "{}", false}};
+	/* A client's own response out of band is offered the client's tools only. */
+	bool own = response->out_of_band && strstr(response->metadata, "\"n\"") != NULL;
+	unsigned kind = own ? BC_ARRAY_LEN(kinds) - 1 : chance(model, BC_ARRAY_LEN(kinds));
+	bool complete = chance(model, 8) != 0;
+	char call_id[MODEL_CALL_ID_MAX];
+	char id[MODEL_ID_MAX];
+
+	if (model->call_count == MODEL_CALLS_MAX) {
+		return;
+	}
+	new_id(model, id, kinds[kind].gateway ? "h" : "c");
+	(void)snprintf(call_id, sizeof(call_id), "%s_id", id);
+	rig_up(&model->rig,
+	       "{'type':'response.output_item.added','response_id':'%s','item':{'id':'%s','type':'function_call','status':'in_progress','name':'%s','call_id':'%s'}}",
+	       response->id, id, kinds[kind].name, call_id);
+	if (!response->out_of_band) {
+		struct model_call *made = &model->calls[model->call_count++];
+
+		(void)snprintf(made->id, sizeof(made->id), "%s", call_id);
+		made->gateway = kinds[kind].gateway;
+		made->complete = complete;
+		add_item(model, id, "'type':'function_call','status':'in_progress'", false);
+	}
+	rig_up(&model->rig,
+	       "{'type':'response.function_call_arguments.done','response_id':'%s','item_id':'%s','call_id':'%s','arguments':'%s'}",
+	       response->id, id, call_id, kinds[kind].arguments);
+	rig_up(&model->rig,
+	       "{'type':'response.output_item.done','response_id':'%s','item':{'id':'%s','type':'function_call','status':'%s','name':'%s','call_id':'%s','arguments':'%s'}}",
+	       response->id, id, complete ? "completed" : "incomplete", kinds[kind].name, call_id,
+	       kinds[kind].arguments);
+}
+
+static void go_on(struct model *model, struct model_response *response)
+{
+	static const char *const ends[] = {"completed", "completed", "completed",
+					   "cancelled", "failed",    "incomplete"};
+	unsigned what = chance(model, 6);
+
+	if (response->items < 4 && what < 2) {
+		response->items++;
+		call(model, response);
+	} else if (response->items < 4 && what == 2) {
+		response->items++;
+		speak(model, response);
+	} else if (response->items > 0 || what == 3) {
+		end(model, response, ends[chance(model, BC_ARRAY_LEN(ends))]);
+	}
+}
+
+static void refuse(struct model *model, const char *code, const char *param, const char *event_id)
+{
+	char id[MODEL_ID_MAX + 2];
+
+	/* Providers are known to leave the id out. */
+	quoted(id, sizeof(id), chance(model, 2) == 0 ? "" : event_id);
+	rig_up(&model->rig,
+	       "{'type':'error','error':{'type':'invalid_request_error','code':'%s','message':'no','param':%s,'event_id':%s}}",
+	       code, param, id);
+}
+
+static void asked(struct model *model, const json_t *event)
+{
+	const json_t *params = json_object_get(event, "response");
+	char *metadata =
+		json_dumps(json_object_get(params, "metadata"), JSON_ENCODE_ANY | JSON_COMPACT);
+	bool out_of_band = strcmp(rig_string(event, "response.conversation"), "none") == 0;
+	struct model_response *response = &model->active;
+
+	for (unsigned i = 0; out_of_band && i < MODEL_PASSES_MAX; i++) {
+		response = &model->aside[i];
+		if (response->metadata == NULL) {
+			break;
+		}
+	}
+	if (chance(model, 12) == 0) {
+		refuse(model, "invalid_value", "'response.x'", rig_string(event, "event_id"));
+	} else if (response->metadata != NULL) {
+		refuse(model, "conversation_already_has_active_response", "null",
+		       rig_string(event, "event_id"));
+	} else {
+		begin(model, response, metadata == NULL ? "null" : metadata, out_of_band);
+	}
+	free(metadata);
+}
+
+static void cancelled(struct model *model, const json_t *event)
+{
+	const char *id = rig_string(event, "response_id");
+
+	if (model->active.metadata != NULL && (*id == '\0' || strcmp(id, model->active.id) == 0)) {
+		end(model, &model->active, "cancelled");
+		return;
+	}
+	for (unsigned i = 0; *id != '\0' && i < MODEL_PASSES_MAX; i++) {
+		if (model->aside[i].metadata != NULL && strcmp(id, model->aside[i].id) == 0) {
+			end(model, &model->aside[i], "cancelled");
+			return;
+		}
+	}
+	rig_up(&model->rig,
+	       "{'type':'error','error':{'code':'response_cancel_not_active','message':'Cancellation failed: no active response found','param':null,'event_id':'%s'}}",
+	       rig_string(event, "event_id"));
+}
+
+static void output(struct model *model, const json_t *event)
+{
+	const char *call_id = rig_string(event, "item.call_id");
+
+	for (unsigned i = 0; i < model->call_count; i++) {
+		struct model_call *made = &model->calls[i];
+
+		if (strcmp(made->id, call_id) == 0) {
+			ck_assert_msg(made->complete, "%s was never complete", call_id);
+			ck_assert_msg(++made->outputs == 1, "%s has two outputs", call_id);
+			return;
+		}
+	}
+	ck_abort_msg("an output for %s, which nobody called", call_id);
+}
+
+static void item_asked(struct model *model, const json_t *event)
+{
+	char id[MODEL_ID_MAX];
+
+	if (rig_string(event, "item.id")[0] != '\0') {
+		(void)snprintf(id, sizeof(id), "%s", rig_string(event, "item.id"));
+	} else {
+		new_id(model, id, "i");
+	}
+	if (strcmp(rig_string(event, "item.type"), "function_call_output") == 0) {
+		output(model, event);
+		add_item(model, id, "'type':'function_call_output'", true);
+	} else {
+		add_item(model, id, "'type':'message','role':'user'", true);
+	}
+}
+
+/* The provider reads the next message, if there is one. */
+static bool read_one(struct model *model)
+{
+	struct rig *rig = &model->rig;
+	const char *type;
+	json_t *event;
+
+	if (rig->seen[SESS_UPSTREAM] >= rig->count[SESS_UPSTREAM]) {
+		return false;
+	}
+	event = json_loads(rig->sent[SESS_UPSTREAM][rig->seen[SESS_UPSTREAM]++], 0, NULL);
+	ck_assert_ptr_nonnull(event);
+	type = rig_string(event, "type");
+	if (strcmp(type, "session.update") == 0) {
+		rig_up(rig, "{'type':'session.updated','session':{'tools':[]}}");
+	} else if (strcmp(type, "response.create") == 0) {
+		asked(model, event);
+	} else if (strcmp(type, "response.cancel") == 0) {
+		cancelled(model, event);
+	} else if (strcmp(type, "conversation.item.create") == 0) {
+		item_asked(model, event);
+	}
+	json_decref(event);
+	return true;
+}
+
+static void caller(struct model *model)
+{
+	char prev[MODEL_ID_MAX + 2];
+	char id[MODEL_ID_MAX];
+
+	if (!model->speaking) {
+		model->speaking = true;
+		rig_up(&model->rig, "{'type':'input_audio_buffer.speech_started','item_id':'x'}");
+		if (model->active.metadata != NULL && chance(model, 4) != 0) {
+			end(model, &model->active, "cancelled");
+		}
+		return;
+	}
+	model->speaking = false;
+	rig_up(&model->rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'x'}");
+	if (chance(model, 8) == 0) {
+		return; /* it was only a noise */
+	}
+	new_id(model, id, "u");
+	quoted(prev, sizeof(prev), model->last);
+	rig_up(&model->rig,
+	       "{'type':'input_audio_buffer.committed','item_id':'%s','previous_item_id':%s}", id,
+	       prev);
+	add_item(model, id, "'type':'message','role':'user'", true);
+	if (model->active.metadata == NULL && chance(model, 4) != 0) {
+		begin(model, &model->active, "null", false);
+	}
+}
+
+/* ---- the client ---- */
+
+static void client_answers(struct model *model)
+{
+	for (; model->answered < model->call_count; model->answered++) {
+		const struct model_call *made = &model->calls[model->answered];
+
+		if (!made->gateway && made->complete) {
+			rig_client(
+				&model->rig,
+				"{'type':'conversation.item.create','item':{'type':'function_call_output','call_id':'%s','output':'1'}}",
+				made->id);
+			model->answered++;
+			return;
+		}
+	}
+}
+
+static void client_says(struct model *model)
+{
+	switch (chance(model, 6)) {
+	case 0:
+	case 1:
+		model->creates++;
+		rig_client(
+			&model->rig,
+			"{'type':'response.create','event_id':'e%u','response':{'metadata':{'n':'%u'}}}",
+			model->creates, model->creates);
+		break;
+	case 2:
+		rig_client(&model->rig, "{'type':'response.cancel','event_id':'x'}");
+		break;
+	case 3:
+		rig_client(
+			&model->rig,
+			"{'type':'conversation.item.create','item':{'type':'message','role':'user'}}");
+		break;
+	case 4:
+		model->creates++;
+		rig_client(
+			&model->rig,
+			"{'type':'response.create','event_id':'e%u','response':{'conversation':'none','metadata':{'n':'%u'}}}",
+			model->creates, model->creates);
+		break;
+	default:
+		client_answers(model);
+		break;
+	}
+}
+
+static void client_sounds(struct model *model)
+{
+	static uint8_t bytes[CHUNK_BYTES];
+	static char text[B64_ENCODED_LEN(CHUNK_BYTES) + 1];
+	bool loud = chance(model, 2) == 0;
+
+	for (size_t i = 0; i < sizeof(bytes); i += 2) {
+		bytes[i + 1] = loud ? (i / 2 % 20 < 10 ? 0x20 : 0xe0) : 0;
+	}
+	text[b64_encode(text, bytes, sizeof(bytes))] = '\0';
+	rig_client(&model->rig, "{'type':'input_audio_buffer.append','audio':'%s'}", text);
+}
+
+/* ---- tools ---- */
+
+static bool tool_ends(struct model *model)
+{
+	for (unsigned i = 0; i < model->rig.run_count; i++) {
+		if (!model->rig.runs[i].finished && !model->rig.runs[i].cancelled) {
+			rig_finish(&model->rig, i, "{}");
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- all together ---- */
+
+void model_init(struct model *model, uint64_t seed, const char *toml)
+{
+	memset(model, 0, sizeof(*model));
+	model->random = seed * 0x9e3779b97f4a7c15u + 1;
+	rig_init(&model->rig, toml, true);
+	rig_up(&model->rig,
+	       "{'type':'session.created','session':{'tools':[],'audio':{'input':{'format':{'type':'audio/pcm'},'turn_detection':{'type':'server_vad'}}}}}");
+}
+
+/* While a request of the gateway is on its way no other one is. */
+static void check_requests(const struct model *model)
+{
+	const struct rig *rig = &model->rig;
+	unsigned requests = 0;
+	unsigned ours = 0;
+
+	for (unsigned i = rig->seen[SESS_UPSTREAM]; i < rig->count[SESS_UPSTREAM]; i++) {
+		const char *text = rig->sent[SESS_UPSTREAM][i];
+
+		if (strstr(text, "\"response.create\"") != NULL &&
+		    strstr(text, "\"conversation\":\"none\"") == NULL) {
+			requests++;
+			ours += strstr(text, "\"bc\":\"f\"") != NULL;
+		}
+	}
+	ck_assert_msg(ours == 0 || requests == 1, "%u requests, %u of the gateway", requests, ours);
+}
+
+void model_step(struct model *model)
+{
+	static const bc_usec waits[] = {10 * BC_USEC_PER_MS, 400 * BC_USEC_PER_MS,
+					3 * BC_USEC_PER_SEC};
+
+	switch (chance(model, 16)) {
+	case 0:
+		caller(model);
+		break;
+	case 1:
+	case 2:
+		client_says(model);
+		break;
+	case 3:
+	case 4:
+	case 5:
+		client_sounds(model);
+		break;
+	case 6:
+		(void)tool_ends(model);
+		break;
+	case 7:
+		rig_wait(&model->rig, waits[chance(model, BC_ARRAY_LEN(waits))]);
+		break;
+	case 8:
+		for (unsigned i = 0; i < MODEL_PASSES_MAX; i++) {
+			if (model->aside[i].metadata != NULL) {
+				go_on(model, &model->aside[i]);
+			}
+		}
+		break;
+	case 9:
+	case 10:
+	case 11:
+		if (model->active.metadata != NULL) {
+			go_on(model, &model->active);
+		}
+		break;
+	default:
+		(void)read_one(model);
+		break;
+	}
+	check_requests(model);
+}
+
+static void end_all(struct model *model)
+{
+	if (model->active.metadata != NULL) {
+		end(model, &model->active, "completed");
+	}
+	for (unsigned i = 0; i < MODEL_PASSES_MAX; i++) {
+		if (model->aside[i].metadata != NULL) {
+			end(model, &model->aside[i], "completed");
+		}
+	}
+}
+
+void model_settle(struct model *model)
+{
+	bool busy = true;
+
+	if (model->speaking) {
+		caller(model);
+	}
+	for (unsigned round = 0; busy; round++) {
+		ck_assert_uint_lt(round, 100);
+		busy = false;
+		while (read_one(model) || tool_ends(model)) {
+			busy = true;
+		}
+		busy = busy || model->active.metadata != NULL ||
+		       model->answered < model->call_count;
+		end_all(model);
+		client_answers(model);
+		rig_wait(&model->rig, 40 * BC_USEC_PER_SEC);
+		busy = busy || model->rig.seen[SESS_UPSTREAM] < model->rig.count[SESS_UPSTREAM];
+	}
+}
+
+void model_fini(struct model *model)
+{
+	rig_fini(&model->rig);
+	free(model->active.metadata);
+	for (unsigned i = 0; i < MODEL_PASSES_MAX; i++) {
+		free(model->aside[i].metadata);
+	}
+}
+
+/* ---- promises ---- */
+
+/* Requests of the client that were answered, by their number. */
+struct seen {
+	bool answered[512];
+	char open
+		[MODEL_ID_MAX]; /* response of the default conversation that the client knows to be active */
+	json_t *aside;          /* out of band ones */
+};
+
+static void see_created(struct seen *seen, const json_t *event)
+{
+	const char *id = rig_string(event, "response.id");
+	const char *n = rig_string(event, "response.metadata.n");
+	const json_t *conversation =
+		json_object_get(json_object_get(event, "response"), "conversation_id");
+
+	ck_assert_str_eq(rig_string(event, "response.metadata.bc"), "");
+	seen->answered[strtoul(n, NULL, 10)] = true;
+	if (json_is_null(conversation)) {
+		json_object_set_new(seen->aside, id, json_true());
+		return;
+	}
+	ck_assert_msg(seen->open[0] == '\0', "%s began while %s was open", id, seen->open);
+	(void)snprintf(seen->open, sizeof(seen->open), "%s", id);
+}
+
+static void see_done(struct seen *seen, const json_t *event)
+{
+	const char *id = rig_string(event, "response.id");
+
+	ck_assert_str_eq(rig_string(event, "response.metadata.bc"), "");
+	if (strcmp(id, seen->open) == 0) {
+		seen->open[0] = '\0';
+		return;
+	}
+	ck_assert_msg(json_object_del(seen->aside, id) == 0, "%s ended and had not begun", id);
+}
+
+static void see(struct seen *seen, const json_t *event)
+{
+	const char *type = rig_string(event, "type");
+	const char *response = rig_string(event, "response_id");
+
+	if (strcmp(type, "response.created") == 0) {
+		see_created(seen, event);
+	} else if (strcmp(type, "response.done") == 0) {
+		see_done(seen, event);
+	} else if (strcmp(type, "error") == 0) {
+		const char *id = rig_string(event, "error.event_id");
+
+		seen->answered[*id == 'e' ? strtoul(id + 1, NULL, 10) : 0] = true;
+	} else if (*response != '\0') {
+		ck_assert_msg(strcmp(response, seen->open) == 0 ||
+				      json_object_get(seen->aside, response) != NULL,
+			      "%s of a response that is not open", type);
+	}
+}
+
+/* Ids of the gateway, and of calls only the gateway knows, are in no text. */
+static void see_no_secret(const char *text)
+{
+	ck_assert_msg(strstr(text, "\"bc_") == NULL && strstr(text, "\"h") == NULL,
+		      "the client got %s", text);
+}
+
+void model_check(struct model *model)
+{
+	struct seen seen = {.aside = json_object()};
+	unsigned nameless = 0;
+	unsigned unanswered = 0;
+
+	for (unsigned i = 0; i < model->rig.count[SESS_CLIENT]; i++) {
+		json_t *event = json_loads(model->rig.sent[SESS_CLIENT][i], 0, NULL);
+
+		ck_assert_msg(event != NULL, "malformed: %s", model->rig.sent[SESS_CLIENT][i]);
+		see_no_secret(model->rig.sent[SESS_CLIENT][i]);
+		see(&seen, event);
+		nameless += strcmp(rig_string(event, "type"), "error") == 0 &&
+			    rig_string(event, "error.event_id")[0] == '\0';
+		json_decref(event);
+	}
+	for (unsigned i = 1; i <= model->creates; i++) {
+		unanswered += !seen.answered[i];
+	}
+	/* An error without an id answers one of them, nobody can say which. */
+	ck_assert_uint_le(unanswered, nameless);
+	ck_assert_str_eq(seen.open, "");
+	ck_assert_uint_eq(json_object_size(seen.aside), 0);
+	json_decref(seen.aside);
+	for (unsigned i = 0; i < model->call_count; i++) {
+		ck_assert_msg(!model->calls[i].complete || model->calls[i].outputs == 1,
+			      "%s has no output", model->calls[i].id);
+	}
+	ck_assert(!model->rig.ended);
+}
