@@ -3,7 +3,7 @@
 BUILD     ?= build
 SANITIZED ?= build-sanitized
 
-.PHONY: all demo check check-sanitized run lint format fuzz install clean
+.PHONY: all demo check check-sanitized run lint tidy format fuzz install clean
 .DEFAULT_GOAL := all
 
 $(BUILD)/build.ninja:
@@ -40,6 +40,10 @@ run: $(BUILD)/build.ninja
 lint: $(BUILD)/build.ninja
 	@.ci/test $(BUILD) --suite lint
 
+# clang-tidy with its analyzer: some minutes.
+tidy: $(BUILD)/build.ninja
+	@tests/lint/tidy.py . clang-tidy $(BUILD)
+
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format -i
 
@@ -49,6 +53,12 @@ fuzz:
 	@[ -f build-fuzz/build.ninja ] || CC=clang CXX=clang++ meson setup build-fuzz -Dfuzz=true -Db_lundef=false
 	@meson compile -C build-fuzz
 	@tests/fuzz/run.sh build-fuzz
+
+# What forwarding a message costs beside other proxies: make bench-relay [QUICK=1] [BENCH="--rounds 9 ..."]
+bench-relay: $(BUILD)/build.ninja
+	@.ci/install .ci/bench-packages.txt
+	@meson compile -C $(BUILD) backchanneld relaybench splice
+	@python3 tests/bench/relay.py --build $(BUILD) $(if $(QUICK),--quick) $(BENCH)
 
 install: all
 	meson install -C $(BUILD)

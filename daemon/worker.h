@@ -42,6 +42,7 @@ struct worker {
 	struct bridge_list bridges;
 	_Atomic unsigned sessions; /* read by other threads to find the least loaded worker */
 	bool draining;
+	_Atomic bool quiet;   /* draining, and no session and no tool call is left: stays so */
 	struct cfg **retired; /* older snapshots that a running tool call may still read */
 	size_t retired_count;
 	bool stopped;
@@ -68,10 +69,13 @@ enum bc_err worker_init(struct worker *worker, struct server *server, struct cfg
 /* The thread must have ended, or never begun. */
 void worker_fini(struct worker *worker);
 
-/* Body of the worker's thread: serves until worker_stop(). */
-void *worker_run(void *worker);
+/* Body of the worker's thread, arg being the worker: serves until worker_stop(). */
+void *worker_run(void *arg);
 
-/* From any thread: take no new sessions; those that run go on. */
+/*
+ * From any thread: take no new sessions; those that run go on, and so do tool calls that outlive theirs.  Sets quiet
+ * when nothing is left; called again and again until then.
+ */
 void worker_drain(struct worker *worker);
 
 /* From any thread: end every session now and leave worker_run(). */

@@ -121,7 +121,7 @@ void jrn_entry_settle(struct jrn *jrn, struct jrn_entry *entry, enum jrn_settlem
 		      bc_usec wall);
 
 /* writer.c */
-void *jrn_writer_main(void *jrn);
+void *jrn_writer_main(void *arg);
 void jrn_queue_add(struct jrn *jrn,
 		   struct jrn_request *request); /* and wake the writer; under lock */
 void jrn_request_free(

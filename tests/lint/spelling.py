@@ -13,8 +13,8 @@ IGNORED = "te"  # a header field
 
 def prose(root, path):
     """What of a file is worth reading; None: nothing."""
-    # Recorded bytes are no prose, and a licence is as it is.
-    if path == "LICENSE" or path.startswith("tests/fuzz/corpus/"):
+    # Recorded bytes and cut-up frames are no prose, and a licence is as it is.
+    if path == "LICENSE" or path.startswith(("tests/fuzz/corpus/", "tests/rfc6455/")):
         return None
     text = source.read(root, path)
     # The strings of tests are wrong on purpose.

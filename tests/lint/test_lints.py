@@ -4,6 +4,7 @@
 test_lints.py COMPILER...
 """
 
+import json
 import sys
 import tempfile
 import unittest
@@ -21,6 +22,7 @@ import metrics  # noqa: E402
 import source  # noqa: E402
 import spelling  # noqa: E402
 import states  # noqa: E402
+import tidy  # noqa: E402
 
 COMPILER = sys.argv[1:]
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,6 +241,19 @@ class Format(Case):
         root = self.plant(a_dot_c="int f( void ) { return 0; }\n", b_dot_c="int x;\n")
         self.put(root, ".clang-format", (ROOT / ".clang-format").read_text(encoding="utf-8"))
         self.one(formatting.findings(root, which("clang-format")), "a.c:1: not formatted")
+
+
+@unittest.skipUnless(which("clang-tidy"), "no clang-tidy")
+class Tidy(Case):
+    def test_finding(self):
+        root = self.plant(daemon__a_dot_c="int f(int x);\nint f(int x)\n{\n\tif (x)\n\t\treturn 1;\n\treturn 0;\n}\n",
+                          daemon__b_dot_c="int g(int y);\nint g(int y)\n{\n\treturn y;\n}\n")
+        self.put(root, ".clang-tidy", (ROOT / ".clang-tidy").read_text(encoding="utf-8"))
+        self.put(root, "build/compile_commands.json", json.dumps(
+            [{"directory": f"{root}/build", "file": f"../daemon/{name}.c", "command": f"cc -c ../daemon/{name}.c"}
+             for name in "ab"]))
+        self.one(tidy.findings(root, which("clang-tidy"), f"{root}/build", "--checks=-clang-analyzer-*"),
+                 "daemon/a.c:4: statement should be inside braces")
 
 
 class Source(Case):
