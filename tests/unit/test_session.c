@@ -319,6 +319,41 @@ START_TEST(r4_a_clients_response_is_merged)
 }
 END_TEST
 
+START_TEST(r2_without_metadata_the_order_tells_whose_response_it_is)
+{
+	static const char created_bare[] =
+		"{'type':'response.created','response':{'id':'%s','status':'in_progress','output':[]}}";
+	static const struct {
+		const char *params, *call, *followup, *item, *item_object, *args;
+	} turns[] = {
+		{"{}", "r1", "r2", "f1", "{'id':'f1'}", "{\\\"id\\\":\\\"7\\\"}"},
+		{"{'metadata':{'mine':'1'}}", "r3", "r4", "f2", "{'id':'f2'}",
+		 "{\\\"id\\\":\\\"8\\\"}"},
+	};
+
+	for (unsigned i = 0; i < BC_ARRAY_LEN(turns); i++) {
+		json_t *event;
+
+		rig_client(&rig, "{'type':'response.create','response':%s}", turns[i].params);
+		rig_expect(&rig, SESS_UPSTREAM, "response.create");
+		rig_up(&rig, created_bare, turns[i].call);
+		rig_expect(&rig, SESS_CLIENT, "response.created");
+		call_item(turns[i].call, turns[i].item, "u0", "get_order", turns[i].args);
+		done(turns[i].call, "completed", turns[i].item_object);
+		rig_finish(&rig, i, "{}");
+		rig_expect(&rig, SESS_UPSTREAM, "conversation.item.create");
+		rig_expect(&rig, SESS_UPSTREAM, "response.create");
+		rig_up(&rig, created_bare, turns[i].followup);
+		rig_silent(&rig, SESS_CLIENT);
+		done(turns[i].followup, "completed", "");
+		event = rig_next(&rig, SESS_CLIENT, "response.done");
+		ck_assert_str_eq(rig_string(event, "response.id"), turns[i].call);
+		json_decref(event);
+		rig_silent(&rig, SESS_CLIENT);
+	}
+}
+END_TEST
+
 START_TEST(r4_a_cancel_in_tool_time_ends_the_merged_response)
 {
 	json_t *event;
@@ -615,6 +650,7 @@ static Suite *suite(void)
 	tcase_add_test(c, a_clash_can_be_refused);
 	tcase_add_test(c, a_call_is_run_unseen_and_answered);
 	tcase_add_test(c, r3_previous_item_ids_skip_hidden_items);
+	tcase_add_test(c, r2_without_metadata_the_order_tells_whose_response_it_is);
 	tcase_add_test(c, r4_a_clients_response_is_merged);
 	tcase_add_test(c, r4_a_cancel_in_tool_time_ends_the_merged_response);
 	tcase_add_test(c, r5_a_create_in_tool_time_becomes_the_followup);
