@@ -200,6 +200,13 @@ static void stop_workers(struct service *service)
 	}
 }
 
+static void drain_workers(struct service *service)
+{
+	for (unsigned i = 0; i < service->server.worker_count; i++) {
+		worker_drain(&service->server.workers[i]);
+	}
+}
+
 static void begin_drain(struct service *service)
 {
 	if (service->draining) {
@@ -215,9 +222,17 @@ static void begin_drain(struct service *service)
 	bc_log(BC_LOG_NOTICE, NULL, "draining %u sessions for at most %lld s",
 	       atomic_load(&service->server.sessions),
 	       (long long)(service->cfg->daemon.drain_timeout / BC_USEC_PER_SEC));
+	drain_workers(service);
+}
+
+static bool is_quiet(const struct service *service)
+{
 	for (unsigned i = 0; i < service->server.worker_count; i++) {
-		worker_drain(&service->server.workers[i]);
+		if (!atomic_load(&service->server.workers[i].quiet)) {
+			return false;
+		}
 	}
+	return true;
 }
 
 static void on_tick(void *arg)
@@ -225,10 +240,12 @@ static void on_tick(void *arg)
 	struct service *service = arg;
 
 	notify_watchdog();
-	if (service->draining && (atomic_load(&service->server.sessions) == 0 ||
-				  loop_now(service->loop) >= service->drain_until)) {
-		stop_workers(service);
-		return;
+	if (service->draining) {
+		if (is_quiet(service) || loop_now(service->loop) >= service->drain_until) {
+			stop_workers(service);
+			return;
+		}
+		drain_workers(service);
 	}
 	loop_timer_start(service->tick, SERVER_TICK);
 }

@@ -309,7 +309,8 @@ void *worker_run(void *arg)
 	char name[16]; /* the kernel's bound, with NUL */
 
 	BC_CHECK(worker, WORKER_MAGIC);
-	(void)snprintf(name, sizeof(name), "worker/%u", (unsigned)(worker - worker->server->workers));
+	(void)snprintf(name, sizeof(name), "worker/%u",
+		       (unsigned)(worker - worker->server->workers));
 	(void)pthread_setname_np(pthread_self(), name); /* only for those who look at threads */
 	loop_run(worker->loop);
 	return NULL;
@@ -325,6 +326,10 @@ static void drain(void *arg)
 	if (!worker->draining) {
 		worker->draining = true;
 		net_acceptor_stop(worker->acceptor);
+	}
+	if (TAILQ_EMPTY(&worker->bridges) &&
+	    (worker->tools == NULL || tool_host_count(worker->tools) == 0)) {
+		atomic_store(&worker->quiet, true);
 	}
 }
 

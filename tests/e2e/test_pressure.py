@@ -4,7 +4,9 @@
 Usage: test_pressure.py BUILD SOURCE
 """
 import json
+import signal
 import threading
+import time
 
 from gateway import SANITIZE, Case, ToolServer, dialogue, run
 from ws import BINARY, TEXT, Peer, header, wait_until
@@ -195,13 +197,18 @@ class ToolWaits(Case):
             delta = client.take_event('response.output_audio.delta')
             self.assertEqual((delta['delta'], delta['response_id']), (f'{n:08d}', response))
 
-    def check(self, effect):
+    def begin(self, effect):
+        """A session whose provider has made the call."""
         gateway = self.gateway(tool=[self.tool(effect)]).start()
         client, provider = self.session(gateway)
         update = provider.take_event('session.update')
         provider.event('session.updated', event_id='e0',
                        session={'type': 'realtime', 'tools': update['session']['tools']})
         self.calling(provider)
+        return gateway, client, provider
+
+    def check(self, effect):
+        gateway, client, provider = self.begin(effect)
         self.assertEqual(client.take_event('response.created')['response']['id'], 'resp_1')
         client.take_event('response.output_item.added')
         wait_until(lambda: self.tools.calls() or None, 'the call to reach the tool server')
@@ -241,6 +248,22 @@ class ToolWaits(Case):
 
     def test_hold(self):
         self.check('hold')
+
+    def test_stop_waits_for_an_effect_whose_caller_has_gone(self):
+        gateway, client, provider = self.begin('hold')
+        wait_until(lambda: self.tools.calls() or None, 'the call to reach the tool server')
+        client.close()
+        provider.lost()
+        gateway.wait_metric('sessions_open', 0)
+        self.assertEqual(gateway.metric('tool_calls_in_flight'), 1)
+        gateway.signal(signal.SIGTERM)
+        for _ in range(10):  # time for it to end too early; needs none when it does not
+            self.assertIsNone(gateway.process.poll())
+            time.sleep(0.05)
+        self.tools.release()
+        self.assertEqual(gateway.wait(), 0)
+        self.assertEqual(gateway.intents('--open'), [])
+        self.assertIn('SH-2207', gateway.journal('show', gateway.intents()[0]['session']))
 
 
 if __name__ == '__main__':
