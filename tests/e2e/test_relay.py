@@ -129,6 +129,29 @@ class TransparentTls(Transparent):
     tls = True
 
 
+class ManyWorkers(Case):
+    """Sockets are handed from the worker that accepted them to the one with the fewest sessions."""
+
+    tls = True
+    SESSIONS = 16
+
+    def test_sessions_side_by_side(self):
+        gateway = self.gateway(daemon={'workers': 4}).start()
+        sessions = [self.session(gateway) for _ in range(self.SESSIONS)]
+        for client, provider in sessions:
+            self.assertEqual(exchange(client, provider, AWKWARD[:8]), AWKWARD[:8])
+        for client, provider in reversed(sessions):
+            self.assertEqual(exchange(provider, client, AWKWARD[:8]), AWKWARD[:8])
+        self.assertEqual(gateway.metric('sessions_open'), self.SESSIONS)
+        self.assertEqual(gateway.metric('client_messages_total'), 8 * self.SESSIONS)
+        for client, provider in sessions[::2]:
+            client.close()
+            self.assertEqual(provider.closing()[0], 1000)
+        gateway.wait_metric('sessions_open', self.SESSIONS // 2)
+        client, provider = sessions[1]
+        self.assertEqual(exchange(client, provider, ['still here']), ['still here'])
+
+
 ORDERS = dialogue('orders-1')
 
 
