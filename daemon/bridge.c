@@ -111,7 +111,7 @@ static enum bc_err world_tool_run(void *world, const struct tool_request *reques
 {
 	struct bridge *bridge = world;
 
-	return tool_run(bridge->worker->tools, request, ret);
+	return tool_run(bridge->worker->tools, &bridge->cfg->tools, request, ret);
 }
 
 static void world_tool_cancel(void *world, struct tool_call *call)

@@ -26,6 +26,7 @@
 #define SOCKET_MAGIC    0x736f636bU
 #define CONNECTIONS_MAX 64L   /* idle ones kept per worker */
 #define CONNECT_MS_MAX  5000L /* a tool server that cannot be reached in this time is down */
+#define RETRY_AFTER_MAX 86400 /* seconds; nobody waits longer */
 
 /* One socket of curl that is being watched. */
 struct http_socket {
@@ -125,6 +126,15 @@ static enum net_http_end end_of(const struct net_http_call *call, CURLcode code,
 	return sent ? NET_HTTP_LOST : NET_HTTP_UNREACHABLE;
 }
 
+static bc_usec retry_after(const struct net_http_call *call)
+{
+	curl_off_t seconds = 0;
+
+	(void)curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds);
+	seconds = seconds > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : seconds;
+	return seconds < 0 ? 0 : (bc_usec)seconds * BC_USEC_PER_SEC;
+}
+
 /* The transfer is over: tell the owner and forget it. */
 static void finish(struct net_http_call *call, CURLcode code)
 {
@@ -141,6 +151,7 @@ static void finish(struct net_http_call *call, CURLcode code)
 	answer.sent = code == CURLE_OK || request_size > 0 || call->attempts > 1;
 	answer.end = end_of(call, code, answer.sent);
 	answer.status = (int)status;
+	answer.retry_after = retry_after(call);
 	answer.type = bc_span_str(type);
 	answer.body = bc_buf_span(&call->answer);
 	call->done = true;

@@ -48,7 +48,8 @@ struct net_http_answer {
 	struct bc_span body; /* valid during the callback */
 	struct bc_span type; /* Content-Type */
 	bool sent;           /* whether any byte of the request may have reached the server */
-	const char *detail;  /* for the log; static */
+	bc_usec retry_after; /* what the server asked for by Retry-After, at most a day; 0: nothing */
+	const char *detail; /* for the log; static */
 };
 
 typedef void net_http_fn(void *arg, const struct net_http_answer *answer);

@@ -62,6 +62,7 @@ struct tool_call {
 	TAILQ_ENTRY(tool_call) link;     /* in host->calls */
 	TAILQ_ENTRY(tool_call) due_link; /* in host->due, in state FAILED */
 	const struct cfg_tool *tool;
+	const struct cfg_tools *common;
 	json_t *args;
 	char *session;
 	uint64_t turn;
@@ -70,11 +71,14 @@ struct tool_call {
 	bool has_ticket; /* ticket is filled */
 	tool_done_fn *done;
 	void *arg;
-	bc_usec created;             /* monotonic, of tool_run() */
-	struct tool_slot *slot;      /* NULL: not in flight */
-	struct jrn_ticket ticket;    /* a copy */
-	struct net_http_call *http;  /* in state SENT */
-	struct tool_verdict verdict; /* from FAILED or the answer on */
+	bc_usec created;            /* monotonic, of tool_run() */
+	struct tool_slot *slot;     /* NULL: not in flight */
+	struct jrn_ticket ticket;   /* a copy */
+	struct net_http_call *http; /* in state SENT */
+	unsigned attempts;          /* requests sent */
+	bc_usec deadline;           /* monotonic, of all attempts together; from the first one on */
+	struct loop_timer *timer;   /* NULL until first needed; runs in state WAITING */
+	struct tool_verdict verdict; /* from FAILED or the first answer on */
 	/* likewise; output points into output, or to a literal when memory ran out */
 	struct tool_result result;
 	struct bc_buf output;
@@ -83,7 +87,8 @@ struct tool_call {
 /* host.c: memory and accounts. */
 
 /* A call in state NEW, in its host's list, with copies of what the request points to; NULL when out of memory. */
-struct tool_call *tool_call_new(struct tool_host *host, const struct tool_request *request);
+struct tool_call *tool_call_new(struct tool_host *host, const struct cfg_tools *common,
+				const struct tool_request *request);
 
 /* Take the call out of its host and free it; cuts off nothing and records nothing. */
 void tool_call_free(struct tool_call *call);
@@ -101,6 +106,27 @@ void tool_due_remove(struct tool_call *call);
 /* The state behind an edge; TOOL_STATE__COUNT: there is no such edge.  Pure. */
 enum tool_state tool_state_next(enum tool_state from, enum tool_event on);
 
+/* Take an edge, which there must be. */
+void tool_move(struct tool_call *call, enum tool_event on);
+
+enum jrn_effect tool_effect(const struct tool_call *call);
+bool tool_is_effect(const struct tool_call *call); /* and no read */
+
+/* Make an error the result.  Out of memory, the model gets a poorer text, but it gets one. */
+void tool_put_error(struct tool_call *call, const struct tool_verdict *verdict,
+		    struct bc_span detail);
+
+/* There will be no further attempt: record what the last one brought, and report it. */
+void tool_conclude(struct tool_call *call);
+
+/* The result may be seen: done, or for a cancelled call settlement and end. */
+void tool_report(struct tool_call *call);
+
+/* The host goes away: cut off, record what can be recorded, free. */
+void tool_abandon(struct tool_call *call);
+
+/* attempt.c: from the ticket to the last answer. */
+
 /*
  * Send the request.  The ticket is the permission (J1): one that the journal did not make, or too weak a one for the
  * tool's effect, aborts.  BC_E_INVALID: no request can be made of the arguments, message says why; BC_E_NOMEM,
@@ -109,10 +135,7 @@ enum tool_state tool_state_next(enum tool_state from, enum tool_event on);
 enum bc_err tool_start(struct tool_call *call, const struct jrn_ticket *ticket,
 		       struct bc_buf *reterr_message) BC_MUST;
 
-/* The result may be seen: done, or for a cancelled call settlement and end. */
-void tool_report(struct tool_call *call);
-
-/* The host goes away: cut off, record what can be recorded, free. */
-void tool_abandon(struct tool_call *call);
+/* Wait for no answer and no time any more. */
+void tool_cut_off(struct tool_call *call);
 
 #endif

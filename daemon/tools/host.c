@@ -73,7 +73,8 @@ size_t tool_host_count(const struct tool_host *host)
 	return host->call_count;
 }
 
-struct tool_call *tool_call_new(struct tool_host *host, const struct tool_request *request)
+struct tool_call *tool_call_new(struct tool_host *host, const struct cfg_tools *common,
+				const struct tool_request *request)
 {
 	struct tool_call *call = calloc(1, sizeof(*call));
 
@@ -91,6 +92,7 @@ struct tool_call *tool_call_new(struct tool_host *host, const struct tool_reques
 	call->magic = TOOL_CALL_MAGIC;
 	call->host = host;
 	call->tool = request->tool;
+	call->common = common;
 	call->turn = request->turn;
 	call->speculative = request->speculative;
 	call->done = request->done;
@@ -106,6 +108,7 @@ void tool_call_free(struct tool_call *call)
 {
 	BC_BUG_ON(call->state != TOOL_STATE_END || call->http != NULL);
 	tool_slot_give(call);
+	call->timer = loop_timer_free(call->timer);
 	TAILQ_REMOVE(&call->host->calls, call, link);
 	call->host->call_count--;
 	bc_buf_release(&call->output);

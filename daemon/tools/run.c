@@ -1,30 +1,25 @@
 /*
  * The steps of a call, in the order of fsm.def.
  *
- * T1 Nothing leaves without a ticket that permits it: tool_start() is the only caller of net_http_start() and takes
+ * T1 Nothing leaves without a ticket that permits it: attempt.c holds the only caller of net_http_start(), which takes
  *    the ticket (J1).
  * T2 The result of an effect is durable before done is called (J2).  A doubtful effect has no result; its record is
  *    its settlement, JRN_IN_DOUBT (J7).
- * T3 No call is sent twice: neither here, nor below for an effect (once).  A read that fails is told to the model,
- *    which may ask again.
+ * T3 No call is sent twice that must not be: attempt.c says which may be (J5).
  * T4 A ticket is settled exactly once, in finish().
  */
 #include "daemon/base/metric.h"
 #include "daemon/config/config.h"
 #include "daemon/loop/loop.h"
-#include "daemon/net/http.h"
 #include "daemon/tools/call.h"
 #include "daemon/tools/secret.h"
 #include "daemon/tools/template.h"
 #include "daemon/tools/tool.h"
-#include "daemon/tools/wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define TEXT_MAX ((size_t)2 << 20) /* bytes of a text for the journal */
-
-static void on_answer(void *arg, const struct net_http_answer *answer);
 
 enum tool_state tool_state_next(enum tool_state from, enum tool_event on)
 {
@@ -41,7 +36,7 @@ enum tool_state tool_state_next(enum tool_state from, enum tool_event on)
 }
 
 /* The only writer of state. */
-static void move(struct tool_call *call, enum tool_event on)
+void tool_move(struct tool_call *call, enum tool_event on)
 {
 	enum tool_state next = tool_state_next(call->state, on);
 
@@ -49,9 +44,9 @@ static void move(struct tool_call *call, enum tool_event on)
 	call->state = next;
 }
 
-static enum jrn_effect effect_of(const struct cfg_tool *tool)
+enum jrn_effect tool_effect(const struct tool_call *call)
 {
-	switch (tool->effect) {
+	switch (call->tool->effect) {
 	case CFG_EFFECT_READ:
 		return JRN_READ;
 	case CFG_EFFECT_REVERSIBLE:
@@ -62,9 +57,9 @@ static enum jrn_effect effect_of(const struct cfg_tool *tool)
 	return JRN_HOLD;
 }
 
-static bool is_effect(const struct tool_call *call)
+bool tool_is_effect(const struct tool_call *call)
 {
-	return effect_of(call->tool) != JRN_READ;
+	return tool_effect(call) != JRN_READ;
 }
 
 /* What the record says in the end; how is what became of a result that there is. */
@@ -76,7 +71,7 @@ static enum jrn_settlement settlement_of(const struct tool_call *call, enum jrn_
 	if (call->verdict.in_doubt) {
 		return JRN_IN_DOUBT;
 	}
-	if (call->verdict.type != NULL && !(is_effect(call) && call->verdict.happened)) {
+	if (call->verdict.type != NULL && !(tool_is_effect(call) && call->verdict.happened)) {
 		return JRN_FAILED;
 	}
 	return how;
@@ -90,13 +85,12 @@ static void finish(struct tool_call *call, enum jrn_settlement how)
 	if (call->has_ticket) {
 		jrn_settle(host->port, &call->ticket, how, loop_wall(host->loop));
 	}
-	move(call, TOOL_EVENT_FREE);
+	tool_move(call, TOOL_EVENT_FREE);
 	tool_call_free(call);
 }
 
-/* Make an error the result.  Out of memory, the model gets a poorer text, but it gets one. */
-static void put_error(struct tool_call *call, const struct tool_verdict *verdict,
-		      struct bc_span detail)
+void tool_put_error(struct tool_call *call, const struct tool_verdict *verdict,
+		    struct bc_span detail)
 {
 	static const char last[] =
 		"{\"error\":{\"type\":\"lost\",\"status\":0,\"retryable\":false,"
@@ -119,8 +113,8 @@ static void refuse(struct tool_call *call, enum tool_outcome outcome, struct bc_
 
 	tool_slot_give(call);
 	call->result.finished = loop_now(call->host->loop);
-	put_error(call, &verdict, detail);
-	move(call, TOOL_EVENT_REFUSE);
+	tool_put_error(call, &verdict, detail);
+	tool_move(call, TOOL_EVENT_REFUSE);
 	tool_due_add(call);
 }
 
@@ -130,49 +124,11 @@ void tool_report(struct tool_call *call)
 		finish(call, settlement_of(call, JRN_UNUSED));
 		return;
 	}
-	move(call, TOOL_EVENT_REPORT);
+	tool_move(call, TOOL_EVENT_REPORT);
 	if (call->result.outcome != TOOL_OK) {
 		bc_metric_inc(BC_M_TOOL_ERRORS);
 	}
 	call->done(call->arg, call, &call->result);
-}
-
-static enum bc_err send_wire(struct tool_call *call, const struct tool_wire *wire)
-{
-	struct net_http_request request = {
-		.method = call->tool->request.method,
-		.url = bc_buf_span(&wire->url).ptr,
-		.headers = wire->headers,
-		.header_count = wire->header_count,
-		.body = bc_buf_span(&wire->body),
-		.has_body = call->tool->request.body != NULL,
-		.timeout = call->tool->timeout,
-		.response_max = call->tool->response_max,
-		.once = is_effect(call),
-	};
-	enum bc_err err = net_http_start(call->host->http, &request, on_answer, call, &call->http);
-
-	if (err == BC_OK) {
-		call->result.started = loop_now(call->host->loop);
-		move(call, TOOL_EVENT_SEND);
-	}
-	return err;
-}
-
-enum bc_err tool_start(struct tool_call *call, const struct jrn_ticket *ticket,
-		       struct bc_buf *reterr_message)
-{
-	struct tool_values values = {.args = call->args, .idempotency_key = ticket->key};
-	struct tool_wire wire;
-	enum bc_err err;
-
-	BC_BUG_ON(!jrn_ticket_permits(ticket, effect_of(call->tool)));
-	err = tool_wire_init(&wire, &call->tool->request, &values, reterr_message);
-	if (err == BC_OK) {
-		err = send_wire(call, &wire);
-	}
-	tool_wire_fini(&wire);
-	return err;
 }
 
 /* The ticket is there. */
@@ -230,16 +186,16 @@ static enum bc_err ask_ticket(struct tool_call *call, struct bc_span arguments, 
 		.tool = bc_span_str(call->tool->name),
 		.arguments = arguments,
 		.tags = tags,
-		.effect = effect_of(call->tool),
+		.effect = tool_effect(call),
 		.speculative = call->speculative,
 		.wall = loop_wall(call->host->loop),
 	};
 	enum bc_err err;
 
-	if (is_effect(call)) {
+	if (tool_is_effect(call)) {
 		err = jrn_intend(call->host->port, &intent, &call->ticket, on_ticket, call);
 		if (err == BC_OK) {
-			move(call, TOOL_EVENT_INTEND);
+			tool_move(call, TOOL_EVENT_INTEND);
 		}
 		return err;
 	}
@@ -268,15 +224,15 @@ static enum bc_err intend(struct tool_call *call)
 	return err;
 }
 
-enum bc_err tool_run(struct tool_host *host, const struct tool_request *request,
-		     struct tool_call **ret)
+enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
+		     const struct tool_request *request, struct tool_call **ret)
 {
 	struct tool_call *call;
 	enum tool_outcome refused = TOOL_BUSY;
 	enum bc_err err;
 
 	BC_CHECK(host, TOOL_HOST_MAGIC);
-	call = tool_call_new(host, request);
+	call = tool_call_new(host, common, request);
 	if (call == NULL) {
 		return BC_E_NOMEM;
 	}
@@ -300,30 +256,6 @@ enum bc_err tool_run(struct tool_host *host, const struct tool_request *request,
 	return BC_OK;
 }
 
-static void read_answer(struct tool_call *call, const struct net_http_answer *answer)
-{
-	struct tool_verdict verdict = tool_judge(answer, is_effect(call));
-	struct bc_span detail = answer->end == NET_HTTP_DONE ? answer->body : bc_span("", 0);
-	enum bc_err err = BC_OK;
-
-	call->result.status = answer->status;
-	if (verdict.type == NULL) {
-		detail = bc_span("", 0);
-		err = tool_result_put(&call->output, call->tool->result, answer->status,
-				      answer->body);
-	}
-	if (err != BC_OK) {
-		verdict = tool_judge_unreadable(is_effect(call));
-	}
-	if (verdict.type != NULL) {
-		put_error(call, &verdict, detail);
-	} else {
-		call->verdict = verdict;
-		call->result.outcome = verdict.outcome;
-		call->result.output = bc_buf_span(&call->output);
-	}
-}
-
 static void on_recorded(void *arg, enum bc_err err)
 {
 	struct tool_call *call = arg;
@@ -332,7 +264,7 @@ static void on_recorded(void *arg, enum bc_err err)
 	if (err != BC_OK) {
 		struct tool_verdict verdict = tool_judge_unrecorded();
 
-		put_error(call, &verdict, bc_span("", 0));
+		tool_put_error(call, &verdict, bc_span("", 0));
 	}
 	tool_report(call);
 }
@@ -349,42 +281,29 @@ static enum bc_err record(struct tool_call *call)
 	if (err == BC_OK) {
 		err = jrn_result(host->port, &call->ticket, call->result.status,
 				 bc_buf_span(&shown), loop_wall(host->loop),
-				 is_effect(call) ? on_recorded : NULL, call);
+				 tool_is_effect(call) ? on_recorded : NULL, call);
 	}
 	bc_buf_release(&shown);
 	return err;
 }
 
-static void on_answer(void *arg, const struct net_http_answer *answer)
+void tool_conclude(struct tool_call *call)
 {
-	struct tool_call *call = arg;
 	enum bc_err err;
 
-	BC_CHECK(call, TOOL_CALL_MAGIC);
-	call->http = NULL;
-	call->result.finished = loop_now(call->host->loop);
 	tool_slot_give(call);
-	read_answer(call, answer);
 	if (call->verdict.in_doubt) {
 		tool_report(call);
 		return;
 	}
 	err = record(call);
-	if (!is_effect(call)) {
+	if (!tool_is_effect(call)) {
 		/* Reads go on unrecorded; the journal counts them (J8). */
 		tool_report(call);
 	} else if (err == BC_OK) {
-		move(call, TOOL_EVENT_RECORD);
+		tool_move(call, TOOL_EVENT_RECORD);
 	} else {
 		on_recorded(call, err);
-	}
-}
-
-static void cut_off(struct tool_call *call)
-{
-	if (call->http != NULL) {
-		net_http_cancel(call->http);
-		call->http = NULL;
 	}
 }
 
@@ -398,11 +317,17 @@ void tool_cancel(struct tool_call *call)
 		finish(call, JRN_NEVER_STARTED);
 		return;
 	case TOOL_STATE_SENT:
-		if (is_effect(call)) {
+		if (tool_is_effect(call)) {
 			break;
 		}
-		cut_off(call);
+		tool_cut_off(call);
 		finish(call, JRN_UNUSED);
+		return;
+	case TOOL_STATE_WAITING:
+		/* Nobody wants it to be tried again, but what was sent may have had an effect. */
+		tool_cut_off(call);
+		call->cancelled = true;
+		tool_conclude(call);
 		return;
 	case TOOL_STATE_INTENDING:
 	case TOOL_STATE_RECORDING:
@@ -434,8 +359,8 @@ void tool_abandon(struct tool_call *call)
 		tool_due_remove(call);
 	}
 	if (call->state == TOOL_STATE_SENT) {
-		cut_off(call);
-		how = is_effect(call) ? JRN_IN_DOUBT : JRN_UNUSED;
+		tool_cut_off(call);
+		how = tool_is_effect(call) ? JRN_IN_DOUBT : JRN_UNUSED;
 	}
 	finish(call, how);
 }

@@ -19,6 +19,7 @@
 
 struct cfg_request;
 struct cfg_tool;
+struct cfg_tools;
 struct tool_host;
 struct tool_call;
 
@@ -69,7 +70,7 @@ struct tool_result {
 	 * until tool_settle()
 	 */
 	struct bc_span output;
-	bc_usec started;  /* monotonic: when the request was handed to the network; 0: never */
+	bc_usec started; /* monotonic: when the request was first handed to the network; 0: never */
 	bc_usec finished; /* monotonic */
 };
 
@@ -88,11 +89,17 @@ struct tool_request {
 };
 
 /*
- * Start a call.  *ret lives until tool_settle().  An error that is known at once (busy, journal) also comes through
- * done, in a later turn of the loop.  BC_E_NOMEM is the only error: nothing was started then.
+ * Start a call.  common lives as long as request->tool.  *ret lives until tool_settle().  An error that is known at
+ * once (busy, journal) also comes through done, in a later turn of the loop.  BC_E_NOMEM is the only error: nothing was
+ * started then.
+ *
+ * A request that failed is sent again, attempts_max times within the one deadline, only if that can do no harm (J5): of
+ * a read, or of a reversible effect that is idempotent; a hold goes out once.  Failed is: not reached, connection lost,
+ * 502, 503, 504, and 429 that says when.  All attempts are one intent with one key (J6).  Whether a 2xx follows or
+ * not, an effect that was once in doubt is never reported as one that did not happen.
  */
-enum bc_err tool_run(struct tool_host *host, const struct tool_request *request,
-		     struct tool_call **ret) BC_MUST;
+enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
+		     const struct tool_request *request, struct tool_call **ret) BC_MUST;
 
 /*
  * Nobody wants the result any more.  A read is aborted; an effect that has not left is not sent; one that has left

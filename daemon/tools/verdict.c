@@ -151,6 +151,15 @@ struct tool_verdict tool_judge_unreadable(bool is_effect)
 	return verdict;
 }
 
+struct tool_verdict tool_judge_repeated(const struct tool_verdict *verdict)
+{
+	if (verdict->in_doubt || verdict->happened) {
+		return *verdict;
+	}
+	return doubt_of(verdict->outcome,
+			"an earlier attempt of the call may have been carried out" UNKNOWN);
+}
+
 struct tool_verdict tool_judge_unrecorded(void)
 {
 	struct tool_verdict verdict =

@@ -33,6 +33,9 @@ struct tool_verdict tool_judge_unsent(enum tool_outcome outcome);
 /* A body that declared JSON and is none, or text that is no UTF-8. */
 struct tool_verdict tool_judge_unreadable(bool is_effect);
 
+/* The verdict on an attempt of an effect that did not succeed, when an earlier one is in doubt: so it stays (J7). */
+struct tool_verdict tool_judge_repeated(const struct tool_verdict *verdict);
+
 /* An effect with an answer that could not be made durable: nobody may see it (J2, J8). */
 struct tool_verdict tool_judge_unrecorded(void);
 
