@@ -1,0 +1,468 @@
+/* What is guessed and when: every decision without a session around it. */
+#include "daemon/spec/spec.h"
+
+#include "daemon/config/config.h"
+#include "daemon/spec/guess.h"
+
+#include <check.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS BC_USEC_PER_MS
+
+static const char *const tags[] = {"orders"};
+static const struct cfg_tool read_tool = {.name = "read",
+					  .effect = CFG_EFFECT_READ,
+					  .disclosure = CFG_DISCLOSURE_FIRST_PARTY,
+					  .tags = {tags, 1}};
+static const struct cfg_tool other_tool = {
+	.name = "other", .effect = CFG_EFFECT_READ, .disclosure = CFG_DISCLOSURE_LOCAL};
+static const struct cfg_tool third_tool = {
+	.name = "third", .effect = CFG_EFFECT_READ, .disclosure = CFG_DISCLOSURE_THIRD_PARTY};
+static const struct cfg_tool hold_tool = {
+	.name = "hold", .effect = CFG_EFFECT_HOLD, .disclosure = CFG_DISCLOSURE_LOCAL};
+static const struct cfg_tool reversible_tool = {
+	.name = "undo", .effect = CFG_EFFECT_REVERSIBLE, .disclosure = CFG_DISCLOSURE_LOCAL};
+
+static const struct spec_conf conf = {.interval = 400 * MS,
+				      .stable_for = 300 * MS,
+				      .speech_max = 10000 * MS,
+				      .passes_max = 3,
+				      .calls_max = 2};
+static struct spec *spec;
+static char handle; /* stands for tool calls */
+
+static void setup(void)
+{
+	spec = spec_new(&conf);
+	ck_assert_ptr_nonnull(spec);
+	spec_turn_begin(spec, 1);
+}
+
+/* As the session does at its end: what was withdrawn has no call any more. */
+static void sweep(void)
+{
+	struct guess *guess;
+
+	while ((guess = spec_next_withdrawn(spec)) != NULL) {
+		spec_drop(spec, guess);
+	}
+}
+
+static void teardown(void)
+{
+	spec_withdraw_all(spec, UINT64_MAX);
+	sweep();
+	spec = spec_free(spec);
+}
+
+static void name(const struct cfg_tool *tool, const char *arguments)
+{
+	ck_assert_int_eq(spec_pass_names(spec, tool, arguments), BC_OK);
+}
+
+/* A pass at this position that names one call. */
+static void pass(bc_usec at, const char *arguments, bool valid)
+{
+	spec_heard(spec, at, at);
+	(void)spec_pass_begin(spec, at);
+	if (arguments != NULL) {
+		name(&read_tool, arguments);
+	}
+	spec_pass_end(spec, valid);
+}
+
+static struct guess *run(void)
+{
+	struct guess *guess = spec_next_stable(spec);
+
+	ck_assert_ptr_nonnull(guess);
+	spec_dispatched(spec, guess, (struct tool_call *)(void *)&handle, 5000 * MS);
+	return guess;
+}
+
+static struct guess *take(const char *arguments, unsigned occurrence, uint64_t turn)
+{
+	struct spec_call call = {.tool = &read_tool,
+				 .arguments = arguments,
+				 .occurrence = occurrence,
+				 .turn = turn,
+				 .fresh_since = 4000 * MS};
+
+	return spec_take(spec, &call);
+}
+
+/* ---- the machine ---- */
+
+START_TEST(every_pair_of_state_and_event_is_an_edge_or_a_bug)
+{
+	static const struct {
+		enum guess_state from;
+		enum guess_event on;
+		enum guess_state to;
+	} edges[] = {{GUESS_PROPOSED, GUESS_EV_DISPATCH, GUESS_RUNNING},
+		     {GUESS_PROPOSED, GUESS_EV_WITHDRAW, GUESS_WITHDRAWN},
+		     {GUESS_RUNNING, GUESS_EV_FINISH, GUESS_DONE},
+		     {GUESS_RUNNING, GUESS_EV_TAKE, GUESS_TAKEN},
+		     {GUESS_RUNNING, GUESS_EV_WITHDRAW, GUESS_WITHDRAWN},
+		     {GUESS_DONE, GUESS_EV_TAKE, GUESS_TAKEN},
+		     {GUESS_DONE, GUESS_EV_WITHDRAW, GUESS_WITHDRAWN},
+		     {GUESS_WITHDRAWN, GUESS_EV_WITHDRAW, GUESS_WITHDRAWN}};
+	unsigned found = 0;
+
+	for (unsigned from = 0; from < GUESS_STATE__COUNT; from++) {
+		for (unsigned on = 0; on < GUESS_EVENT__COUNT; on++) {
+			enum guess_state to = GUESS_STATE__COUNT;
+
+			for (size_t i = 0; i < BC_ARRAY_LEN(edges); i++) {
+				to = edges[i].from == from && edges[i].on == on ? edges[i].to : to;
+			}
+			found += to != GUESS_STATE__COUNT;
+			ck_assert_msg(guess_next((enum guess_state)from, (enum guess_event)on) ==
+					      to,
+				      "%s on %s", guess_state_name((enum guess_state)from),
+				      guess_event_name((enum guess_event)on));
+		}
+	}
+	ck_assert_uint_eq(found, BC_ARRAY_LEN(edges));
+}
+END_TEST
+
+START_TEST(a_pair_without_an_edge_aborts)
+{
+	struct guess guess = {.magic = GUESS_MAGIC, .state = GUESS_PROPOSED};
+
+	guess_move(&guess, GUESS_EV_TAKE);
+}
+END_TEST
+
+/* ---- passes ---- */
+
+START_TEST(passes_keep_their_distance_and_their_number)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		spec_heard(spec, i * 400 * MS, i * 400 * MS);
+		ck_assert(spec_pass_may_start(spec));
+		(void)spec_pass_begin(spec, i * 400 * MS);
+		ck_assert(!spec_pass_may_start(spec)); /* one at a time */
+		spec_pass_end(spec, true);
+		spec_heard(spec, i * 400 * MS + 399 * MS, 0);
+		ck_assert(!spec_pass_may_start(spec));
+	}
+	spec_heard(spec, 9000 * MS, 9000 * MS);
+	ck_assert(!spec_pass_may_start(spec));
+	spec_turn_begin(spec, 2);
+	ck_assert(spec_pass_may_start(spec));
+}
+END_TEST
+
+START_TEST(no_pass_before_a_turn_after_a_commit_or_in_endless_speech)
+{
+	struct spec *fresh = spec_new(&conf);
+
+	ck_assert(!spec_pass_may_start(fresh));
+	fresh = spec_free(fresh);
+	spec_speech(spec, 0, true);
+	spec_heard(spec, 10000 * MS, 10000 * MS);
+	ck_assert(spec_pass_may_start(spec));
+	spec_heard(spec, 10001 * MS, 10001 * MS);
+	ck_assert(!spec_pass_may_start(spec));
+	spec_speech(spec, 10100 * MS, false);
+	ck_assert(spec_pass_may_start(spec));
+	spec_turn_commit(spec);
+	ck_assert(!spec_pass_may_start(spec));
+}
+END_TEST
+
+START_TEST(g3_only_disclosable_reads_become_proposals)
+{
+	const struct cfg_tool *const never[] = {&third_tool, &hold_tool, &reversible_tool};
+
+	for (size_t i = 0; i < BC_ARRAY_LEN(never); i++) {
+		spec_heard(spec, (bc_usec)i * 400 * MS, 0);
+		(void)spec_pass_begin(spec, 0);
+		name(never[i], "{}");
+		spec_pass_end(spec, true);
+	}
+	spec_turn_commit(spec);
+	ck_assert_ptr_null(spec_next_stable(spec));
+}
+END_TEST
+
+/* ---- stability ---- */
+
+START_TEST(two_equal_proposals_in_a_row_are_stable)
+{
+	pass(100 * MS, "{}", true);
+	ck_assert_ptr_null(spec_next_stable(spec));
+	spec_heard(spec, 501 * MS, 501 * MS);
+	(void)spec_pass_begin(spec, 501 * MS);
+	name(&read_tool, "{}");
+	spec_heard(spec, 510 * MS, 510 * MS);
+	spec_pass_end(spec, true);
+	ck_assert_ptr_nonnull(spec_next_stable(spec));
+}
+END_TEST
+
+START_TEST(a_proposal_nobody_contradicts_is_stable_after_its_time)
+{
+	pass(100 * MS, "{}", true);
+	spec_heard(spec, 399 * MS, 399 * MS);
+	ck_assert_ptr_null(spec_next_stable(spec));
+	spec_heard(spec, 400 * MS, 400 * MS);
+	ck_assert_ptr_nonnull(spec_next_stable(spec));
+}
+END_TEST
+
+START_TEST(a_pass_over_all_of_the_turn_is_stable_at_the_commit)
+{
+	pass(100 * MS, "{}", true);
+	ck_assert_ptr_null(spec_next_stable(spec));
+	spec_turn_commit(spec);
+	ck_assert_ptr_nonnull(spec_next_stable(spec));
+	spec_heard(spec, 110 * MS, 110 * MS); /* more was said */
+	ck_assert_ptr_null(spec_next_stable(spec));
+}
+END_TEST
+
+START_TEST(g4_an_invalid_pass_proves_nothing)
+{
+	/* Named by it alone: forgotten.  Named by a valid one before: not confirmed by it. */
+	pass(100 * MS, "{\"a\":1}", false);
+	sweep();
+	spec_heard(spec, 5000 * MS, 5000 * MS);
+	ck_assert_ptr_null(spec_next_stable(spec));
+	pass(5000 * MS, "{}", true);
+	pass(5400 * MS, "{}", false);
+	spec_heard(spec, 5200 * MS, 5200 * MS);
+	ck_assert_ptr_null(spec_next_stable(spec));
+}
+END_TEST
+
+START_TEST(a_running_pass_does_not_speak_before_its_end)
+{
+	spec_heard(spec, 100 * MS, 100 * MS);
+	(void)spec_pass_begin(spec, 100 * MS);
+	name(&read_tool, "{}");
+	spec_heard(spec, 2000 * MS, 100 * MS);
+	ck_assert_ptr_null(spec_next_stable(spec));
+	spec_pass_end(spec, true);
+	ck_assert_ptr_nonnull(spec_next_stable(spec));
+}
+END_TEST
+
+START_TEST(what_a_valid_pass_names_no_more_is_withdrawn_unless_finished)
+{
+	struct guess *guess;
+
+	pass(100 * MS, "{}", true);
+	spec_heard(spec, 500 * MS, 500 * MS);
+	guess = run();
+	spec_finished(spec, guess);
+	pass(600 * MS, "{\"a\":1}", true);
+	ck_assert_ptr_null(spec_next_withdrawn(spec)); /* the pass was given the result */
+	pass(1000 * MS, NULL, true);
+	ck_assert_ptr_nonnull(spec_next_withdrawn(spec));
+	ck_assert_str_eq(spec_next_withdrawn(spec)->arguments, "{\"a\":1}");
+}
+END_TEST
+
+START_TEST(a_pass_belongs_to_the_turn_it_began_in)
+{
+	spec_heard(spec, 100 * MS, 100 * MS);
+	(void)spec_pass_begin(spec, 100 * MS);
+	spec_turn_commit(spec);
+	spec_turn_begin(spec, 2);
+	name(&read_tool, "{}");
+	spec_pass_end(spec, true);
+	spec_heard(spec, 5000 * MS, 5000 * MS);
+	ck_assert_ptr_null(spec_next_stable(spec)); /* nothing of the new turn was heard by it */
+}
+END_TEST
+
+START_TEST(only_so_many_guesses_run_at_once)
+{
+	const char *const arguments[] = {"1", "2", "3"};
+	struct guess *guess = NULL;
+
+	spec_heard(spec, 100 * MS, 100 * MS);
+	(void)spec_pass_begin(spec, 100 * MS);
+	for (size_t i = 0; i < BC_ARRAY_LEN(arguments); i++) {
+		name(&read_tool, arguments[i]);
+	}
+	spec_pass_end(spec, true);
+	spec_turn_commit(spec);
+	guess = run();
+	(void)run();
+	ck_assert_ptr_null(spec_next_stable(spec));
+	spec_finished(spec, guess);
+	ck_assert_ptr_nonnull(spec_next_stable(spec));
+}
+END_TEST
+
+START_TEST(proposals_are_bounded)
+{
+	char arguments[16];
+
+	spec_heard(spec, 100 * MS, 100 * MS);
+	(void)spec_pass_begin(spec, 100 * MS);
+	for (unsigned i = 0; i < SPEC_GUESSES_MAX; i++) {
+		(void)snprintf(arguments, sizeof(arguments), "%u", i);
+		name(&read_tool, arguments);
+	}
+	ck_assert_int_eq(spec_pass_names(spec, &read_tool, "x"), BC_E_LIMIT);
+	spec_pass_end(spec, true);
+}
+END_TEST
+
+/* ---- taking ---- */
+
+START_TEST(g1_equal_calls_of_one_pass_are_told_apart_by_occurrence)
+{
+	struct guess *first;
+	struct guess *second;
+
+	spec_heard(spec, 100 * MS, 100 * MS);
+	(void)spec_pass_begin(spec, 100 * MS);
+	name(&read_tool, "{}");
+	name(&read_tool, "{}");
+	spec_pass_end(spec, true);
+	spec_turn_commit(spec);
+	(void)run();
+	(void)run();
+	second = take("{}", 1, 1);
+	first = take("{}", 0, 1);
+	ck_assert_ptr_nonnull(first);
+	ck_assert_ptr_nonnull(second);
+	ck_assert_ptr_ne(first, second);
+	ck_assert_ptr_null(take("{}", 2, 1));
+	spec_drop(spec, first);
+	spec_drop(spec, second);
+}
+END_TEST
+
+START_TEST(g2_a_guess_is_taken_once_and_only_by_its_like)
+{
+	struct spec_call other = {.tool = &other_tool, .arguments = "{}", .turn = 1};
+	struct guess *guess;
+
+	pass(100 * MS, "{}", true);
+	spec_turn_commit(spec);
+	(void)run();
+	ck_assert_ptr_null(spec_take(spec, &other));
+	ck_assert_ptr_null(take("{\"a\":1}", 0, 1));
+	ck_assert_ptr_null(take("{}", 0, 2));
+	guess = take("{}", 0, 1);
+	ck_assert_ptr_nonnull(guess);
+	ck_assert_ptr_null(take("{}", 0, 1));
+	spec_drop(spec, guess);
+}
+END_TEST
+
+START_TEST(a_stale_guess_is_withdrawn_instead)
+{
+	struct spec_call call = {
+		.tool = &read_tool, .arguments = "{}", .turn = 1, .fresh_since = 5001 * MS};
+
+	pass(100 * MS, "{}", true);
+	spec_turn_commit(spec);
+	spec_finished(spec, run());
+	ck_assert_ptr_null(spec_take(spec, &call));
+	ck_assert_ptr_nonnull(spec_next_withdrawn(spec));
+}
+END_TEST
+
+START_TEST(a_real_call_withdraws_the_proposal_that_was_not_run_yet)
+{
+	pass(100 * MS, "{}", true);
+	ck_assert_ptr_null(take("{}", 0, 1));
+	spec_turn_commit(spec);
+	ck_assert_ptr_null(spec_next_stable(spec));
+}
+END_TEST
+
+START_TEST(an_effect_withdraws_what_reads_its_tag)
+{
+	spec_heard(spec, 100 * MS, 100 * MS);
+	(void)spec_pass_begin(spec, 100 * MS);
+	name(&read_tool, "{}");
+	name(&other_tool, "{}");
+	spec_pass_end(spec, true);
+	spec_withdraw_tag(spec, "orders");
+	ck_assert_ptr_eq(spec_next_withdrawn(spec)->tool, &read_tool);
+	sweep();
+	spec_turn_commit(spec);
+	ck_assert_ptr_eq(spec_next_stable(spec)->tool, &other_tool);
+}
+END_TEST
+
+static void count_one(void *arg, const struct guess *guess)
+{
+	(void)guess;
+	++*(unsigned *)arg;
+}
+
+START_TEST(a_pass_is_given_finished_guesses_of_its_turn_only)
+{
+	unsigned count = 0;
+
+	pass(100 * MS, "{}", true);
+	spec_turn_commit(spec);
+	spec_each_finished(spec, count_one, &count);
+	ck_assert_uint_eq(count, 0);
+	spec_finished(spec, run());
+	spec_each_finished(spec, count_one, &count);
+	ck_assert_uint_eq(count, 1);
+	spec_turn_begin(spec, 2);
+	spec_each_finished(spec, count_one, &count);
+	ck_assert_uint_eq(count, 1);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	const TTest *const cases[] = {
+		every_pair_of_state_and_event_is_an_edge_or_a_bug,
+		passes_keep_their_distance_and_their_number,
+		no_pass_before_a_turn_after_a_commit_or_in_endless_speech,
+		g3_only_disclosable_reads_become_proposals,
+		two_equal_proposals_in_a_row_are_stable,
+		a_proposal_nobody_contradicts_is_stable_after_its_time,
+		a_pass_over_all_of_the_turn_is_stable_at_the_commit,
+		g4_an_invalid_pass_proves_nothing,
+		a_running_pass_does_not_speak_before_its_end,
+		what_a_valid_pass_names_no_more_is_withdrawn_unless_finished,
+		a_pass_belongs_to_the_turn_it_began_in,
+		only_so_many_guesses_run_at_once,
+		proposals_are_bounded,
+		g1_equal_calls_of_one_pass_are_told_apart_by_occurrence,
+		g2_a_guess_is_taken_once_and_only_by_its_like,
+		a_stale_guess_is_withdrawn_instead,
+		a_real_call_withdraws_the_proposal_that_was_not_run_yet,
+		an_effect_withdraws_what_reads_its_tag,
+		a_pass_is_given_finished_guesses_of_its_turn_only,
+	};
+	Suite *s = suite_create("spec");
+	TCase *c = tcase_create("spec");
+
+	tcase_add_checked_fixture(c, setup, teardown);
+	for (size_t i = 0; i < BC_ARRAY_LEN(cases); i++) {
+		tcase_add_test(c, cases[i]);
+	}
+	tcase_add_test_raise_signal(c, a_pair_without_an_edge_aborts, SIGABRT);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+int main(void)
+{
+	SRunner *runner = srunner_create(suite());
+	int failed;
+
+	srunner_set_tap(runner, "-");
+	srunner_run_all(runner, CK_SILENT);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
