@@ -39,8 +39,8 @@ class Install(unittest.TestCase):
         path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
         path.chmod(0o755)
 
-    def run_it(self):
-        done = subprocess.run([self.folder / "install"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    def run_it(self, *lists):
+        done = subprocess.run([self.folder / "install", *lists], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               env={"PATH": str(self.folder / "bin"), "LOG": str(self.log)}, check=False)
         return done.returncode, done.stdout, self.log.read_text(encoding="utf-8").splitlines()
 
@@ -68,6 +68,15 @@ class Install(unittest.TestCase):
         self.assertEqual((status, log), (1, []))
         self.assertIn("apt-get install lacks-it tool", output)
 
+    def test_other_lists(self):
+        (self.folder / "one.txt").write_text("one\nhas-it\n", encoding="utf-8")
+        (self.folder / "two.txt").write_text("two\n", encoding="utf-8")
+        for name in ("tee", "chmod", "rm"):  # they keep services from starting, where nothing else does
+            self.program(name, "exit 0")
+        status, output, log = self.run_it(self.folder / "one.txt", self.folder / "two.txt")
+        self.assertEqual((status, output), (0, "installing: one two\n"))
+        self.assertIn("apt-get install -y -qq --no-install-recommends one two", log)
+
     def test_nothing_missing(self):
         self.packages("has-it\nsh:shell\n")
         self.assertEqual(self.run_it(), (0, "", []))
@@ -81,11 +90,12 @@ class Install(unittest.TestCase):
         self.assertIn("has-it", self.run_it()[1])
 
     def test_list_is_sound(self):
-        lines = (INSTALL.parent / "packages.txt").read_text(encoding="utf-8").splitlines()
-        entries = [line for line in lines if line and not line.startswith("#")]
-        self.assertEqual(len(entries), len(set(entries)))
-        for entry in entries:
-            self.assertRegex(entry, r"^([a-z0-9][a-z0-9.+-]*:)?[a-z0-9][a-z0-9.+-]+$")
+        for path in INSTALL.parent.glob("*packages.txt"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            entries = [line for line in lines if line and not line.startswith("#")]
+            self.assertEqual(len(entries), len(set(entries)), path)
+            for entry in entries:
+                self.assertRegex(entry, r"^([a-z0-9][a-z0-9.+-]*:)?[a-z0-9][a-z0-9.+-]+$")
 
 
 if __name__ == "__main__":
