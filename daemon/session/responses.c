@@ -500,6 +500,7 @@ void resp_item_done(struct sess *sess, struct bc_span text)
 		return;
 	}
 	show(sess, resp, text);
+	resp->visible_items += resp->visible_items == 0; /* its begin was not announced */
 	if (complete && resp->default_conversation && resp->view != RESP_HIDDEN &&
 	    field_is(item, "type", "function_call")) {
 		step_client_call(sess, resp, item);

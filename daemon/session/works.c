@@ -65,7 +65,11 @@ void works_fini(struct sess *sess)
 void works_forget(struct sess *sess, uint64_t before_turn)
 {
 	struct work *work = TAILQ_FIRST(&sess->agent->works);
+	const struct resp *current = sess->agent->current;
 
+	if (current != NULL && current->turn < before_turn) {
+		before_turn = current->turn; /* it may still repeat a call of its turn */
+	}
 	while (work != NULL) {
 		struct work *next = TAILQ_NEXT(work, link);
 
