@@ -199,7 +199,8 @@ class WithTools(Case):
         self.assertTrue(exchange(client, provider, up) == up, 'changed on the way up')
         down = [message for message in up if 'response.' not in str(message)[:100]]
         self.assertTrue(exchange(provider, client, down) == down, 'changed on the way down')
-        provider.event('session.updated', event_id='e1', session={'type': 'realtime', 'tools': update['session']['tools']})
+        provider.event('session.updated', event_id='e1',
+                       session={'type': 'realtime', 'tools': update['session']['tools']})
         client.event('input_audio_buffer.clear')
         self.assertEqual(provider.take_event()['type'], 'input_audio_buffer.clear')
         provider.event('input_audio_buffer.cleared')
