@@ -137,10 +137,15 @@ static void on_timer(void *arg)
 	enum bc_err err;
 
 	BC_CHECK(call, TOOL_CALL_MAGIC);
+	if (!tool_breaker_enter(call)) {
+		tool_conclude(call);
+		return;
+	}
 	bc_buf_init(&message, TOOL_MESSAGE_MAX);
 	err = tool_start(call, &call->ticket, &message);
 	bc_buf_release(&message);
 	if (err != BC_OK) {
+		tool_breaker_leave(call);
 		tool_conclude(call);
 		return;
 	}
@@ -162,6 +167,7 @@ static bool start_timer(struct tool_call *call, bc_usec delay)
 /* Whether there will be another attempt. */
 static bool wait_for_next(struct tool_call *call, const struct net_http_answer *answer)
 {
+	bc_usec now = loop_now(call->host->loop);
 	bc_usec pause;
 
 	if (call->cancelled || call->attempts >= call->tool->attempts_max ||
@@ -170,11 +176,27 @@ static bool wait_for_next(struct tool_call *call, const struct net_http_answer *
 	}
 	pause = back_off(call);
 	pause = pause < answer->retry_after ? answer->retry_after : pause;
-	if (pause >= call->deadline - loop_now(call->host->loop) || !start_timer(call, pause)) {
+	if (pause >= call->deadline - now ||
+	    breaker_refuses(&call->host->breakers, call->tool->request.url, now + pause) ||
+	    !start_timer(call, pause)) {
 		return false;
 	}
 	tool_move(call, TOOL_EVENT_WAIT);
 	return true;
+}
+
+/* A server that says no is well; one that says 5xx, or nothing, is not. */
+static void tell_breaker(struct tool_call *call, const struct net_http_answer *answer)
+{
+	struct breaker_outcome outcome = {
+		.url = call->tool->request.url,
+		.probe = call->probe,
+		.good = (answer->end == NET_HTTP_DONE || answer->end == NET_HTTP_TOO_BIG) &&
+			answer->status < 500,
+	};
+
+	call->probe = false;
+	breaker_report(&call->host->breakers, &outcome, call->common, loop_now(call->host->loop));
 }
 
 static void on_answer(void *arg, const struct net_http_answer *answer)
@@ -184,6 +206,7 @@ static void on_answer(void *arg, const struct net_http_answer *answer)
 	BC_CHECK(call, TOOL_CALL_MAGIC);
 	call->http = NULL;
 	call->result.finished = loop_now(call->host->loop);
+	tell_breaker(call, answer);
 	read_answer(call, answer);
 	if (!wait_for_next(call, answer)) {
 		tool_conclude(call);

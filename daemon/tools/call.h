@@ -2,6 +2,7 @@
 #ifndef BACKCHANNEL_TOOLS_CALL_H
 #define BACKCHANNEL_TOOLS_CALL_H
 
+#include "daemon/tools/breaker.h"
 #include "daemon/tools/tool.h"
 #include "daemon/tools/verdict.h"
 
@@ -53,6 +54,7 @@ struct tool_host {
 	size_t call_count;
 	size_t due_count;
 	LIST_HEAD(, tool_slot) slots;
+	struct breaker_list breakers;
 };
 
 struct tool_call {
@@ -69,6 +71,7 @@ struct tool_call {
 	bool speculative;
 	bool cancelled;  /* done is not called any more */
 	bool has_ticket; /* ticket is filled */
+	bool probe;      /* the server's breaker waits to hear how this call ends */
 	tool_done_fn *done;
 	void *arg;
 	bc_usec created;            /* monotonic, of tool_run() */
@@ -96,6 +99,10 @@ void tool_call_free(struct tool_call *call);
 enum bc_err
 tool_slot_take(struct tool_call *call) BC_MUST; /* BC_E_LIMIT: all are used; BC_E_NOMEM */
 void tool_slot_give(struct tool_call *call);    /* does nothing for a call without one */
+
+/* Whether the server's breaker lets a request out now; or nothing will be learnt from the call any more. */
+bool tool_breaker_enter(struct tool_call *call);
+void tool_breaker_leave(struct tool_call *call); /* does nothing for a call that is no probe */
 
 /* Report a call in state FAILED in the next turn of the loop; or do not any more. */
 void tool_due_add(struct tool_call *call);

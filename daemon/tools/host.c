@@ -42,6 +42,7 @@ struct tool_host *tool_host_new(struct loop *loop, struct net_http *http, struct
 	TAILQ_INIT(&host->calls);
 	TAILQ_INIT(&host->due);
 	LIST_INIT(&host->slots);
+	LIST_INIT(&host->breakers);
 	host->timer = loop_timer_new(loop, on_due, host);
 	if (host->timer == NULL) {
 		free(host);
@@ -62,6 +63,7 @@ struct tool_host *tool_host_free(struct tool_host *host)
 		tool_abandon(call);
 	}
 	BC_BUG_ON(host->call_count != 0 || host->due_count != 0 || !LIST_EMPTY(&host->slots));
+	breaker_list_clear(&host->breakers);
 	host->timer = loop_timer_free(host->timer);
 	host->magic = 0;
 	free(host);
@@ -108,6 +110,7 @@ void tool_call_free(struct tool_call *call)
 {
 	BC_BUG_ON(call->state != TOOL_STATE_END || call->http != NULL);
 	tool_slot_give(call);
+	tool_breaker_leave(call);
 	call->timer = loop_timer_free(call->timer);
 	TAILQ_REMOVE(&call->host->calls, call, link);
 	call->host->call_count--;
@@ -182,6 +185,27 @@ void tool_slot_give(struct tool_call *call)
 		LIST_REMOVE(slot, link);
 		free(slot->name);
 		free(slot);
+	}
+}
+
+bool tool_breaker_enter(struct tool_call *call)
+{
+	struct tool_host *host = call->host;
+	const char *url = call->tool->request.url;
+
+	BC_BUG_ON(call->probe);
+	if (breaker_refuses(&host->breakers, url, loop_now(host->loop))) {
+		return false;
+	}
+	call->probe = breaker_enter(&host->breakers, url, loop_now(host->loop));
+	return true;
+}
+
+void tool_breaker_leave(struct tool_call *call)
+{
+	if (call->probe) {
+		call->probe = false;
+		breaker_abandon(&call->host->breakers, call->tool->request.url);
 	}
 }
 

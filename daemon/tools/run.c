@@ -112,6 +112,7 @@ static void refuse(struct tool_call *call, enum tool_outcome outcome, struct bc_
 	struct tool_verdict verdict = tool_judge_unsent(outcome);
 
 	tool_slot_give(call);
+	tool_breaker_leave(call);
 	call->result.finished = loop_now(call->host->loop);
 	tool_put_error(call, &verdict, detail);
 	tool_move(call, TOOL_EVENT_REFUSE);
@@ -224,11 +225,31 @@ static enum bc_err intend(struct tool_call *call)
 	return err;
 }
 
+/* Whatever can stand against a call, and the record of its intent.  BC_E_NOMEM, or an error that ret_outcome names. */
+static enum bc_err admit(struct tool_call *call, enum tool_outcome *ret_outcome)
+{
+	enum bc_err err;
+
+	*ret_outcome = TOOL_BUSY;
+	err = tool_slot_take(call);
+	if (err != BC_OK) {
+		bc_metric_add(BC_M_TOOL_BUSY, err == BC_E_LIMIT ? 1 : 0);
+		return err;
+	}
+	*ret_outcome = TOOL_OPEN;
+	if (!tool_breaker_enter(call)) {
+		bc_metric_inc(BC_M_BREAKER_REFUSED);
+		return BC_E_LIMIT;
+	}
+	*ret_outcome = TOOL_NOT_RECORDED;
+	return intend(call);
+}
+
 enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
 		     const struct tool_request *request, struct tool_call **ret)
 {
 	struct tool_call *call;
-	enum tool_outcome refused = TOOL_BUSY;
+	enum tool_outcome refused;
 	enum bc_err err;
 
 	BC_CHECK(host, TOOL_HOST_MAGIC);
@@ -236,18 +257,13 @@ enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
 	if (call == NULL) {
 		return BC_E_NOMEM;
 	}
-	err = tool_slot_take(call);
-	if (err == BC_OK) {
-		refused = TOOL_NOT_RECORDED;
-		err = intend(call);
-	}
+	err = admit(call, &refused);
 	if (err == BC_E_NOMEM) {
 		finish(call, JRN_NEVER_STARTED);
 		return err;
 	}
 	bc_metric_inc(BC_M_TOOL_CALLS);
 	if (err != BC_OK) {
-		bc_metric_add(BC_M_TOOL_BUSY, refused == TOOL_BUSY ? 1 : 0);
 		refuse(call, refused, bc_span("", 0));
 	} else if (call->has_ticket) {
 		start(call);

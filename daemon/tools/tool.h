@@ -55,6 +55,7 @@ enum tool_outcome {
 	TOOL_LOST, /* the connection broke after the request was sent; for an effect in doubt */
 	TOOL_BAD_RESULT,    /* too long, or not JSON where JSON was declared */
 	TOOL_BUSY,          /* a concurrency limit: nothing was sent */
+	TOOL_OPEN,          /* the server keeps failing and is left alone: nothing was sent */
 	TOOL_NOT_RECORDED,  /* the journal refused the intent: nothing was sent */
 	TOOL_CANCELLED,     /* tool_cancel() before it was sent, or of a read */
 	TOOL_OUTCOME__COUNT /* must be last */
@@ -97,6 +98,8 @@ struct tool_request {
  * a read, or of a reversible effect that is idempotent; a hold goes out once.  Failed is: not reached, connection lost,
  * 502, 503, 504, and 429 that says when.  All attempts are one intent with one key (J6).  Whether a 2xx follows or
  * not, an effect that was once in doubt is never reported as one that did not happen.
+ *
+ * A server that keeps failing is left alone for a while: then the call is answered at once, and no intent is recorded.
  */
 enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
 		     const struct tool_request *request, struct tool_call **ret) BC_MUST;

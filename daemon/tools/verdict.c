@@ -16,6 +16,7 @@ static const char *const outcome_names[TOOL_OUTCOME__COUNT] = {
 	[TOOL_LOST] = "lost",
 	[TOOL_BAD_RESULT] = "bad_result",
 	[TOOL_BUSY] = "busy",
+	[TOOL_OPEN] = "breaker",
 	[TOOL_NOT_RECORDED] = "not_recorded",
 	[TOOL_CANCELLED] = "cancelled",
 };
@@ -120,6 +121,12 @@ struct tool_verdict tool_judge_unsent(enum tool_outcome outcome)
 		return error_of(
 			outcome, true,
 			"too many calls of this tool are running, try again later; nothing was done");
+	case TOOL_OPEN:
+		verdict = error_of(
+			outcome, true,
+			"the tool server is out of order at the moment, try again later; nothing was done");
+		verdict.type = "unavailable";
+		return verdict;
 	case TOOL_NOT_RECORDED:
 		return error_of(outcome, false,
 				"the call could not be recorded, so it was not made");

@@ -11,6 +11,7 @@ MOVERS = {
     "daemon/session/session.c": ("sess_move", "daemon/session/sess_fsm.def"),
     "daemon/session/lane.c": ("lane_move", "daemon/session/lane_fsm.def"),
     "daemon/spec/guess.c": ("guess_move", "daemon/spec/guess_fsm.def"),
+    "daemon/tools/breaker.c": ("breaker_move", "daemon/tools/breaker_fsm.def"),
     "daemon/tools/run.c": ("tool_move", "daemon/tools/fsm.def"),
 }
 
