@@ -3,6 +3,7 @@
 #define BACKCHANNEL_TOOLS_CALL_H
 
 #include "daemon/tools/breaker.h"
+#include "daemon/tools/doubt.h"
 #include "daemon/tools/tool.h"
 #include "daemon/tools/verdict.h"
 
@@ -55,6 +56,7 @@ struct tool_host {
 	size_t due_count;
 	LIST_HEAD(, tool_slot) slots;
 	struct breaker_list breakers;
+	struct tool_doubts doubts;
 };
 
 struct tool_call {
@@ -66,6 +68,7 @@ struct tool_call {
 	const struct cfg_tool *tool;
 	const struct cfg_tools *common;
 	json_t *args;
+	struct bc_sha256 digest; /* of tool and arguments, for doubts */
 	char *session;
 	uint64_t turn;
 	bool speculative;

@@ -8,6 +8,7 @@
  * T3 No call is sent twice that must not be: attempt.c says which may be (J5).
  * T4 A ticket is settled exactly once, in finish().
  */
+#include "daemon/base/log.h"
 #include "daemon/base/metric.h"
 #include "daemon/config/config.h"
 #include "daemon/loop/loop.h"
@@ -16,6 +17,7 @@
 #include "daemon/tools/template.h"
 #include "daemon/tools/tool.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,8 +121,23 @@ static void refuse(struct tool_call *call, enum tool_outcome outcome, struct bc_
 	tool_due_add(call);
 }
 
+/* From now on equal calls are answered with that. */
+static void note_doubt(struct tool_call *call)
+{
+	struct bc_log_ctx ctx;
+
+	(void)snprintf(ctx.session, sizeof(ctx.session), "%s", call->session);
+	bc_log(BC_LOG_WARNING, &ctx,
+	       "tool %s: whether intent %llu was carried out is not known, not making an equal call",
+	       call->tool->name, (unsigned long long)call->ticket.intent);
+	tool_doubts_add(&call->host->doubts, &call->digest);
+}
+
 void tool_report(struct tool_call *call)
 {
+	if (call->verdict.in_doubt) {
+		note_doubt(call);
+	}
 	if (call->cancelled) {
 		finish(call, settlement_of(call, JRN_UNUSED));
 		return;
@@ -230,6 +247,11 @@ static enum bc_err admit(struct tool_call *call, enum tool_outcome *ret_outcome)
 {
 	enum bc_err err;
 
+	if (tool_is_effect(call) && tool_doubts_has(&call->host->doubts, &call->digest)) {
+		bc_metric_inc(BC_M_TOOL_DOUBT_REFUSED);
+		*ret_outcome = TOOL_IN_DOUBT;
+		return BC_E_LIMIT;
+	}
 	*ret_outcome = TOOL_BUSY;
 	err = tool_slot_take(call);
 	if (err != BC_OK) {

@@ -56,6 +56,7 @@ enum tool_outcome {
 	TOOL_BAD_RESULT,    /* too long, or not JSON where JSON was declared */
 	TOOL_BUSY,          /* a concurrency limit: nothing was sent */
 	TOOL_OPEN,          /* the server keeps failing and is left alone: nothing was sent */
+	TOOL_IN_DOUBT,      /* an equal effect is in doubt: nothing was sent */
 	TOOL_NOT_RECORDED,  /* the journal refused the intent: nothing was sent */
 	TOOL_CANCELLED,     /* tool_cancel() before it was sent, or of a read */
 	TOOL_OUTCOME__COUNT /* must be last */
@@ -100,6 +101,8 @@ struct tool_request {
  * not, an effect that was once in doubt is never reported as one that did not happen.
  *
  * A server that keeps failing is left alone for a while: then the call is answered at once, and no intent is recorded.
+ * Likewise an effect of which an equal one, same tool and same arguments, from whatever session of this host, is in
+ * doubt (J7); nothing but the end of the host resolves that.
  */
 enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
 		     const struct tool_request *request, struct tool_call **ret) BC_MUST;

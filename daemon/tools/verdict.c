@@ -17,6 +17,7 @@ static const char *const outcome_names[TOOL_OUTCOME__COUNT] = {
 	[TOOL_BAD_RESULT] = "bad_result",
 	[TOOL_BUSY] = "busy",
 	[TOOL_OPEN] = "breaker",
+	[TOOL_IN_DOUBT] = "in_doubt",
 	[TOOL_NOT_RECORDED] = "not_recorded",
 	[TOOL_CANCELLED] = "cancelled",
 };
@@ -127,6 +128,8 @@ struct tool_verdict tool_judge_unsent(enum tool_outcome outcome)
 			"the tool server is out of order at the moment, try again later; nothing was done");
 		verdict.type = "unavailable";
 		return verdict;
+	case TOOL_IN_DOUBT:
+		return error_of(outcome, false, "an equal call was made before" UNKNOWN);
 	case TOOL_NOT_RECORDED:
 		return error_of(outcome, false,
 				"the call could not be recorded, so it was not made");

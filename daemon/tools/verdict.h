@@ -27,7 +27,7 @@ struct tool_verdict {
  */
 struct tool_verdict tool_judge(const struct net_http_answer *answer, bool is_effect);
 
-/* The verdict on an outcome that no answer told: BUSY, OPEN, NOT_RECORDED, or UNREACHABLE for a request that cannot be made. */
+/* The verdict on an outcome that no answer told: BUSY, OPEN, IN_DOUBT, NOT_RECORDED, or UNREACHABLE for a request that cannot be made. */
 struct tool_verdict tool_judge_unsent(enum tool_outcome outcome);
 
 /* A body that declared JSON and is none, or text that is no UTF-8. */

@@ -138,7 +138,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	if (strncmp(url, "/hold", 5) == 0) {
 		hold();
 	}
-	if (strcmp(url, "/drop") == 0) {
+	if (strstr(url, "drop") != NULL) {
 		return MHD_NO;
 	}
 	if (strstr(url, "flaky") != NULL && fails(&status)) {

@@ -227,6 +227,7 @@ START_TEST(an_open_breaker_answers_at_once_and_leaves_no_trace)
 	world.tool.name = "cancel"; /* another tool of the same server */
 	call_once();
 	ck_assert_uint_eq(rig_requests_seen(), 2);
+	world.tool.name = "change";
 	call_once();
 	ck_assert_int_eq(world.outcome, TOOL_OPEN);
 	ck_assert_str_eq(tool_outcome_name(world.outcome), "breaker");

@@ -477,7 +477,7 @@ START_TEST(j8_a_result_that_cannot_be_recorded_is_not_seen)
 	ck_assert_ptr_null(strstr(world.output, "2.50"));
 	tool_settle(call, JRN_USED);
 	/* The journal has failed for good: no more effects, but reads. */
-	call = rig_run("{}");
+	call = rig_run("{\"n\":2}");
 	rig_wait_done(2);
 	ck_assert_int_eq(world.outcome, TOOL_NOT_RECORDED);
 	ck_assert_uint_eq(rig_requests_seen(), 1);

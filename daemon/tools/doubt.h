@@ -1,0 +1,31 @@
+/*
+ * Effects of which nobody knows whether they happened: an equal call is not made but answered with that (J7).  What is
+ * kept is a digest, so secret arguments do not stay in memory.
+ */
+#ifndef BACKCHANNEL_TOOLS_DOUBT_H
+#define BACKCHANNEL_TOOLS_DOUBT_H
+
+#include "daemon/base/digest.h"
+#include "daemon/base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define TOOL_DOUBTS_MAX 1024 /* the oldest is forgotten first */
+
+/* All zero: none. */
+struct tool_doubts {
+	struct bc_sha256 digests[TOOL_DOUBTS_MAX];
+	size_t count;
+	size_t next; /* place for the next one */
+};
+
+/* What makes two calls equal: the tool's name, and the arguments in canonical form.  Pure. */
+struct bc_sha256 tool_doubt_digest(const char *tool, struct bc_span arguments);
+
+bool tool_doubts_has(const struct tool_doubts *doubts, const struct bc_sha256 *digest);
+
+/* One that is there already is not added again. */
+void tool_doubts_add(struct tool_doubts *doubts, const struct bc_sha256 *digest);
+
+#endif
