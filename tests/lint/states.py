@@ -13,6 +13,7 @@ MOVERS = {
     "daemon/spec/guess.c": ("guess_move", "daemon/spec/guess_fsm.def"),
     "daemon/tools/breaker.c": ("breaker_move", "daemon/tools/breaker_fsm.def"),
     "daemon/tools/run.c": ("tool_move", "daemon/tools/fsm.def"),
+    "proto/agent/parser.c": ("parser_move", "proto/agent/parser_fsm.def"),
 }
 
 # States without a table of edges, and who may assign them.
