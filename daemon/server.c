@@ -1,7 +1,9 @@
 #include "daemon/server.h"
 
+#include "daemon/admin/control.h"
 #include "daemon/base/log.h"
 #include "daemon/base/metric.h"
+#include "daemon/inquiry.h"
 #include "daemon/journal/journal.h"
 #include "daemon/loop/loop.h"
 #include "daemon/notify.h"
@@ -28,7 +30,8 @@ struct service {
 	struct cfg *cfg;
 	struct loop *loop;
 	struct net_io *io;
-	struct net_acceptor *admin; /* NULL: switched off */
+	struct net_acceptor *admin;  /* NULL: switched off */
+	struct adm_control *control; /* NULL: could not be made */
 	struct loop_io *signals;
 	int signal_fd;
 	struct loop_timer *tick;
@@ -356,6 +359,27 @@ static enum bc_err init_workers(struct service *service, struct bc_buf *message)
 	return BC_OK;
 }
 
+static void on_request(void *owner, struct adm_request *request, struct bc_span line)
+{
+	struct service *service = owner;
+
+	inquiry_begin(&service->server, service->loop, service->cfg, request, line);
+}
+
+/* Nothing depends on it but an operator's curiosity. */
+static void open_control(struct service *service)
+{
+	struct bc_buf message;
+
+	bc_buf_init(&message, 1024);
+	if (adm_control_new(service->loop, service->cfg->control.socket, on_request, service,
+			    &message, &service->control) != BC_OK) {
+		bc_log(BC_LOG_WARNING, NULL, "%.*s, going on without it",
+		       BC_SPAN_ARG(bc_buf_span(&message)));
+	}
+	bc_buf_release(&message);
+}
+
 static enum bc_err init(struct service *service, struct bc_buf *message)
 {
 	enum bc_err err = loop_new(&service->loop);
@@ -404,6 +428,7 @@ static void fini(struct service *service)
 	server->resolver = net_resolver_free(server->resolver);
 	server->quota = quota_free(server->quota);
 	server->journal = jrn_close(server->journal);
+	service->control = adm_control_free(service->control);
 	service->admin = net_acceptor_free(service->admin);
 	service->signals = loop_io_free(service->signals);
 	service->tick = loop_timer_free(service->tick);
@@ -452,6 +477,7 @@ int server_run(struct cfg *cfg, const char *path)
 		status = err == BC_E_EXISTS || err == BC_E_INVALID ? EXIT_CONFIG : 1;
 		stop_workers(&service);
 	} else {
+		open_control(&service);
 		bc_log(BC_LOG_NOTICE, NULL, "ready: %u workers, %zu listeners, %zu tools",
 		       service.server.worker_count, cfg->listen_count, cfg->tool_count);
 		notify_ready();

@@ -45,6 +45,12 @@ static enum lane_state lane_next(enum lane_state from, enum lane_event on)
 	}
 }
 
+const char *lane_state_name(enum lane_state state)
+{
+	BC_BUG_ON(state >= LANE_STATE__COUNT);
+	return lane_state_names[state];
+}
+
 void lane_move(struct sess *sess, enum lane_event event)
 {
 	struct agent *agent = sess->agent;

@@ -308,6 +308,7 @@ struct toolset {
 /* ---- sess.c: life ---- */
 
 void sess_move(struct sess *sess, enum sess_event event);
+const char *sess_state_name(enum sess_state state);
 bool sess_to_client(struct sess *sess, struct bc_span text);
 bool sess_to_upstream(struct sess *sess, struct bc_span text);
 /* Tell the client what happened, end open responses, close both sides. */
@@ -414,6 +415,7 @@ void metadata_strip(struct bc_span metadata, struct bc_buf *out);
 /* ---- lane.c: one response at a time ---- */
 
 void lane_move(struct sess *sess, enum lane_event event);
+const char *lane_state_name(enum lane_state state);
 /* A response.create of the client: forwarded, kept back or refused. */
 void lane_client_create(struct sess *sess, struct bc_span text);
 /* A response.cancel of the client. */

@@ -40,6 +40,12 @@ static enum sess_state next_state(enum sess_state from, enum sess_event on)
 	}
 }
 
+const char *sess_state_name(enum sess_state state)
+{
+	BC_BUG_ON(state >= SESS_STATE__COUNT);
+	return state_names[state];
+}
+
 void sess_move(struct sess *sess, enum sess_event event)
 {
 	enum sess_state next = next_state(sess->state, event);
@@ -114,6 +120,20 @@ void sess_drained(struct sess *sess, enum sess_side side)
 	if (sess->state != SESS_ENDED) {
 		unblock(sess, other(side), FLOW_PEER_SLOW);
 	}
+}
+
+/* ---- limits ---- */
+
+/* Wake when the nearer of the two limits may be reached. */
+static void arm_life(struct sess *sess)
+{
+	const struct cfg_session *limits = &sess->cfg->session;
+	bc_usec now = sess_now(sess);
+	bc_usec idle_left = sess->last_message + limits->idle_timeout - now;
+	bc_usec life_left = sess->started + limits->lifetime_max - now;
+
+	sess->world->timer(sess->world_arg, SESS_TIMER_LIFE,
+			   idle_left < life_left ? idle_left : life_left);
 }
 
 /* ---- begin ---- */
@@ -212,7 +232,7 @@ enum bc_err sess_new(const struct sess_conf *conf, const struct sess_world *worl
 	}
 	sess->started = sess_now(sess);
 	sess->last_message = sess->started;
-	world->timer(world_arg, SESS_TIMER_LIFE, sess->cfg->session.idle_timeout);
+	arm_life(sess);
 	bc_metric_inc(BC_M_SESSIONS_TOTAL);
 	bc_metric_inc(BC_M_SESSIONS_OPEN);
 	bc_log(BC_LOG_INFO, &sess->log, "session began client=%s upstream=%s",
@@ -467,26 +487,21 @@ void sess_shut_down(struct sess *sess)
 		 "The gateway is shutting down. Connect again.");
 }
 
-/* ---- limits ---- */
-
 static void check_life(struct sess *sess)
 {
 	const struct cfg_session *limits = &sess->cfg->session;
 	bc_usec now = sess_now(sess);
-	bc_usec idle_left = sess->last_message + limits->idle_timeout - now;
-	bc_usec life_left = sess->started + limits->lifetime_max - now;
 
-	if (life_left <= 0) {
+	if (now - sess->started >= limits->lifetime_max) {
 		bc_metric_inc(BC_M_LIMIT_CLOSES);
 		sess_end(sess, BC_E_CLOSED, "session_expired",
 			 "The session has reached its longest duration.");
-	} else if (idle_left <= 0) {
+	} else if (now - sess->last_message >= limits->idle_timeout) {
 		bc_metric_inc(BC_M_LIMIT_CLOSES);
 		sess_end(sess, BC_E_CLOSED, "session_idle",
 			 "The session carried no message for too long.");
 	} else {
-		sess->world->timer(sess->world_arg, SESS_TIMER_LIFE,
-				   idle_left < life_left ? idle_left : life_left);
+		arm_life(sess);
 	}
 }
 

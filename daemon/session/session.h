@@ -10,6 +10,7 @@
 #ifndef BACKCHANNEL_SESSION_SESSION_H
 #define BACKCHANNEL_SESSION_SESSION_H
 
+#include "daemon/base/buf.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/err.h"
 #include "daemon/base/log.h"
@@ -94,6 +95,15 @@ void sess_closed(struct sess *sess, enum sess_side side, enum bc_err err, uint16
 void sess_drained(struct sess *sess, enum sess_side side);
 
 void sess_timer_fired(struct sess *sess, enum sess_timer which);
+
+/* The session's id.  Lives as long as the session. */
+const char *sess_id(const struct sess *sess);
+
+/*
+ * Append one line without its end: what the session does; with whole also every reason it waits for, by name.
+ * Errors of bc_buf_put().
+ */
+enum bc_err sess_describe(const struct sess *sess, bool whole, struct bc_buf *out) BC_MUST;
 
 /* The daemon is going: close the call now, in good order. */
 void sess_shut_down(struct sess *sess);

@@ -39,7 +39,8 @@ PINNED = [
     (r"pcre2\.h", {"daemon/tools"}),
     (r"systemd/.*", {"daemon"}),
     (r"microhttpd\.h|check\.h", set()),
-    (r"netdb\.h|sys/socket\.h|netinet/.*|arpa/inet\.h", {"daemon/net", "daemon/config"}),
+    (r"netdb\.h|netinet/.*|arpa/inet\.h", {"daemon/net", "daemon/config"}),
+    (r"sys/socket\.h", {"daemon/net", "daemon/config", "daemon/admin"}),  # admin: the control socket
     # proto, spec and session are pure: no thread, no clock, no descriptor.
     (r"pthread\.h|time\.h|sys/time\.h|unistd\.h|fcntl\.h|poll\.h|sys/epoll\.h",
      {"daemon", "daemon/base", "daemon/loop", "daemon/config", "daemon/journal", "daemon/net", "daemon/tools",

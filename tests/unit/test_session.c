@@ -610,6 +610,24 @@ START_TEST(too_many_messages_end_the_session)
 }
 END_TEST
 
+START_TEST(a_lifetime_shorter_than_the_idle_limit_counts)
+{
+	struct rig brief;
+
+	rig_init(&brief,
+		 "[session]\nlifetime_max = \"2s\"\nidle_timeout = \"1h\"\n" CONFIG("gateway"),
+		 true);
+	rig_expect(&brief, SESS_UPSTREAM, "session.update");
+	rig_wait(&brief, BC_USEC_PER_SEC);
+	ck_assert(!brief.ended);
+	rig_wait(&brief, BC_USEC_PER_SEC);
+	ck_assert(brief.ended);
+	rig_expect(&brief, SESS_CLIENT, "error");
+	ck_assert_int_eq(brief.close_code[SESS_CLIENT], 1001);
+	rig_fini(&brief);
+}
+END_TEST
+
 START_TEST(pressure_stops_the_source)
 {
 	rig.pressure[SESS_CLIENT] = true;
@@ -664,6 +682,7 @@ static Suite *suite(void)
 	tcase_add_test(c, a_repeated_call_of_the_same_turn_makes_no_second_effect);
 	tcase_add_test(c, a_lost_provider_ends_open_responses_first);
 	tcase_add_test(c, too_many_messages_end_the_session);
+	tcase_add_test(c, a_lifetime_shorter_than_the_idle_limit_counts);
 	tcase_add_test(c, pressure_stops_the_source);
 	tcase_add_test(c, a_refused_provider_is_told_to_the_client);
 	suite_add_tcase(s, c);

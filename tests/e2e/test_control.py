@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""What backchannelctl asks the running daemon, and what it hears.
+
+Usage: test_control.py BUILD SOURCE
+"""
+import os
+import socket
+import stat
+import subprocess
+
+from gateway import Case, program, run
+from ws import wait_until
+
+
+class Control(Case):
+    def setUp(self):
+        super().setUp()
+        # The length of a socket's path is bounded, a test's folder is short enough.
+        self.socket = os.path.join(self.folder, 'control.sock')
+
+    def started(self, **sections):
+        gateway = self.gateway(**sections)
+        gateway.config['control'] = {'socket': self.socket}
+        return gateway.start()
+
+    def ask(self, *words):
+        done = subprocess.run([program('daemon', 'admin', 'backchannelctl'), '--socket', self.socket, *words],
+                              capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def answer(self, *words):
+        status, out, err = self.ask(*words)
+        self.assertEqual((status, err), (0, ''))
+        return out
+
+    def test_sessions_come_and_go(self):
+        gateway = self.started(daemon={'workers': 2})
+        self.assertEqual(self.answer('sessions'), 'no sessions\n')
+        pairs = [self.session(gateway) for _ in range(3)]
+        lines = self.answer('sessions').splitlines()
+        self.assertEqual(len(lines), 3)
+        for line in lines:
+            self.assertIn(' state=open ', line)
+            self.assertIn(' client=tester ', line)
+        pairs[0][0].end()
+        wait_until(lambda: len(self.answer('sessions').splitlines()) == 2, 'the session to go')
+
+    def test_one_session_names_its_waits(self):
+        gateway = self.started()
+        self.session(gateway)
+        identity = self.answer('sessions').split()[0].removeprefix('session=')
+        detail = self.answer('session', identity)
+        for part in (f'session={identity} ', 'client_not_read_because=-', 'provider_not_read_because=-', 'unsent_up=0'):
+            self.assertIn(part, detail)
+        self.assertEqual(self.answer('session', 'nobody'), 'no such session\n')
+
+    def test_memory_is_bounded_by_two_numbers(self):
+        gateway = self.started(session={'backlog_high': '128KiB', 'message_max': '1MiB'})
+        self.session(gateway)
+        text = self.answer('memory')
+        self.assertIn('sessions=1 ', text)
+        self.assertIn('131072', text)
+        self.assertIn('1048576', text)
+
+    def test_the_socket_is_the_owners_and_goes_with_the_daemon(self):
+        gateway = self.started()
+        self.assertEqual(stat.S_IMODE(os.stat(self.socket).st_mode), 0o600)
+        gateway.stop()
+        self.assertFalse(os.path.exists(self.socket))
+        status, out, err = self.ask('sessions')
+        self.assertEqual((status, out), (1, ''))
+        self.assertIn('cannot reach the gateway', err)
+
+    def test_a_socket_left_over_is_taken_over(self):
+        gateway = self.started()
+        gateway.kill()
+        self.assertTrue(os.path.exists(self.socket))
+        gateway.start()
+        self.assertEqual(self.answer('sessions'), 'no sessions\n')
+
+    def test_whoever_asks_nonsense_or_nothing_costs_nothing(self):
+        self.started()
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+        for peer in silent:
+            self.addCleanup(peer.close)
+            peer.connect(self.socket)
+        silent[0].sendall(b'x' * 4096 + b'\n')
+        silent[1].sendall(b'sessions')
+        silent[1].close()
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(self.socket)
+            peer.sendall(b'nonsense\n')
+            self.assertIn(b'unknown request', peer.recv(4096))
+        self.assertEqual(self.answer('sessions'), 'no sessions\n')
+
+
+if __name__ == '__main__':
+    run()
