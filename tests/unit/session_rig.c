@@ -183,6 +183,9 @@ void rig_fini(struct rig *rig)
 /* ---- saying ---- */
 
 static void say(struct rig *rig, enum sess_side side, const char *format, va_list args)
+	__attribute__((format(printf, 3, 0)));
+
+static void say(struct rig *rig, enum sess_side side, const char *format, va_list args)
 {
 	char *text = malloc(TEXT_MAX);
 	int len;
