@@ -6,7 +6,9 @@
 #define NS        1e9
 #define BURST_MAX 64 /* messages sent in one go when we are late */
 #define TURN_MS   10
-#define DRAIN_NS  (20 * (uint64_t)1000000000)
+/* Given to a proxy that has not served everybody in time. */
+#define EXTRA_NS (30 * (uint64_t)1000000000)
+#define DRAIN_NS (60 * (uint64_t)1000000000)
 
 struct load {
 	struct bench *bench;
@@ -72,18 +74,31 @@ static void on_arrival(void *arg, struct end *end, uint64_t ns)
 	}
 }
 
+/*
+ * Whether a period that began a while ago is over.  At saturation every session must have had a turn in it, however slow
+ * the proxy is: else the measurement would be of whoever happened to be served.
+ */
+static bool is_over(const struct load *load, uint64_t elapsed, double wanted, uint64_t messages)
+{
+	bool all_served = load->conf->rate > 0 || messages >= 2 * load->bench->wanted;
+
+	return elapsed >= (uint64_t)(wanted * NS) &&
+	       (all_served || elapsed >= (uint64_t)(wanted * NS) + EXTRA_NS);
+}
+
 /* Begin or end measuring when its time has come. */
 static void keep_time(struct load *load, uint64_t now)
 {
 	const struct load_conf *conf = load->conf;
 	struct load_result *result = load->result;
 
-	if (!load->measuring && now - load->begin >= (uint64_t)(conf->warm * NS)) {
+	if (!load->measuring && is_over(load, now - load->begin, conf->warm, result->arrived)) {
 		load->measuring = true;
 		load->measured_from = now;
 		load->proxy_cpu = load_cpu(load->bench, conf->pids, conf->pid_count);
 		load->bench_cpu = own_cpu();
-	} else if (load->measuring && now - load->measured_from >= (uint64_t)(conf->seconds * NS)) {
+	} else if (load->measuring && is_over(load, now - load->measured_from, conf->seconds,
+					      result->up + result->down)) {
 		load->measuring = false;
 		load->sending = false;
 		result->seconds = (double)(now - load->measured_from) / NS;

@@ -12,8 +12,8 @@
 struct load_conf {
 	size_t len;  /* bytes of a message */
 	double rate; /* messages per second, both directions together; 0: one per direction and session is always on its way */
-	double warm; /* seconds before measuring begins */
-	double seconds;    /* of measuring */
+	double warm; /* seconds before measuring begins, at least */
+	double seconds;    /* of measuring, at least */
 	const pid_t *pids; /* processes of the proxy */
 	size_t pid_count;
 };

@@ -158,7 +158,7 @@ pid {plan.folder}/nginx.pid;
 error_log {plan.folder}/error.log warn;
 worker_processes 1;
 {"user root;" if os.geteuid() == 0 else ""}
-events {{ worker_connections {2 * plan.sessions + 512}; }}
+events {{ worker_connections {4 * plan.sessions + 512}; }}
 http {{
   access_log off;
   ssl_protocols TLSv1.2 TLSv1.3;

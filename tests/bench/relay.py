@@ -18,7 +18,7 @@ from peers import BenchError
 
 RATE = 20000  # messages per second of the open loop
 QUICK = {"tls": ["none", "both"], "sessions": [1000], "bytes": [1300, 8192], "rates": [0],
-         "peers": ["splice", "nginx", "haproxy", "backchanneld"], "seconds": 0.6, "warm": 0.1}
+         "peers": ["splice", "nginx", "haproxy", "backchanneld"], "seconds": 0.5, "warm": 0.1}
 FULL = {"tls": ["none", "client", "both"], "sessions": [100, 1000, 5000], "bytes": [320, 1300, 8192, 65536],
         "rates": [0, RATE], "peers": ["splice", "nginx", "nginx-64k", "haproxy", "node", "backchanneld"],
         "seconds": 1.0, "warm": 0.2}

@@ -14,12 +14,13 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define EVENTS_MAX   512
-#define BACKLOG      4096
-#define OPENING_MAX  32 /* sessions that are being opened at once */
-#define PATIENCE_NS  (60 * (uint64_t)1000000000)
-#define QUIET_MS     200 /* nothing came for so long: all has been said */
-#define GREETING_MAX 1024
+#define EVENTS_MAX       512
+#define BACKLOG          4096
+#define OPENING_MAX      32 /* sessions that are being opened at once */
+#define PATIENCE_NS      (60 * (uint64_t)1000000000)
+#define PATIENCE_EACH_NS (30 * (uint64_t)1000000) /* and for each session */
+#define QUIET_MS         200                      /* nothing came for so long: all has been said */
+#define GREETING_MAX     1024
 
 uint64_t bench_now(void)
 {
@@ -152,7 +153,7 @@ void session_text(struct bench *bench, struct end *end, struct bc_span text)
 
 void bench_connect(struct bench *bench, uint16_t proxy_port)
 {
-	uint64_t deadline = bench_now() + PATIENCE_NS;
+	uint64_t deadline = bench_now() + PATIENCE_NS + bench->wanted * PATIENCE_EACH_NS;
 
 	bench->proxy_port = proxy_port;
 	while (bench->ready < bench->wanted && !bench_failed(bench)) {
