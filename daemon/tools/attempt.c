@@ -18,40 +18,52 @@
 
 static void on_answer(void *arg, const struct net_http_answer *answer);
 
-static enum bc_err send_wire(struct tool_call *call, const struct tool_wire *wire)
+static enum bc_err send_wire(struct tool_call *call, const struct cfg_request *template,
+			     const struct tool_wire *wire, net_http_fn *fn)
 {
 	struct net_http_request request = {
-		.method = call->tool->request.method,
+		.method = template->method,
 		.url = bc_buf_span(&wire->url).ptr,
 		.headers = wire->headers,
 		.header_count = wire->header_count,
 		.body = bc_buf_span(&wire->body),
-		.has_body = call->tool->request.body != NULL,
+		.has_body = template->body != NULL,
 		.timeout = call->deadline - loop_now(call->host->loop),
 		.response_max = call->tool->response_max,
-		.once = tool_is_effect(call),
+		.once = template == &call->tool->request && tool_is_effect(call),
 	};
 
-	return net_http_start(call->host->http, &request, on_answer, call, &call->http);
+	return net_http_start(call->host->http, &request, fn, call, &call->http);
+}
+
+enum bc_err tool_send(struct tool_call *call, const struct jrn_ticket *ticket,
+		      const struct cfg_request *template, net_http_fn *fn,
+		      struct bc_buf *reterr_message)
+{
+	struct tool_values values = {.args = call->args, .idempotency_key = ticket->key};
+	struct tool_wire wire;
+	enum bc_err err;
+
+	BC_BUG_ON(!jrn_ticket_permits(ticket, tool_effect(call)));
+	err = tool_wire_init(&wire, template, template == &call->tool->request, &values,
+			     reterr_message);
+	if (err == BC_OK) {
+		err = send_wire(call, template, &wire, fn);
+	}
+	tool_wire_fini(&wire);
+	return err;
 }
 
 enum bc_err tool_start(struct tool_call *call, const struct jrn_ticket *ticket,
 		       struct bc_buf *reterr_message)
 {
-	struct tool_values values = {.args = call->args, .idempotency_key = ticket->key};
 	bc_usec now = loop_now(call->host->loop);
-	struct tool_wire wire;
 	enum bc_err err;
 
-	BC_BUG_ON(!jrn_ticket_permits(ticket, tool_effect(call)));
 	if (call->attempts == 0) {
 		call->deadline = now + call->tool->timeout;
 	}
-	err = tool_wire_init(&wire, &call->tool->request, &values, reterr_message);
-	if (err == BC_OK) {
-		err = send_wire(call, &wire);
-	}
-	tool_wire_fini(&wire);
+	err = tool_send(call, ticket, &call->tool->request, on_answer, reterr_message);
 	if (err == BC_OK) {
 		call->result.started = call->attempts == 0 ? now : call->result.started;
 		call->attempts++;
@@ -120,39 +132,48 @@ static bool is_passing(const struct net_http_answer *answer)
 	return false;
 }
 
-/* Half of the pause is random, so that callers whom one outage hit do not come back all at once. */
-static bc_usec back_off(const struct tool_call *call)
+/* Half of it at random, so that callers whom one outage hit do not come back all at once. */
+bc_usec tool_back_off(const struct cfg_tools *common, unsigned failures)
 {
-	bc_usec whole = call->common->retry_backoff << (call->attempts - 1);
+	bc_usec whole = common->retry_backoff << (failures - 1);
 	uint64_t random;
 
 	bc_random(&random, sizeof(random));
 	return whole / 2 + (bc_usec)(random % ((uint64_t)whole / 2 + 1));
 }
 
-static void on_timer(void *arg)
+static bool try_again(struct tool_call *call)
 {
-	struct tool_call *call = arg;
 	struct bc_buf message;
 	enum bc_err err;
 
-	BC_CHECK(call, TOOL_CALL_MAGIC);
 	if (!tool_breaker_enter(call)) {
-		tool_conclude(call);
-		return;
+		return false;
 	}
 	bc_buf_init(&message, TOOL_MESSAGE_MAX);
 	err = tool_start(call, &call->ticket, &message);
 	bc_buf_release(&message);
 	if (err != BC_OK) {
 		tool_breaker_leave(call);
-		tool_conclude(call);
-		return;
+		return false;
 	}
 	bc_metric_inc(BC_M_TOOL_RETRIES);
+	return true;
 }
 
-static bool start_timer(struct tool_call *call, bc_usec delay)
+static void on_timer(void *arg)
+{
+	struct tool_call *call = arg;
+
+	BC_CHECK(call, TOOL_CALL_MAGIC);
+	if (call->state == TOOL_STATE_ASKING) {
+		tool_ask_again(call);
+	} else if (!try_again(call)) {
+		tool_attempts_end(call);
+	}
+}
+
+bool tool_timer_start(struct tool_call *call, bc_usec delay)
 {
 	if (call->timer == NULL) {
 		call->timer = loop_timer_new(call->host->loop, on_timer, call);
@@ -162,6 +183,13 @@ static bool start_timer(struct tool_call *call, bc_usec delay)
 	}
 	loop_timer_start(call->timer, delay);
 	return true;
+}
+
+void tool_attempts_end(struct tool_call *call)
+{
+	if (!call->verdict.in_doubt || !tool_ask(call)) {
+		tool_conclude(call);
+	}
 }
 
 /* Whether there will be another attempt. */
@@ -174,11 +202,11 @@ static bool wait_for_next(struct tool_call *call, const struct net_http_answer *
 	    !is_repeatable(call->tool) || !is_passing(answer)) {
 		return false;
 	}
-	pause = back_off(call);
+	pause = tool_back_off(call->common, call->attempts);
 	pause = pause < answer->retry_after ? answer->retry_after : pause;
 	if (pause >= call->deadline - now ||
 	    breaker_refuses(&call->host->breakers, call->tool->request.url, now + pause) ||
-	    !start_timer(call, pause)) {
+	    !tool_timer_start(call, pause)) {
 		return false;
 	}
 	tool_move(call, TOOL_EVENT_WAIT);
@@ -209,7 +237,7 @@ static void on_answer(void *arg, const struct net_http_answer *answer)
 	tell_breaker(call, answer);
 	read_answer(call, answer);
 	if (!wait_for_next(call, answer)) {
-		tool_conclude(call);
+		tool_attempts_end(call);
 	}
 }
 

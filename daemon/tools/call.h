@@ -2,6 +2,7 @@
 #ifndef BACKCHANNEL_TOOLS_CALL_H
 #define BACKCHANNEL_TOOLS_CALL_H
 
+#include "daemon/net/http.h"
 #include "daemon/tools/breaker.h"
 #include "daemon/tools/doubt.h"
 #include "daemon/tools/tool.h"
@@ -13,8 +14,6 @@
 
 struct loop;
 struct loop_timer;
-struct net_http;
-struct net_http_call;
 
 #define TOOL_HOST_MAGIC 0x746f6f6cU
 #define TOOL_CALL_MAGIC 0x746f6361U
@@ -80,10 +79,11 @@ struct tool_call {
 	bc_usec created;            /* monotonic, of tool_run() */
 	struct tool_slot *slot;     /* NULL: not in flight */
 	struct jrn_ticket ticket;   /* a copy */
-	struct net_http_call *http; /* in state SENT */
+	struct net_http_call *http; /* in SENT, and in ASKING but between two questions */
 	unsigned attempts;          /* requests sent */
-	bc_usec deadline;           /* monotonic, of all attempts together; from the first one on */
-	struct loop_timer *timer;   /* NULL until first needed; runs in state WAITING */
+	bc_usec deadline;           /* monotonic, of all attempts together; then of all questions */
+	unsigned asked;             /* status requests sent */
+	struct loop_timer *timer;   /* NULL until first needed; runs in WAITING and ASKING */
 	struct tool_verdict verdict; /* from FAILED or the first answer on */
 	/* likewise; output points into output, or to a literal when memory ran out */
 	struct tool_result result;
@@ -126,7 +126,7 @@ bool tool_is_effect(const struct tool_call *call); /* and no read */
 void tool_put_error(struct tool_call *call, const struct tool_verdict *verdict,
 		    struct bc_span detail);
 
-/* There will be no further attempt: record what the last one brought, and report it. */
+/* Nothing more will be learnt: record what is known, and report it. */
 void tool_conclude(struct tool_call *call);
 
 /* The result may be seen: done, or for a cancelled call settlement and end. */
@@ -145,7 +145,32 @@ void tool_abandon(struct tool_call *call);
 enum bc_err tool_start(struct tool_call *call, const struct jrn_ticket *ticket,
 		       struct bc_buf *reterr_message) BC_MUST;
 
+/* There will be no further attempt: ask the server what became of an effect in doubt, else conclude. */
+void tool_attempts_end(struct tool_call *call);
+
+/*
+ * Fill a template of the tool and send it, with call->deadline; fn gets the call.  Ticket and errors as for
+ * tool_start().
+ */
+enum bc_err tool_send(struct tool_call *call, const struct jrn_ticket *ticket,
+		      const struct cfg_request *template, net_http_fn *fn,
+		      struct bc_buf *reterr_message) BC_MUST;
+
+/* A pause after so many failures: the configured one, doubled by each but the first, half of it at random. */
+bc_usec tool_back_off(const struct cfg_tools *common, unsigned failures);
+
+/* Go on after a delay, with what the state says; false: out of memory. */
+bool tool_timer_start(struct tool_call *call, bc_usec delay);
+
 /* Wait for no answer and no time any more. */
 void tool_cut_off(struct tool_call *call);
+
+/* ask.c: what became of an effect. */
+
+/* Ask for an effect in doubt; false: that cannot be. */
+bool tool_ask(struct tool_call *call);
+
+/* The pause between two questions is over. */
+void tool_ask_again(struct tool_call *call);
 
 #endif

@@ -365,9 +365,10 @@ void tool_cancel(struct tool_call *call)
 		/* Nobody wants it to be tried again, but what was sent may have had an effect. */
 		tool_cut_off(call);
 		call->cancelled = true;
-		tool_conclude(call);
+		tool_attempts_end(call);
 		return;
 	case TOOL_STATE_INTENDING:
+	case TOOL_STATE_ASKING:
 	case TOOL_STATE_RECORDING:
 		break;
 	case TOOL_STATE_REPORTED:
@@ -396,8 +397,8 @@ void tool_abandon(struct tool_call *call)
 	if (call->state == TOOL_STATE_FAILED) {
 		tool_due_remove(call);
 	}
+	tool_cut_off(call);
 	if (call->state == TOOL_STATE_SENT) {
-		tool_cut_off(call);
 		how = tool_is_effect(call) ? JRN_IN_DOUBT : JRN_UNUSED;
 	}
 	finish(call, how);

@@ -103,6 +103,11 @@ struct tool_request {
  * A server that keeps failing is left alone for a while: then the call is answered at once, and no intent is recorded.
  * Likewise an effect of which an equal one, same tool and same arguments, from whatever session of this host, is in
  * doubt (J7); nothing but the end of the host resolves that.
+ *
+ * An effect that all attempts left in doubt is asked for, if its tool declares a status request: up to three times
+ * within another timeout.  An answer with status 200 and the body {"state":"done","result":…} makes that result (none:
+ * null) the result of the call; {"state":"not_done"} says that the call was not carried out and never will be; all else
+ * tells nothing, and the doubt stays.
  */
 enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
 		     const struct tool_request *request, struct tool_call **ret) BC_MUST;

@@ -170,6 +170,37 @@ struct tool_verdict tool_judge_repeated(const struct tool_verdict *verdict)
 			"an earlier attempt of the call may have been carried out" UNKNOWN);
 }
 
+enum tool_status tool_judge_status(const struct net_http_answer *answer, json_t **ret)
+{
+	enum tool_status status = TOOL_STATUS_UNKNOWN;
+	const char *state;
+	json_t *tree;
+
+	*ret = NULL;
+	if (answer->end != NET_HTTP_DONE || answer->status != 200) {
+		return status;
+	}
+	tree = json_parse(answer->body);
+	state = json_string_value(json_object_get(tree, "state"));
+	if (state != NULL && strcmp(state, "done") == 0) {
+		status = TOOL_STATUS_DONE;
+	} else if (state != NULL && strcmp(state, "not_done") == 0) {
+		status = TOOL_STATUS_NOT_DONE;
+	}
+	if (status == TOOL_STATUS_UNKNOWN) {
+		json_decref(tree);
+	} else {
+		*ret = tree;
+	}
+	return status;
+}
+
+struct tool_verdict tool_judge_not_done(const struct tool_verdict *doubt)
+{
+	return error_of(doubt->outcome, true,
+			"the call failed, and the tool server says that nothing was done");
+}
+
 struct tool_verdict tool_judge_unrecorded(void)
 {
 	struct tool_verdict verdict =
@@ -277,4 +308,12 @@ enum bc_err tool_result_put(struct bc_buf *out, enum cfg_result kind, int status
 		return put_json(out, body);
 	}
 	return ws_utf8_is_valid(body) ? bc_buf_put_span(out, body) : BC_E_INVALID;
+}
+
+enum bc_err tool_status_put(struct bc_buf *out, enum cfg_result kind, const json_t *result)
+{
+	if (kind == CFG_RESULT_TEXT && json_is_string(result)) {
+		return bc_buf_put(out, json_string_value(result), json_string_length(result));
+	}
+	return result == NULL ? bc_buf_put_str(out, "null") : json_canonical(out, result);
 }

@@ -7,6 +7,7 @@
 #include "daemon/net/http.h"
 #include "daemon/tools/tool.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #define TOOL_MESSAGE_MAX 600 /* bytes of the message in an error output, before escaping */
@@ -36,6 +37,19 @@ struct tool_verdict tool_judge_unreadable(bool is_effect);
 /* The verdict on an attempt of an effect that did not succeed, when an earlier one is in doubt: so it stays (J7). */
 struct tool_verdict tool_judge_repeated(const struct tool_verdict *verdict);
 
+/* What the answer to a status request says. */
+enum tool_status {
+	TOOL_STATUS_UNKNOWN,
+	TOOL_STATUS_DONE,
+	TOOL_STATUS_NOT_DONE
+};
+
+/* Judge the answer to a status request, see tool.h.  *ret is its JSON, the caller's; NULL for UNKNOWN. */
+enum tool_status tool_judge_status(const struct net_http_answer *answer, json_t **ret);
+
+/* The verdict on an effect that was in doubt, and of which the server now says that it did not happen. */
+struct tool_verdict tool_judge_not_done(const struct tool_verdict *doubt);
+
 /* An effect with an answer that could not be made durable: nobody may see it (J2, J8). */
 struct tool_verdict tool_judge_unrecorded(void);
 
@@ -53,5 +67,11 @@ enum bc_err tool_error_put(struct bc_buf *out, const struct tool_verdict *verdic
  */
 enum bc_err tool_result_put(struct bc_buf *out, enum cfg_result kind, int status,
 			    struct bc_span body) BC_MUST;
+
+/*
+ * Append the result a status request told, NULL: none: as canonical JSON, or of text the string's content.  Errors of
+ * json_canonical().
+ */
+enum bc_err tool_status_put(struct bc_buf *out, enum cfg_result kind, const json_t *result) BC_MUST;
 
 #endif

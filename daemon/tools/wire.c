@@ -33,7 +33,8 @@ static enum bc_err add_header(struct tool_wire *wire, const struct cfg_header *h
 }
 
 static enum bc_err add_headers(struct tool_wire *wire, const struct cfg_request *request,
-			       const struct tool_values *values, struct bc_buf *reterr_message)
+			       bool keyed, const struct tool_values *values,
+			       struct bc_buf *reterr_message)
 {
 	static const struct cfg_header ours[] = {
 		{.name = "Idempotency-Key", .value = "{idempotency_key}"},
@@ -47,7 +48,7 @@ static enum bc_err add_headers(struct tool_wire *wire, const struct cfg_request 
 	for (i = 0; err == BC_OK && i < request->header_count; i++) {
 		err = add_header(wire, &request->headers[i], values, reterr_message);
 	}
-	for (i = 0; err == BC_OK && i < count; i++) {
+	for (i = keyed ? 0 : 1; err == BC_OK && i < count; i++) {
 		if (tool_header_find(request, ours[i].name) == NULL) {
 			err = add_header(wire, &ours[i], values, reterr_message);
 		}
@@ -58,7 +59,7 @@ static enum bc_err add_headers(struct tool_wire *wire, const struct cfg_request 
 	return err;
 }
 
-enum bc_err tool_wire_init(struct tool_wire *wire, const struct cfg_request *request,
+enum bc_err tool_wire_init(struct tool_wire *wire, const struct cfg_request *request, bool keyed,
 			   const struct tool_values *values, struct bc_buf *reterr_message)
 {
 	enum bc_err err;
@@ -71,7 +72,7 @@ enum bc_err tool_wire_init(struct tool_wire *wire, const struct cfg_request *req
 		err = terminate(&wire->url);
 	}
 	if (err == BC_OK) {
-		err = add_headers(wire, request, values, reterr_message);
+		err = add_headers(wire, request, keyed, values, reterr_message);
 	}
 	if (err == BC_OK && request->body != NULL) {
 		err = tool_fill_body(&wire->body, request, values, reterr_message);

@@ -22,12 +22,12 @@ struct tool_wire {
 };
 
 /*
- * Fill a template.  Idempotency-Key, User-Agent and, with a body, Content-Type: application/json are added where the
+ * Fill a template.  Idempotency-Key (if keyed), User-Agent and, with a body, Content-Type: application/json are added where the
  * template does not declare them itself.  BC_E_INVALID: a value cannot stand where the template puts it, or there are
  * too many headers, reterr_message says why; BC_E_NOMEM; BC_E_LIMIT: a part is too long.
  * Call tool_wire_fini() in every case.
  */
-enum bc_err tool_wire_init(struct tool_wire *wire, const struct cfg_request *request,
+enum bc_err tool_wire_init(struct tool_wire *wire, const struct cfg_request *request, bool keyed,
 			   const struct tool_values *values, struct bc_buf *reterr_message) BC_MUST;
 void tool_wire_fini(struct tool_wire *wire);
 

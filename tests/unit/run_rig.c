@@ -110,6 +110,28 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
 	return queued;
 }
 
+/* A question for what became of a call. */
+static enum MHD_Result tell(struct MHD_Connection *connection, const char *url)
+{
+	char key[64];
+	bool early;
+
+	if (strncmp(url, "/tell-held", 10) == 0) {
+		hold();
+	}
+	keep_header(connection, "Idempotency-Key", key, sizeof(key));
+	(void)pthread_mutex_lock(&server.mutex);
+	server.questions++;
+	early = server.questions <= server.tell_after;
+	(void)snprintf(server.question, sizeof(server.question), "%s %s", url, key);
+	(void)pthread_cond_broadcast(&server.changed);
+	(void)pthread_mutex_unlock(&server.mutex);
+	if (early) {
+		return answer(connection, 404, "{\"state\":\"done\"}");
+	}
+	return server.tell == NULL ? MHD_NO : answer(connection, 200, server.tell);
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
 				  const char *method, const char *version, const char *data,
 				  size_t *len, void **state)
@@ -133,6 +155,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 		(void)pthread_mutex_unlock(&server.mutex);
 		*len = 0;
 		return MHD_YES;
+	}
+	if (strncmp(url, "/tell", 5) == 0) {
+		return tell(connection, url);
 	}
 	note_request(connection);
 	if (strncmp(url, "/hold", 5) == 0) {
@@ -275,13 +300,23 @@ void rig_teardown(void)
 	remove_files();
 }
 
-void rig_serve_at(const char *path)
+static void put_url(char *out, size_t size, const char *path)
 {
 	const union MHD_DaemonInfo *info =
 		MHD_get_daemon_info(world.daemon, MHD_DAEMON_INFO_BIND_PORT);
 
-	(void)snprintf(world.url, sizeof(world.url), "http://127.0.0.1:%u%s", (unsigned)info->port,
-		       path);
+	(void)snprintf(out, size, "http://127.0.0.1:%u%s", (unsigned)info->port, path);
+}
+
+void rig_serve_at(const char *path)
+{
+	put_url(world.url, sizeof(world.url), path);
+}
+
+void rig_ask_at(const char *path)
+{
+	put_url(world.status_url, sizeof(world.status_url), path);
+	world.tool.status = (struct cfg_request){.method = "GET", .url = world.status_url};
 }
 
 unsigned rig_requests_seen(void)

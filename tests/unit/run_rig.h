@@ -20,9 +20,13 @@ struct rig_server {
 	bool released;        /* requests for /hold may be answered */
 	unsigned fail_first;  /* so many requests for /flaky fail */
 	unsigned fail_status; /* with this status; 0: the connection is cut */
-	unsigned requests;
-	unsigned other_keys; /* requests whose key was not that of the one before */
-	int64_t intents;     /* rows in the journal when the last request came */
+	const char *tell;     /* answers to /tell/...; NULL: the connection is cut */
+	unsigned tell_after;  /* so many questions get a 404 first */
+	unsigned questions;   /* requests for /tell/... */
+	char question[256];   /* path of the last one, and its Idempotency-Key header */
+	unsigned requests;    /* all others */
+	unsigned other_keys;  /* requests whose key was not that of the one before */
+	int64_t intents;      /* rows in the journal when the last request came */
 	char key[64];
 	char agent[64];
 	char type[64];
@@ -33,6 +37,7 @@ struct rig_world {
 	char dir[64];
 	char path[96];
 	char url[128];
+	char status_url[128];
 	struct MHD_Daemon *daemon;
 	struct loop *loop;
 	struct loop_timer *limit;
@@ -69,8 +74,9 @@ int64_t rig_query(const char *sql);
 /* Whether exactly one row of "table WHERE column" holds this text. */
 bool rig_holds(const char *sql, const char *text);
 
-/* The tool's request goes to this path of the server. */
+/* The tool's request goes to this path of the server; its status request asks this. */
 void rig_serve_at(const char *path);
+void rig_ask_at(const char *path);
 void rig_release_server(void);
 unsigned rig_requests_seen(void);
 

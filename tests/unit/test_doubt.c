@@ -1,4 +1,4 @@
-/* Effects in doubt: equal calls are not made (J7), and where the tool can tell what became of one it is asked. */
+/* Effects in doubt: equal calls are not made (J7). */
 #include "daemon/base/metric.h"
 #include "daemon/tools/call.h"
 #include "daemon/tools/host.h"
