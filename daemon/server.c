@@ -238,11 +238,24 @@ static bool is_quiet(const struct service *service)
 	return true;
 }
 
+/* A worker that hangs keeps its callers in silence: then systemd is to restart us, and the journal knows the rest. */
+static bool all_alive(struct service *service)
+{
+	bool alive = true;
+
+	for (unsigned i = 0; i < service->thread_count; i++) {
+		alive = worker_is_alive(&service->server.workers[i]) && alive;
+	}
+	return alive;
+}
+
 static void on_tick(void *arg)
 {
 	struct service *service = arg;
 
-	notify_watchdog();
+	if (all_alive(service)) {
+		notify_watchdog();
+	}
 	if (service->draining) {
 		if (is_quiet(service) || loop_now(service->loop) >= service->drain_until) {
 			stop_workers(service);

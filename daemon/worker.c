@@ -318,6 +318,26 @@ void *worker_run(void *arg)
 
 /* ---- orders from the main thread ---- */
 
+static void answer_alive(void *arg)
+{
+	struct worker *worker = arg;
+
+	BC_CHECK(worker, WORKER_MAGIC);
+	atomic_store(&worker->asked, false);
+}
+
+bool worker_is_alive(struct worker *worker)
+{
+	if (atomic_exchange(&worker->asked, true)) {
+		return false;
+	}
+	/* Without memory there is no question, so no answer is missed. */
+	if (loop_post(worker->loop, answer_alive, worker) != BC_OK) {
+		atomic_store(&worker->asked, false);
+	}
+	return true;
+}
+
 static void drain(void *arg)
 {
 	struct worker *worker = arg;

@@ -40,6 +40,7 @@ struct worker {
 	struct cfg *cfg;         /* snapshot new sessions get; changed on this thread only */
 	struct toolset *toolset; /* of that snapshot; NULL: no tools */
 	struct bridge_list bridges;
+	_Atomic bool asked;        /* for a sign of life that has not come yet */
 	_Atomic unsigned sessions; /* read by other threads to find the least loaded worker */
 	bool draining;
 	_Atomic bool quiet;   /* draining, and no session and no tool call is left: stays so */
@@ -71,6 +72,12 @@ void worker_fini(struct worker *worker);
 
 /* Body of the worker's thread, arg being the worker: serves until worker_stop(). */
 void *worker_run(void *arg);
+
+/*
+ * From any thread: ask the worker for a sign of life, and whether it gave the last one.  False: it has not come round its
+ * loop since the question before.
+ */
+bool worker_is_alive(struct worker *worker);
 
 /*
  * From any thread: take no new sessions; those that run go on, and so do tool calls that outlive theirs.  Sets quiet
