@@ -58,6 +58,15 @@ enum cfg_result {
 	CFG_RESULT_JSON,
 	CFG_RESULT_TEXT
 };
+enum cfg_delivery {
+	CFG_DELIVERY_WHEN_IDLE,
+	CFG_DELIVERY_INTERRUPT,
+	CFG_DELIVERY_SILENT
+};
+enum cfg_barge_in {
+	CFG_BARGE_IN_KEEP,
+	CFG_BARGE_IN_CANCEL
+};
 enum cfg_spec_mode {
 	CFG_SPEC_MODE_OFF,
 	CFG_SPEC_MODE_STRICT
@@ -115,6 +124,8 @@ struct cfg_request {
 #define CFG_CTYPE_CHOICE_disclosure  enum cfg_disclosure
 #define CFG_CTYPE_CHOICE_idempotency enum cfg_idempotency
 #define CFG_CTYPE_CHOICE_result      enum cfg_result
+#define CFG_CTYPE_CHOICE_delivery    enum cfg_delivery
+#define CFG_CTYPE_CHOICE_barge_in    enum cfg_barge_in
 #define CFG_CTYPE_CHOICE_spec_mode   enum cfg_spec_mode
 #define CFG_CTYPE_CHOICE_pass_input  enum cfg_pass_input
 

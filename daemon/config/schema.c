@@ -15,6 +15,8 @@
 #define WORD_disclosure(id)  CFG_DISCLOSURE_##id
 #define WORD_idempotency(id) CFG_IDEMPOTENCY_##id
 #define WORD_result(id)      CFG_RESULT_##id
+#define WORD_delivery(id)    CFG_DELIVERY_##id
+#define WORD_barge_in(id)    CFG_BARGE_IN_##id
 #define WORD_spec_mode(id)   CFG_SPEC_MODE_##id
 #define WORD_pass_input(id)  CFG_PASS_INPUT_##id
 

@@ -30,6 +30,8 @@ enum cfg_type {
 	CFG_TYPE_CHOICE_disclosure,
 	CFG_TYPE_CHOICE_idempotency,
 	CFG_TYPE_CHOICE_result,
+	CFG_TYPE_CHOICE_delivery,
+	CFG_TYPE_CHOICE_barge_in,
 	CFG_TYPE_CHOICE_spec_mode,
 	CFG_TYPE_CHOICE_pass_input,
 };

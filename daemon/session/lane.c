@@ -379,11 +379,12 @@ static void send_followup(struct sess *sess)
 	free(text);
 }
 
-void lane_owe(struct sess *sess, json_t *params)
+void lane_owe(struct sess *sess, json_t *params, bool at_once)
 {
 	struct agent *agent = sess->agent;
 
 	agent->owed = true;
+	agent->owed_at_once = agent->owed_at_once || at_once;
 	if (params != NULL) {
 		json_incref(params); /* it may be the one that is let go */
 		json_decref(agent->owed_params);
@@ -394,8 +395,30 @@ void lane_owe(struct sess *sess, json_t *params)
 void lane_owe_nothing(struct agent *agent)
 {
 	agent->owed = false;
+	agent->owed_at_once = false;
 	json_decref(agent->owed_params);
 	agent->owed_params = NULL;
+}
+
+/* A result that cannot wait: what is being said is cut off, and its end brings us back here. */
+static void cut_off(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	struct bc_buf cancel;
+	char id[BC_ID_SIZE];
+
+	if (agent->lane != LANE_ACTIVE || agent->current == NULL || agent->speech ||
+	    agent->answer_expected) {
+		return;
+	}
+	bc_id_new(id, 'x');
+	bc_buf_init(&cancel, 512);
+	if (oai_cancel_put(&cancel, id, agent->current->id) == BC_OK) {
+		lane_move(sess, LANE_EV_CANCEL);
+		(void)sess_to_upstream(
+			sess, bc_buf_span(&cancel)); /* pressure shows with the next message */
+	}
+	bc_buf_release(&cancel);
 }
 
 void lane_pump(struct sess *sess)
@@ -403,6 +426,9 @@ void lane_pump(struct sess *sess)
 	struct agent *agent = sess->agent;
 	struct create *kept = TAILQ_FIRST(&agent->kept);
 
+	if (sess->state == SESS_OPEN && agent->owed_at_once) {
+		cut_off(sess);
+	}
 	if (sess->state != SESS_OPEN || agent->lane != LANE_IDLE || agent->current != NULL ||
 	    agent->followup[0] != '\0' || oldest_sent(agent, false) != NULL || step_is_open(sess)) {
 		return;
@@ -441,7 +467,7 @@ static void followup_refused(struct sess *sess, bool collision)
 		resp_merge_close(sess, "failed", "upstream_refused",
 				 "The provider did not answer to the results of tools.");
 	} else {
-		lane_owe(sess, agent->followup_params);
+		lane_owe(sess, agent->followup_params, false);
 		/* Without a rival the reason may pass; it is not asked for in a hurry. */
 		agent->answer_expected = agent->answer_expected || !collision;
 	}
@@ -491,7 +517,8 @@ void lane_speech(struct sess *sess, bool started)
 		return;
 	}
 	agent->answer_expected = false;
-	if (!agent->interrupt_response) {
+	step_barge_in(sess);
+	if (!agent->interrupt_response || sess->state != SESS_OPEN) {
 		return;
 	}
 	agent->followup_overtaken = agent->followup[0] != '\0';

@@ -18,122 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct resp *resp_find(const struct sess *sess, const char *id)
-{
-	struct resp *resp;
-
-	TAILQ_FOREACH(resp, &sess->responses, link) {
-		if (strcmp(resp->id, id) == 0) {
-			return resp;
-		}
-	}
-	return NULL;
-}
-
-static void view_set(struct sess *sess, struct resp *resp, enum resp_view view)
-{
-	if (resp->view != RESP_SHOWN) {
-		sess->special_responses--;
-	}
-	resp->view = view;
-	if (view != RESP_SHOWN) {
-		sess->special_responses++;
-	}
-}
-
-struct resp *resp_remove(struct sess *sess, struct resp *resp)
-{
-	struct agent *agent = sess->agent;
-
-	view_set(sess, resp, RESP_SHOWN);
-	if (agent != NULL) {
-		BC_BUG_ON(agent->current == resp);
-		agent->merge = agent->merge == resp ? NULL : agent->merge;
-		agent->rate_limits_with =
-			agent->rate_limits_with == resp ? NULL : agent->rate_limits_with;
-	}
-	TAILQ_REMOVE(&sess->responses, resp, link);
-	sess->response_count--;
-	bc_buf_release(&resp->held);
-	json_decref(resp->params);
-	free(resp);
-	return NULL;
-}
-
-void resp_fini(struct sess *sess)
-{
-	while (!TAILQ_EMPTY(&sess->responses)) {
-		resp_remove(sess, TAILQ_FIRST(&sess->responses));
-	}
-}
-
-static struct resp *resp_new(struct sess *sess, const char *id)
-{
-	struct resp *resp;
-
-	if (sess->response_count >= SESS_RESPONSES_MAX) {
-		return NULL;
-	}
-	resp = calloc(1, sizeof(*resp));
-	if (resp == NULL) {
-		return NULL;
-	}
-	memcpy(resp->id, id, strlen(id) + 1);
-	bc_buf_init(&resp->held, SESS_HELD_MAX);
-	resp->view = RESP_SHOWN;
-	resp->turn = sess->agent == NULL ? 0 : sess->agent->committed_turn;
-	TAILQ_INSERT_TAIL(&sess->responses, resp, link);
-	sess->response_count++;
-	return resp;
-}
-
-/* ---- without gateway tools ---- */
-
-void upstream_event_note(struct sess *sess, struct bc_span text)
-{
-	struct bc_span type;
-	enum oai_event event;
-	char id[SESS_ID_MAX];
-	struct resp *resp;
-
-	if (env_type(text, &type) != BC_OK) {
-		return;
-	}
-	event = oai_event_find(type, OAI_SERVER);
-	if ((event != OAI_RESPONSE_CREATED && event != OAI_RESPONSE_DONE) ||
-	    !field_id(field_raw(text, "response"), "id", id)) {
-		return;
-	}
-	resp = resp_find(sess, id);
-	if (event == OAI_RESPONSE_CREATED && resp == NULL) {
-		(void)resp_new(
-			sess,
-			id); /* too many at once: that one is not ended if the provider vanishes */
-	} else if (event == OAI_RESPONSE_DONE && resp != NULL) {
-		resp_remove(sess, resp);
-	}
-}
-
-void resp_fail_open(struct sess *sess, const char *code, const char *message)
-{
-	struct resp *resp;
-
-	TAILQ_FOREACH(resp, &sess->responses, link) {
-		struct bc_buf text;
-
-		if (resp->view != RESP_SHOWN) {
-			continue;
-		}
-		bc_buf_init(&text, 8192);
-		if (oai_done_put(&text, resp->id, "failed", code, bc_span_str(message)) == BC_OK) {
-			(void)sess_to_client(
-				sess,
-				bc_buf_span(&text)); /* the session ends: no pressure to heed */
-		}
-		bc_buf_release(&text);
-	}
-}
-
 /* ---- begin ---- */
 
 static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
@@ -188,11 +72,11 @@ static void withhold(struct sess *sess, struct resp *resp, struct bc_span text)
 		visible = rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text;
 		bc_buf_release(&stripped);
 	}
-	view_set(sess, resp, RESP_WITHHELD);
+	resp_view_set(sess, resp, RESP_WITHHELD);
 	if (!hold(resp, visible)) {
 		/* Too long to be kept: then the client learns of it now (P1). */
 		bc_buf_clear(&resp->held);
-		view_set(sess, resp, RESP_SHOWN);
+		resp_view_set(sess, resp, RESP_SHOWN);
 		(void)sess_to_client(sess, visible); /* pressure shows with the next message */
 	}
 	bc_buf_release(&out);
@@ -201,7 +85,7 @@ static void withhold(struct sess *sess, struct resp *resp, struct bc_span text)
 /* The client's own response goes on with this one. */
 static void continue_merged(struct sess *sess, struct resp *resp)
 {
-	view_set(sess, resp, RESP_MERGED);
+	resp_view_set(sess, resp, RESP_MERGED);
 	memcpy(resp->shown_id, sess->agent->merge->id, sizeof(resp->shown_id));
 	bc_metric_inc(BC_M_RESPONSES_MERGED);
 }
@@ -218,7 +102,7 @@ static void begin_followup(struct sess *sess, struct resp *resp, struct bc_span 
 		struct bc_buf cancel;
 		char id[BC_ID_SIZE];
 
-		view_set(sess, resp, RESP_HIDDEN);
+		resp_view_set(sess, resp, RESP_HIDDEN);
 		resp->unwanted = agent->followup_unwanted;
 		bc_id_new(id, 'x');
 		bc_buf_init(&cancel, 512);
@@ -229,7 +113,7 @@ static void begin_followup(struct sess *sess, struct resp *resp, struct bc_span 
 		}
 		bc_buf_release(&cancel);
 		if (!resp->unwanted) {
-			lane_owe(sess, resp->params);
+			lane_owe(sess, resp->params, false);
 		}
 	} else if (agent->merge != NULL) {
 		continue_merged(sess, resp);
@@ -276,7 +160,7 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 {
 	switch (resp->origin) {
 	case RESP_PASS:
-		view_set(sess, resp, RESP_HIDDEN);
+		resp_view_set(sess, resp, RESP_HIDDEN);
 		pass_created(sess, resp, field_raw(text, "response"));
 		break;
 	case RESP_FOLLOWUP:
@@ -351,7 +235,7 @@ void resp_reveal(struct sess *sess, struct resp *resp)
 	if (resp->view != RESP_WITHHELD) {
 		return;
 	}
-	view_set(sess, resp, RESP_SHOWN);
+	resp_view_set(sess, resp, RESP_SHOWN);
 	if (sess->agent->rate_limits_with == resp) {
 		sess->agent->rate_limits_with = NULL;
 	}
@@ -369,7 +253,7 @@ void resp_reveal(struct sess *sess, struct resp *resp)
 void resp_hide(struct sess *sess, struct resp *resp)
 {
 	BC_BUG_ON(resp->view != RESP_WITHHELD);
-	view_set(sess, resp, RESP_HIDDEN);
+	resp_view_set(sess, resp, RESP_HIDDEN);
 	bc_buf_release(&resp->held);
 	if (sess->agent->rate_limits_with == resp) {
 		sess->agent->rate_limits_with = NULL;

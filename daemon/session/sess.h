@@ -179,6 +179,7 @@ struct call {
 	TAILQ_ENTRY(call) link;
 	struct work *work; /* borrowed from the session's list; NULL: the client's own tool */
 	char *call_id;     /* raw JSON string */
+	bool unspoken;     /* nobody is to be asked to speak about its result */
 	bool answered;     /* its output went into the conversation */
 };
 
@@ -262,6 +263,7 @@ struct agent {
 	unsigned followup_refusals; /* in a row */
 	struct resp *merge;    /* shown response that the next follow-up continues; NULL: none */
 	bool owed;             /* outputs are in that nobody has spoken about */
+	bool owed_at_once;     /* … and another answer is to be cut off for it */
 	unsigned unacked;      /* outputs put in that the provider has not confirmed */
 	json_t *owed_params;   /* for the follow-up; owned */
 	json_t *usage;         /* of responses the client never saw; owned; NULL: none */
@@ -381,9 +383,20 @@ void tools_fini(struct agent *agent);
 void client_refuse(struct sess *sess, struct bc_span event_id, const char *code,
 		   const char *message);
 
-/* ---- responses.c: what the client sees of the provider's responses ---- */
+/* ---- resp.c: the responses in flight ---- */
 
 struct resp *resp_find(const struct sess *sess, const char *id);
+/* A response that is shown for now; NULL: too many, or out of memory. */
+struct resp *resp_new(struct sess *sess, const char *id);
+struct resp *resp_remove(struct sess *sess, struct resp *resp);
+/* The one place where a response's view changes: it keeps special_responses right. */
+void resp_view_set(struct sess *sess, struct resp *resp, enum resp_view view);
+/* Tell the client that every open response has failed. */
+void resp_fail_open(struct sess *sess, const char *code, const char *message);
+void resp_fini(struct sess *sess);
+
+/* ---- responses.c: what the client sees of the provider's responses ---- */
+
 void resp_created(struct sess *sess, struct bc_span text);
 void resp_item_added(struct sess *sess, struct bc_span text);
 void resp_item_done(struct sess *sess, struct bc_span text);
@@ -398,10 +411,6 @@ void resp_hide(struct sess *sess, struct resp *resp);
 /* End the response whose answer is still to come, towards the client; status "cancelled" or "failed". */
 void resp_merge_close(struct sess *sess, const char *status, const char *reason,
 		      const char *message);
-/* Tell the client that every open response has failed. */
-void resp_fail_open(struct sess *sess, const char *code, const char *message);
-struct resp *resp_remove(struct sess *sess, struct resp *resp);
-void resp_fini(struct sess *sess);
 
 /* ---- usage.c ---- */
 
@@ -428,7 +437,7 @@ bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_s
 struct create *lane_take_sent(struct sess *sess, struct bc_span metadata, bool out_of_band);
 struct create *create_free(struct create *create);
 /* An answer is owed; params, borrowed: what it inherits; NULL: nothing new. */
-void lane_owe(struct sess *sess, json_t *params);
+void lane_owe(struct sess *sess, json_t *params, bool at_once);
 /* Nobody has to be answered any more. */
 void lane_owe_nothing(struct agent *agent);
 /* Whether any request for a response, of the client or our own follow-up, has no answer yet. */
@@ -448,6 +457,8 @@ bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const ch
 bool work_guess(struct sess *sess, struct guess *guess);
 /* A guess nobody will use: abort it and forget the work. */
 void work_drop_guess(struct sess *sess, struct guess *guess);
+/* The caller has interrupted a read that nobody else waits for: abort it; its output says so. */
+void work_give_up(struct sess *sess, struct work *work);
 /* The output went into the conversation: settle the run. */
 void work_used(struct sess *sess, struct work *work);
 /* Forget works of turns before this one that no call refers to any more. */
@@ -470,6 +481,8 @@ void step_client_output(struct sess *sess, struct bc_span call_id);
 /* A step that is not answered yet and that no later input has overtaken: a request for a response waits for it. */
 bool step_is_open(const struct sess *sess);
 void step_timer(struct sess *sess);
+/* The caller speaks: give up reads, and keep silent about other calls, whose tools say so. */
+void step_barge_in(struct sess *sess);
 /* Whatever is outstanding is put in when it comes, but nobody asks for an answer to it. */
 void step_abandon_all(struct sess *sess);
 /* Whether a call refers to this work. */

@@ -128,6 +128,7 @@ void step_call(struct sess *sess, struct resp *resp, const struct cfg_tool *tool
 			 "The gateway cannot take more tool calls in this session.");
 		return;
 	}
+	call->unspoken = tool->delivery == CFG_DELIVERY_SILENT;
 	TAILQ_INSERT_TAIL(&step->calls, call, link);
 }
 
@@ -236,6 +237,53 @@ static bool has_gateway_calls(const struct step *step)
 	return false;
 }
 
+/* Whether anything in the step is to be spoken about. */
+static bool is_spoken(const struct step *step)
+{
+	const struct call *call;
+
+	TAILQ_FOREACH(call, &step->calls, link) {
+		if (!call->unspoken) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool cannot_wait(const struct step *step)
+{
+	const struct call *call;
+
+	TAILQ_FOREACH(call, &step->calls, link) {
+		if (call->work != NULL && !call->unspoken &&
+		    call->work->tool->delivery == CFG_DELIVERY_INTERRUPT) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void step_barge_in(struct sess *sess)
+{
+	struct step *step;
+	struct call *call;
+
+	TAILQ_FOREACH(step, &sess->agent->steps, link) {
+		TAILQ_FOREACH(call, &step->calls, link) {
+			if (call->work == NULL || call->answered ||
+			    call->work->tool->on_barge_in == CFG_BARGE_IN_KEEP) {
+				continue;
+			}
+			call->unspoken = true;
+			if (call->work->tool->effect == CFG_EFFECT_READ &&
+			    call->work->output == NULL) {
+				work_give_up(sess, call->work);
+			}
+		}
+	}
+	step_advance(sess);
+}
+
 void step_advance(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
@@ -247,8 +295,8 @@ void step_advance(struct sess *sess)
 
 		if (step->response_done && put_in_ready(sess, step) &&
 		    client_is_done(sess, step, &soonest)) {
-			if (step->wants_answer) {
-				lane_owe(sess, step->params);
+			if (step->wants_answer && is_spoken(step)) {
+				lane_owe(sess, step->params, cannot_wait(step));
 			}
 			step_free(agent, step);
 		}

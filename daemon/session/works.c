@@ -285,6 +285,23 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 	return work;
 }
 
+void work_give_up(struct sess *sess, struct work *work)
+{
+	static const char output[] =
+		"{\"error\":{\"type\":\"cancelled\",\"status\":0,\"retryable\":true,"
+		"\"message\":\"The caller interrupted; the request was given up.\"}}";
+
+	BC_BUG_ON(work->output != NULL || work->guess != NULL);
+	work->output = bc_span_dup(bc_span_str(output));
+	if (work->output == NULL) {
+		return; /* then it goes on, and its result comes */
+	}
+	if (work->run != NULL) {
+		sess->world->tool_cancel(sess->world_arg, work->run);
+		work->run = NULL;
+	}
+}
+
 void work_used(struct sess *sess, struct work *work)
 {
 	if (work->run != NULL) {

@@ -15,7 +15,16 @@
 	"request = { method = \"POST\", url = \"http://localhost:1/order\", body = \"{*}\" }\n"                    \
 	"[[tool]]\nname = \"book\"\ndescription = \"Books a room.\"\neffect = \"hold\"\n"                          \
 	"parameters = { type = \"object\", properties = { night = { type = \"string\" } } }\n"                     \
-	"request = { method = \"POST\", url = \"http://localhost:1/book\", body = \"{*}\" }\n"
+	"request = { method = \"POST\", url = \"http://localhost:1/book\", body = \"{*}\" }\n" TOOL(               \
+		"log_visit", "read", "delivery = \"silent\"")                                                      \
+		TOOL("alarm", "read", "delivery = \"interrupt\"")                                                  \
+			TOOL("look", "read", "on_barge_in = \"cancel\"")                                           \
+				TOOL("order", "hold", "on_barge_in = \"cancel\"")
+
+#define TOOL(name, effect, more)                                                                  \
+	"[[tool]]\nname = \"" name "\"\ndescription = \"x\"\neffect = \"" effect "\"\n" more "\n" \
+	"parameters = { type = \"object\" }\n"                                                    \
+	"request = { method = \"POST\", url = \"http://localhost:1/x\", body = \"{*}\" }\n"
 
 static struct rig rig;
 
@@ -154,7 +163,7 @@ START_TEST(gateway_tools_are_offered_before_anything_else)
 	update = rig_next(&early, SESS_UPSTREAM, "session.update");
 	ck_assert_str_eq(rig_string(update, "session.type"), "realtime");
 	ck_assert_uint_eq(
-		json_array_size(json_object_get(json_object_get(update, "session"), "tools")), 2);
+		json_array_size(json_object_get(json_object_get(update, "session"), "tools")), 6);
 	json_decref(update);
 	rig_expect(&early, SESS_UPSTREAM, "input_audio_buffer.append");
 	rig_fini(&early);
@@ -181,7 +190,7 @@ START_TEST(client_tools_are_united_and_shown_alone)
 		"{'type':'session.update','event_id':'e1','session':{'type':'realtime','tools':[{'type':'function','name':'mine'}]}}");
 	event = rig_next(&rig, SESS_UPSTREAM, "session.update");
 	ck_assert_uint_eq(
-		json_array_size(json_object_get(json_object_get(event, "session"), "tools")), 3);
+		json_array_size(json_object_get(json_object_get(event, "session"), "tools")), 7);
 	ck_assert_str_eq(rig_string(event, "event_id"), "e1");
 	json_decref(event);
 	rig_up(&rig,
@@ -577,6 +586,113 @@ START_TEST(a_repeated_call_of_the_same_turn_makes_no_second_effect)
 }
 END_TEST
 
+/* A tool of ours is called in the first turn and the response ends; its run is number 0. */
+static void called(const char *name)
+{
+	user_turn("u1", NULL);
+	created("r1", "null");
+	call_item("r1", "f1", "u1", name, "{}");
+	done("r1", "completed", "{'id':'f1'}");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+
+static void caller_speaks(void)
+{
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_started");
+}
+
+static void expect_output(const char *part)
+{
+	json_t *event = rig_next(&rig, SESS_UPSTREAM, "conversation.item.create");
+
+	ck_assert_ptr_nonnull(strstr(rig_string(event, "item.output"), part));
+	json_decref(event);
+}
+
+START_TEST(a_silent_result_is_known_but_not_spoken)
+{
+	called("log_visit");
+	rig_finish(&rig, 0, "{\"noted\":true}");
+	expect_output("noted");
+	rig_wait(&rig, 5 * BC_USEC_PER_SEC);
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+START_TEST(a_result_that_interrupts_cuts_the_running_answer_off)
+{
+	json_t *event;
+
+	called("alarm");
+	user_turn("u2", "u1");
+	created("r2", "null");
+	message_item("r2", "m2", "u2");
+	rig_finish(&rig, 0, "{\"fire\":true}");
+	expect_output("fire");
+	event = rig_next(&rig, SESS_UPSTREAM, "response.cancel");
+	ck_assert_str_eq(rig_string(event, "response_id"), "r2");
+	json_decref(event);
+	rig_silent(&rig, SESS_UPSTREAM);
+	done("r2", "cancelled", "{'id':'m2'}");
+	rig_expect(&rig, SESS_UPSTREAM, "response.create");
+}
+END_TEST
+
+START_TEST(a_result_when_idle_waits_for_the_running_answer)
+{
+	called("book");
+	user_turn("u2", "u1");
+	created("r2", "null");
+	message_item("r2", "m2", "u2");
+	rig_finish(&rig, 0, "{}");
+	expect_output("{}");
+	rig_silent(&rig, SESS_UPSTREAM);
+	done("r2", "completed", "{'id':'m2'}");
+	rig_expect(&rig, SESS_UPSTREAM, "response.create");
+}
+END_TEST
+
+START_TEST(barge_in_gives_a_read_up_where_its_tool_says_so)
+{
+	called("look");
+	caller_speaks();
+	ck_assert(rig.runs[0].cancelled);
+	expect_output("cancelled"); /* T1: the call still gets its output */
+	user_turn("u2", "u1");
+	rig_wait(&rig, 5 * BC_USEC_PER_SEC);
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+START_TEST(barge_in_never_cancels_an_effect)
+{
+	called("order");
+	caller_speaks();
+	ck_assert(!rig.runs[0].cancelled);
+	rig_silent(&rig, SESS_UPSTREAM);
+	user_turn("u2", "u1");
+	rig_finish(&rig, 0, "{\"ordered\":true}");
+	expect_output("ordered");
+	ck_assert_int_eq(rig.runs[0].settled, JRN_USED);
+	rig_wait(&rig, 5 * BC_USEC_PER_SEC);
+	rig_silent(&rig, SESS_UPSTREAM); /* known to the model, not spoken */
+}
+END_TEST
+
+START_TEST(barge_in_keeps_what_is_not_told_otherwise)
+{
+	called("book");
+	caller_speaks();
+	ck_assert(!rig.runs[0].cancelled);
+	rig_finish(&rig, 0, "{}");
+	expect_output("{}");
+	user_turn("u2", "u1");
+	rig_wait(&rig, 5 * BC_USEC_PER_SEC);
+	rig_expect(&rig, SESS_UPSTREAM, "response.create");
+}
+END_TEST
+
 START_TEST(a_lost_provider_ends_open_responses_first)
 {
 	json_t *event;
@@ -680,6 +796,12 @@ static Suite *suite(void)
 	tcase_add_test(c, bad_arguments_are_answered_without_a_run);
 	tcase_add_test(c, an_incomplete_call_never_runs);
 	tcase_add_test(c, a_repeated_call_of_the_same_turn_makes_no_second_effect);
+	tcase_add_test(c, a_silent_result_is_known_but_not_spoken);
+	tcase_add_test(c, a_result_that_interrupts_cuts_the_running_answer_off);
+	tcase_add_test(c, a_result_when_idle_waits_for_the_running_answer);
+	tcase_add_test(c, barge_in_gives_a_read_up_where_its_tool_says_so);
+	tcase_add_test(c, barge_in_never_cancels_an_effect);
+	tcase_add_test(c, barge_in_keeps_what_is_not_told_otherwise);
 	tcase_add_test(c, a_lost_provider_ends_open_responses_first);
 	tcase_add_test(c, too_many_messages_end_the_session);
 	tcase_add_test(c, a_lifetime_shorter_than_the_idle_limit_counts);
