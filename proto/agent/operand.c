@@ -89,22 +89,17 @@ enum bc_err agent_operand_parse(struct bc_span text, struct agent_operand *ret)
 
 const json_t *agent_operand_follow(const json_t *result, struct bc_span path)
 {
-	char key[AGENT_OPERAND_LEN + 1];
 	struct path_step step;
 
 	while (path.len > 0 && result != NULL) {
 		size_t used = read_step(path, &step);
 
-		if (used == 0 || step.name.len >= sizeof(key)) {
+		if (used == 0) {
 			return NULL;
 		}
-		if (step.name.ptr == NULL) {
-			result = json_array_get(result, step.index);
-		} else {
-			memcpy(key, step.name.ptr, step.name.len);
-			key[step.name.len] = '\0';
-			result = json_object_get(result, key);
-		}
+		result = step.name.ptr == NULL
+				 ? json_array_get(result, step.index)
+				 : json_object_getn(result, step.name.ptr, step.name.len);
 		path = bc_span(path.ptr + used, path.len - used);
 	}
 	return result;

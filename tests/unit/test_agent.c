@@ -224,7 +224,7 @@ static const struct {
 	{"text between", T "Hello", "think(t) invalid(text_outside)"},
 	{"text last", T "<pause/>.", "think(t) pause() invalid(text_outside)"},
 	{"escape outside", T "&lt;", "think(t) invalid(text_outside)"},
-	{"NUL is no white space", T "\v", "think(t) invalid(text_outside)"},
+	{"other white space", T "\v", "think(t) invalid(text_outside)"},
 	{"unknown tag", "<thought>", "invalid(unknown_tag)"},
 	{"other case", "<Think>", "invalid(unknown_tag)"},
 	{"tag with a blank", "<think >", "invalid(unknown_tag)"},
