@@ -18,7 +18,8 @@
 #define WAIT_MAX ((bc_usec)20 * BC_USEC_PER_SEC)
 
 struct rig_server server = {.mutex = PTHREAD_MUTEX_INITIALIZER,
-			    .changed = PTHREAD_COND_INITIALIZER};
+			    .changed = PTHREAD_COND_INITIALIZER,
+			    .retry_after = "1"};
 struct rig_world world;
 
 /* One number from the journal's file, as another process would read it; -1: there is none. */
@@ -101,9 +102,9 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
 
 	response = MHD_create_response_from_buffer(strlen(copy), copy, MHD_RESPMEM_MUST_FREE);
 	if (status == 429) {
-		ck_assert_int_eq(
-			MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1"),
-			MHD_YES);
+		ck_assert_int_eq(MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER,
+							 server.retry_after),
+				 MHD_YES);
 	}
 	queued = MHD_queue_response(connection, status, response);
 	MHD_destroy_response(response);

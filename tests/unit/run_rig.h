@@ -17,16 +17,17 @@
 struct rig_server {
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
-	bool released;        /* requests for /hold may be answered */
-	unsigned fail_first;  /* so many requests for /flaky fail */
-	unsigned fail_status; /* with this status; 0: the connection is cut */
-	const char *tell;     /* answers to /tell/...; NULL: the connection is cut */
-	unsigned tell_after;  /* so many questions get a 404 first */
-	unsigned questions;   /* requests for /tell/... */
-	char question[256];   /* path of the last one, and its Idempotency-Key header */
-	unsigned requests;    /* all others */
-	unsigned other_keys;  /* requests whose key was not that of the one before */
-	int64_t intents;      /* rows in the journal when the last request came */
+	bool released;           /* requests for /hold may be answered */
+	unsigned fail_first;     /* so many requests for /flaky fail */
+	unsigned fail_status;    /* with this status; 0: the connection is cut */
+	const char *retry_after; /* header of a 429 */
+	const char *tell;        /* answers to /tell/...; NULL: the connection is cut */
+	unsigned tell_after;     /* so many questions get a 404 first */
+	unsigned questions;      /* requests for /tell/... */
+	char question[256];      /* path of the last one, and its Idempotency-Key header */
+	unsigned requests;       /* all others */
+	unsigned other_keys;     /* requests whose key was not that of the one before */
+	int64_t intents;         /* rows in the journal when the last request came */
 	char key[64];
 	char agent[64];
 	char type[64];

@@ -40,7 +40,7 @@ END_TEST
 
 START_TEST(j7_a_deadline_is_asked_for_within_another)
 {
-	world.tool.timeout = 500 * BC_USEC_PER_MS;
+	world.tool.timeout = 2 * BC_USEC_PER_SEC;
 	server.tell = "{\"state\":\"done\",\"result\":7}";
 	rig_run_through(CFG_EFFECT_HOLD, "/hold", "used");
 	ck_assert_str_eq(world.output, "7");
@@ -137,8 +137,8 @@ END_TEST
 START_TEST(asking_has_a_deadline_too)
 {
 	server.tell_after = 100;
-	world.common.retry_backoff = 10 * BC_USEC_PER_SEC;
-	world.tool.timeout = 2 * BC_USEC_PER_SEC;
+	world.common.retry_backoff = 60 * BC_USEC_PER_SEC;
+	world.tool.timeout = 20 * BC_USEC_PER_SEC;
 	rig_run_through(CFG_EFFECT_HOLD, "/drop", "in_doubt");
 	ck_assert_uint_eq(server.questions, 1);
 }

@@ -353,6 +353,7 @@ START_TEST(an_attempt_that_comes_too_late_is_not_made)
 
 	set_failing(100);
 	world.tool.attempts_max = 5;
+	world.common.retry_backoff = BC_USEC_PER_SEC;
 	call = rig_run("{}");
 	rig_wait_until(is_waiting);
 	breaker_report(&world.host->breakers, &outcome, &world.common, loop_now(world.loop));

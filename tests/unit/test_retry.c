@@ -64,8 +64,8 @@ START_TEST(a_deadline_is_one_for_all_attempts)
 {
 	let_fail(100, 503);
 	world.tool.attempts_max = 5;
-	world.tool.timeout = 500 * BC_USEC_PER_MS;
-	world.common.retry_backoff = 1000 * BC_USEC_PER_MS;
+	world.tool.timeout = 20 * BC_USEC_PER_SEC;
+	world.common.retry_backoff = 60 * BC_USEC_PER_SEC;
 	rig_run_through(CFG_EFFECT_READ, "/flaky", "failed");
 	ck_assert_uint_eq(server.requests, 1);
 	ck_assert_int_eq(world.outcome, TOOL_HTTP_ERROR);
@@ -94,7 +94,8 @@ START_TEST(a_server_that_says_too_late_is_not_asked)
 {
 	let_fail(1, 429);
 	world.tool.attempts_max = 2;
-	world.tool.timeout = 900 * BC_USEC_PER_MS;
+	server.retry_after = "30";
+	world.tool.timeout = 20 * BC_USEC_PER_SEC;
 	rig_run_through(CFG_EFFECT_READ, "/flaky", "failed");
 	ck_assert_uint_eq(server.requests, 1);
 }
@@ -150,6 +151,7 @@ START_TEST(j7_a_refusal_does_not_lift_a_doubt)
 	world.tool.attempts_max = 2;
 	world.tool.effect = CFG_EFFECT_REVERSIBLE;
 	world.tool.idempotency = CFG_IDEMPOTENCY_KEY;
+	world.common.retry_backoff = BC_USEC_PER_SEC;
 	rig_serve_at("/flaky");
 	call = rig_run("{}");
 	rig_wait_until(is_waiting);
