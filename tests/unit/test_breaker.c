@@ -339,6 +339,19 @@ START_TEST(attempts_count_and_end_when_it_opens)
 }
 END_TEST
 
+START_TEST(nobody_waits_for_an_attempt_it_would_refuse)
+{
+	set_failing(100);
+	world.common.breaker_failures = 1;
+	world.common.retry_backoff = 50 * SEC;
+	world.tool.attempts_max = 5;
+	world.tool.timeout = 3600 * SEC;
+	call_once();
+	ck_assert_int_eq(world.outcome, TOOL_HTTP_ERROR);
+	ck_assert_uint_eq(rig_requests_seen(), 1);
+}
+END_TEST
+
 static bool is_waiting(void)
 {
 	struct tool_call *call = TAILQ_FIRST(&world.host->calls);
@@ -389,6 +402,7 @@ static TCase *call_cases(TCase *tcase)
 	tcase_add_test(tcase, only_one_call_probes);
 	tcase_add_loop_test(tcase, a_probe_that_ends_early_makes_room, 0, 2);
 	tcase_add_test(tcase, attempts_count_and_end_when_it_opens);
+	tcase_add_test(tcase, nobody_waits_for_an_attempt_it_would_refuse);
 	tcase_add_test(tcase, an_attempt_that_comes_too_late_is_not_made);
 	return tcase;
 }
