@@ -12,7 +12,7 @@ $(BUILD)/build.ninja:
 
 $(SANITIZED)/build.ninja:
 	@.ci/install
-	meson setup $(SANITIZED) --werror -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
+	meson setup $(SANITIZED) -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
 
 all: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -28,6 +28,7 @@ check: $(BUILD)/build.ninja
 	@.ci/test $(BUILD)
 
 # The same tests, built with AddressSanitizer and UndefinedBehaviorSanitizer; lints look at sources only and run once.
+# Warnings are errors in the shipped build: with sanitizers gcc warns of paths that their own checks make.
 check-sanitized: $(SANITIZED)/build.ninja
 	@meson compile -C $(SANITIZED)
 	@.ci/test $(SANITIZED) --no-suite lint --timeout-multiplier 4
