@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#define PREROLL_MS     500   /* audio kept in front of a turn's first word */
+#define PREROLL_MS     300   /* audio kept in front of a turn's first word */
 #define TRANSCRIPT_MAX 65536 /* bytes of one turn's transcript */
 
 static bc_usec stream_time(const struct hearing *hearing, uint64_t samples)
@@ -27,6 +27,13 @@ static enum audio_format format_of(struct bc_span session, enum audio_format oth
 		return AUDIO_PCMA;
 	}
 	return json_string_is(type, "audio/pcm") ? AUDIO_PCM16 : otherwise;
+}
+
+static void forget_audio(struct hearing *hearing)
+{
+	bc_buf_clear(&hearing->audio);
+	hearing->onset_at = 0;
+	hearing->heard = 0;
 }
 
 static void detector_start(struct sess *sess, enum audio_format format)
@@ -87,6 +94,7 @@ static void trim(struct hearing *hearing, size_t keep)
 		cut -= cut % audio_sample_size(hearing->format);
 		bc_buf_consume(&hearing->audio, cut);
 		hearing->onset_at -= hearing->onset_at < cut ? hearing->onset_at : cut;
+		hearing->heard -= hearing->heard < cut ? hearing->heard : cut;
 	}
 }
 
@@ -103,16 +111,21 @@ static void open_turn(struct sess *sess)
 	spec_turn_begin(sess->agent->spec, hearing->turn);
 }
 
-static void keep_audio(struct hearing *hearing, struct bc_span bytes)
+/* Room for len bytes more behind the audio that is kept; NULL: not even for what stands before a turn. */
+static char *make_room(struct hearing *hearing, size_t len)
 {
-	if (!hearing->turn_open) {
+	char *room;
+
+	if (!hearing->turn_open || hearing->overflow) {
 		trim(hearing, preroll_bytes(hearing));
 	}
-	if (!hearing->overflow && bc_buf_put_span(&hearing->audio, bytes) != BC_OK) {
-		/* A turn this long is not guessed on. */
-		hearing->overflow = true;
-		bc_buf_release(&hearing->audio);
+	if (bc_buf_room(&hearing->audio, len, &room) == BC_OK) {
+		return room;
 	}
+	/* A turn this long is not guessed on; what may belong to the next one is kept. */
+	hearing->overflow = true;
+	trim(hearing, preroll_bytes(hearing));
+	return bc_buf_room(&hearing->audio, len, &room) == BC_OK ? room : NULL;
 }
 
 static void note(struct sess *sess, enum audio_event event)
@@ -124,7 +137,7 @@ static void note(struct sess *sess, enum audio_event event)
 		   stream_time(hearing, hearing->detector.last_voiced));
 	switch (event) {
 	case AUDIO_ONSET:
-		hearing->onset_at = bc_buf_len(&hearing->audio);
+		hearing->onset_at = hearing->heard;
 		open_turn(sess);
 		spec_speech(sess->agent->spec, position, true);
 		break;
@@ -137,32 +150,31 @@ static void note(struct sess *sess, enum audio_event event)
 	}
 }
 
-/* One piece of audio up to the next event of the detector. */
-static void hear_bytes(struct sess *sess, struct bc_span bytes)
+/* Let the detector take what was kept since the last time. */
+static void listen(struct sess *sess)
 {
 	struct hearing *hearing = &sess->agent->hearing;
 
-	while (bytes.len > 0) {
+	while (hearing->heard < bc_buf_len(&hearing->audio)) {
+		struct bc_span audio = bc_buf_span(&hearing->audio);
 		size_t used;
 		enum audio_event event = audio_detector_feed(
-			&hearing->detector, (const uint8_t *)bytes.ptr, bytes.len, &used);
+			&hearing->detector, (const uint8_t *)audio.ptr + hearing->heard,
+			audio.len - hearing->heard, &used);
 
-		keep_audio(hearing, bc_span(bytes.ptr, used));
+		hearing->heard += used;
 		note(sess, event);
-		if (used == 0 && event == AUDIO_NONE) {
-			break;
-		}
-		bytes = bc_span(bytes.ptr + used, bytes.len - used);
 	}
 }
 
 void hear_audio(struct sess *sess, struct bc_span text)
 {
+	struct hearing *hearing = &sess->agent->hearing;
 	struct bc_span raw;
-	uint8_t *bytes;
+	char *room;
 	size_t len;
 
-	if (!sess->agent->hearing.on) {
+	if (!hearing->on) {
 		return;
 	}
 	raw = field_raw(text, "audio");
@@ -170,12 +182,13 @@ void hear_audio(struct sess *sess, struct bc_span text)
 		return;
 	}
 	raw = bc_span(raw.ptr + 1, raw.len - 2);
-	bytes = malloc(raw.len / 4 * 3 + 3);
-	if (bytes != NULL && b64_decode(bytes, raw, &len) == BC_OK) {
-		hear_bytes(sess, bc_span((const char *)bytes, len));
+	room = make_room(hearing, raw.len / 4 * 3 + 3);
+	/* Decoded where it will stay. */
+	if (room != NULL && b64_decode((uint8_t *)room, raw, &len) == BC_OK) {
+		bc_buf_grow(&hearing->audio, len);
+		listen(sess);
 		pass_advance(sess);
 	}
-	free(bytes);
 }
 
 /* Where a recogniser ends a clause: what was said so far is worth a look. */
@@ -250,7 +263,7 @@ void hear_cleared(struct sess *sess)
 	}
 	hearing->turn_open = false;
 	hearing->overflow = false;
-	bc_buf_clear(&hearing->audio);
+	forget_audio(hearing);
 	bc_buf_clear(&hearing->transcript);
 	pass_withdraw(sess, hearing->turn);
 }

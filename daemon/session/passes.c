@@ -48,7 +48,9 @@ static enum bc_err put_references(struct sess *sess, struct bc_buf *out)
 
 static enum bc_err put_audio(struct sess *sess, struct bc_buf *out)
 {
-	struct bc_span audio = bc_buf_span(&sess->agent->hearing.audio);
+	/* Up to the pass's horizon: what came in the same message behind it is not heard yet. */
+	struct bc_span audio =
+		bc_span(bc_buf_span(&sess->agent->hearing.audio).ptr, sess->agent->hearing.heard);
 	size_t len = B64_ENCODED_LEN(audio.len);
 	char *room;
 	enum bc_err err =

@@ -219,6 +219,7 @@ struct hearing {
 	struct audio_detector detector;
 	struct bc_buf audio;      /* of the running turn, as it came, decoded from base64 */
 	bool overflow;            /* the turn is longer than what may be kept */
+	size_t heard;             /* bytes of audio the detector has taken */
 	size_t onset_at;          /* offset into audio where the running speech began */
 	struct bc_buf transcript; /* of the running turn, as far as the provider has sent it */
 	uint64_t turn;            /* number of the running turn */

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const struct {
 	const char *name;
@@ -120,6 +121,51 @@ START_TEST(round_trips)
 }
 END_TEST
 
+/* Blocks are decoded many digits at a time: a bad one must be found wherever it stands in them. */
+START_TEST(bad_digit_anywhere)
+{
+	static const char bad[] = "-_.,:;@[`{^~ =\n\x80\xff";
+	uint8_t out[64];
+	size_t len;
+
+	for (size_t at = 0; at < 62; at++) {
+		for (size_t b = 0; b < sizeof(bad); b++) { /* NUL as well */
+			char text[64];
+
+			memset(text, 'A', sizeof(text));
+			text[at] = bad[b];
+			ck_assert_int_eq(b64_decode(out, bc_span(text, sizeof(text)), &len),
+					 BC_E_SYNTAX);
+		}
+	}
+}
+END_TEST
+
+/* Every digit at every place of a block, against a decoder that does one group at a time. */
+START_TEST(every_digit_everywhere)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint8_t whole[64];
+	uint8_t part[8];
+	size_t len;
+
+	for (size_t shift = 0; shift < 64; shift++) {
+		char text[64];
+
+		for (size_t i = 0; i < sizeof(text); i++) {
+			text[i] = digits[(i + shift) % 64];
+		}
+		ck_assert_int_eq(b64_decode(whole, bc_span(text, sizeof(text)), &len), BC_OK);
+		ck_assert_uint_eq(len, 48);
+		for (size_t i = 0; i < sizeof(text); i += 4) {
+			ck_assert_int_eq(b64_decode(part, bc_span(text + i, 4), &len), BC_OK);
+			ck_assert_mem_eq(part, whole + i / 4 * 3, 3);
+		}
+	}
+}
+END_TEST
+
 START_TEST(null_span)
 {
 	uint8_t bytes[3];
@@ -142,6 +188,8 @@ int main(void)
 	tcase_add_loop_test(cases, decode, 0, (int)BC_ARRAY_LEN(decodes));
 	tcase_add_test(cases, every_byte);
 	tcase_add_test(cases, round_trips);
+	tcase_add_test(cases, bad_digit_anywhere);
+	tcase_add_test(cases, every_digit_everywhere);
 	tcase_add_test(cases, null_span);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
