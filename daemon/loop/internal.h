@@ -38,7 +38,7 @@ struct loop {
 	struct loop_deferred *deferred;
 	size_t deferred_count;
 	size_t deferred_cap;
-	pthread_mutex_t lock; /* of posted only */
+	pthread_mutex_t lock; /* of posted, and held until wake has been sent */
 	struct loop_calls posted;
 };
 

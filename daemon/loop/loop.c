@@ -121,13 +121,23 @@ enum bc_err loop_new(struct loop **ret)
 	return BC_OK;
 }
 
+static bool has_posted(struct loop *loop)
+{
+	bool has;
+
+	BC_BUG_ON(pthread_mutex_lock(&loop->lock) != 0);
+	has = !STAILQ_EMPTY(&loop->posted);
+	BC_BUG_ON(pthread_mutex_unlock(&loop->lock) != 0);
+	return has;
+}
+
 /* What was posted or deferred before may post or defer more. */
 static void run_leftovers(struct loop *loop)
 {
 	do {
 		run_posted(loop);
 		run_deferred(loop);
-	} while (!STAILQ_EMPTY(&loop->posted));
+	} while (has_posted(loop));
 }
 
 struct loop *loop_free(struct loop *loop)
@@ -181,8 +191,9 @@ enum bc_err loop_post(struct loop *loop, loop_post_fn *fn, void *arg)
 	call->arg = arg;
 	BC_BUG_ON(pthread_mutex_lock(&loop->lock) != 0);
 	STAILQ_INSERT_TAIL(&loop->posted, call, link);
-	BC_BUG_ON(pthread_mutex_unlock(&loop->lock) != 0);
+	/* Before the call can run: it may be the one after which the loop is freed. */
 	ev_async_send(loop->ev, &loop->wake);
+	BC_BUG_ON(pthread_mutex_unlock(&loop->lock) != 0);
 	return BC_OK;
 }
 

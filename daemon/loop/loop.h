@@ -71,7 +71,8 @@ bool loop_timer_is_active(const struct loop_timer *timer);
 
 /*
  * Run fn(arg) on the loop's thread, soon, in the order of the calls.  Any thread.  BC_E_NOMEM: nothing will run.
- * A loop that is freed runs what is still queued first.
+ * A loop that is freed runs what is still queued first; fn may be what lets the loop be freed, for the loop is not
+ * touched by this call any more once fn runs.
  */
 typedef void loop_post_fn(void *arg);
 enum bc_err loop_post(struct loop *loop, loop_post_fn *fn, void *arg) BC_MUST;

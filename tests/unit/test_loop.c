@@ -293,6 +293,34 @@ START_TEST(freeing_runs_what_is_queued)
 }
 END_TEST
 
+static void stop_it(void *arg)
+{
+	loop_stop(arg);
+}
+
+static void *post_stop(void *arg)
+{
+	ck_assert_int_eq(loop_post(arg, stop_it, arg), BC_OK);
+	return NULL;
+}
+
+START_TEST(post_may_be_what_ends_the_loop)
+{
+	int i;
+
+	for (i = 0; i < POSTS_PER_THREAD; i++) {
+		struct loop *loop;
+		pthread_t thread;
+
+		ck_assert_int_eq(loop_new(&loop), BC_OK);
+		ck_assert_int_eq(pthread_create(&thread, NULL, post_stop, loop), 0);
+		loop_run(loop);
+		(void)loop_free(loop); /* the thread may still be inside of loop_post() */
+		ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	}
+}
+END_TEST
+
 START_TEST(wall_clock_is_the_systems)
 {
 	w.timer = loop_timer_new(w.loop, on_timer_stop, &w);
@@ -329,6 +357,7 @@ int main(void)
 	tcase_add_test(tcase, deferred_work_survives_a_stop);
 	tcase_add_test(tcase, posts_of_many_threads_arrive_in_order);
 	tcase_add_test(tcase, freeing_runs_what_is_queued);
+	tcase_add_test(tcase, post_may_be_what_ends_the_loop);
 	tcase_add_test(tcase, wall_clock_is_the_systems);
 	tcase_add_test_raise_signal(tcase, freeing_with_an_active_timer_is_a_bug, SIGABRT);
 	suite_add_tcase(suite, tcase);
