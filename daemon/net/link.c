@@ -79,6 +79,16 @@ static void set_clock(struct net_link *link)
 	loop_timer_start(link->clock, due > now ? due - now : 0);
 }
 
+/* Bytes came: the peer is there, and the next ping is due when it has been silent for ping_interval again. */
+static void note_heard(struct net_link *link)
+{
+	link->heard = loop_now(link->io->loop);
+	if (link->pinged != 0) {
+		link->pinged = 0;
+		set_clock(link);
+	}
+}
+
 static void begin_close(struct net_link *link, uint16_t code, struct bc_span reason)
 {
 	if (link->close_sent) {
@@ -109,6 +119,22 @@ static void count_error(const struct net_link *link)
 						   : BC_M_UPSTREAM_PROTOCOL_ERRORS);
 }
 
+/* Tell the peer why, and the owner; what the peer still sends has no meaning. */
+static void give_up(struct net_link *link, enum bc_err err, uint16_t code, struct bc_span reason)
+{
+	link->close_received = true;
+	begin_close(link, code, reason);
+	if (!link->freed) {
+		report(link, err, WS_CLOSE_ABNORMAL, bc_span(NULL, 0));
+	}
+}
+
+static void out_of_memory(struct net_link *link)
+{
+	bc_metric_inc(BC_M_OUT_OF_MEMORY);
+	give_up(link, BC_E_NOMEM, WS_CLOSE_TRY_LATER, BC_SPAN_LIT("out of memory"));
+}
+
 static void on_error(struct net_link *link)
 {
 	uint16_t code = link->decoder.error_code;
@@ -118,15 +144,12 @@ static void on_error(struct net_link *link)
 		err = BC_E_LIMIT;
 		bc_metric_inc(BC_M_LIMIT_CLOSES);
 	} else if (code == WS_CLOSE_INTERNAL) {
-		err = BC_E_NOMEM;
+		out_of_memory(link);
+		return;
 	} else {
 		count_error(link);
 	}
-	link->close_received = true; /* what follows has no meaning */
-	begin_close(link, code, bc_span_str(link->decoder.error));
-	if (!link->freed) {
-		report(link, err, WS_CLOSE_ABNORMAL, bc_span(NULL, 0));
-	}
+	give_up(link, err, code, bc_span_str(link->decoder.error));
 }
 
 static void on_close_frame(struct net_link *link, const struct ws_event *event)
@@ -250,7 +273,7 @@ static enum bc_err read_direct(struct net_link *link)
 		return err;
 	}
 	bc_buf_grow(&link->tail, got);
-	link->heard = loop_now(link->io->loop);
+	note_heard(link);
 	if (got == want) {
 		deliver_tail(link);
 	}
@@ -270,7 +293,7 @@ static enum bc_err read_scratch(struct net_link *link)
 		return err;
 	}
 	memcpy(io->rx, bc_buf_span(&link->tail).ptr, before);
-	link->heard = loop_now(io->loop);
+	note_heard(link);
 	done = deliver(link, io->rx, before + got);
 	return keep(link, io->rx + done, before + got - done);
 }
@@ -294,6 +317,10 @@ static void read_turn(struct net_link *link)
 			err = read_scratch(link);
 		}
 		if (err == BC_E_AGAIN) {
+			return;
+		}
+		if (err == BC_E_NOMEM) {
+			out_of_memory(link);
 			return;
 		}
 		if (err != BC_OK) {
@@ -368,10 +395,10 @@ static void check_silence(struct net_link *link)
 	}
 	/* If we were late ourselves, the answer may be waiting in the kernel. */
 	read_turn(link);
-	if (link->heard > link->pinged) {
-		link->pinged = 0;
-	} else if (now - link->pinged >= link->conf.ping_timeout && !link->broken) {
-		net_link_break(link, BC_E_TIMEOUT);
+	if (link->pinged != 0 && now - link->pinged >= link->conf.ping_timeout && !link->broken &&
+	    !link->ended) {
+		bc_metric_inc(BC_M_PING_TIMEOUTS);
+		give_up(link, BC_E_TIMEOUT, WS_CLOSE_INTERNAL, BC_SPAN_LIT("ping not answered"));
 	}
 }
 
@@ -381,6 +408,9 @@ static void on_clock(void *arg)
 
 	BC_CHECK(link, NET_LINK_MAGIC);
 	if (link->freed) {
+		if (!link->shut) {
+			bc_metric_inc(BC_M_CLOSE_TIMEOUTS);
+		}
 		net_link_destroy(link);
 		return;
 	}
@@ -390,6 +420,7 @@ static void on_clock(void *arg)
 		return;
 	}
 	if (link->close_sent) {
+		bc_metric_inc(BC_M_CLOSE_TIMEOUTS);
 		net_link_break(link, BC_E_TIMEOUT);
 	} else {
 		check_silence(link);

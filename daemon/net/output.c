@@ -148,6 +148,8 @@ void net_output_pong(struct net_link *link, struct bc_span payload)
 		if (link->pong == NULL) {
 			return; /* one answer less */
 		}
+	} else {
+		bc_metric_inc(BC_M_PONGS_SKIPPED);
 	}
 	memcpy(link->pong, payload.ptr, payload.len);
 	link->pong_len = payload.len;
