@@ -116,12 +116,16 @@ static enum bc_err open_admin(struct service *service, struct bc_buf *message)
 {
 	const struct cfg_admin *admin = &service->cfg->admin;
 	struct net_listener_conf listener = {.address = admin->address, .port = admin->port};
+	const struct net_accept_limits limits = {
+		.handshake_timeout = service->cfg->session.handshake_timeout,
+		.handshakes_max = (unsigned)service->cfg->session.handshakes_max,
+	};
 
 	if (!admin->enabled) {
 		return BC_OK;
 	}
-	return net_acceptor_new(service->io, &listener, 1, service->cfg->session.handshake_timeout,
-				&admin_ops, service, admin_pick, message, &service->admin);
+	return net_acceptor_new(service->io, &listener, 1, &limits, &admin_ops, service, admin_pick,
+				message, &service->admin);
 }
 
 /* ---- orders ---- */

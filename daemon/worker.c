@@ -227,6 +227,10 @@ static enum bc_err init_tools(struct worker *worker)
 static enum bc_err init_listeners(struct worker *worker, struct bc_buf *reterr_message)
 {
 	const struct cfg *cfg = worker->cfg;
+	const struct net_accept_limits limits = {
+		.handshake_timeout = cfg->session.handshake_timeout,
+		.handshakes_max = (unsigned)cfg->session.handshakes_max,
+	};
 	struct net_listener_conf *listeners = calloc(cfg->listen_count, sizeof(*listeners));
 	enum bc_err err;
 
@@ -240,9 +244,8 @@ static enum bc_err init_listeners(struct worker *worker, struct bc_buf *reterr_m
 							  .key = cfg->listen[i].key,
 							  .upgrades = true};
 	}
-	err = net_acceptor_new(worker->io, listeners, cfg->listen_count,
-			       cfg->session.handshake_timeout, &accept_ops, worker, least_loaded,
-			       reterr_message, &worker->acceptor);
+	err = net_acceptor_new(worker->io, listeners, cfg->listen_count, &limits, &accept_ops,
+			       worker, least_loaded, reterr_message, &worker->acceptor);
 	free(listeners);
 	return err;
 }

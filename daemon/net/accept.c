@@ -1,6 +1,7 @@
 /* Acceptors: their sockets, their context of libwebsockets, and handing clients from one to another. */
 #include "daemon/net/accept.h"
 
+#include "daemon/base/metric.h"
 #include "daemon/net/accept_internal.h"
 
 #include <errno.h>
@@ -12,6 +13,9 @@
 #define TICK   \
 	(100 * \
 	 BC_USEC_PER_MS) /* libwebsockets' timers on an idle libev loop are this late at most */
+
+/* From this age on a handshake has to make room for those who wait. */
+#define HANDSHAKE_PATIENCE BC_USEC_PER_SEC
 
 /* A socket on its way to another worker. */
 struct handover {
@@ -39,6 +43,7 @@ static void take(struct net_acceptor *acceptor, size_t listener, int fd)
 {
 	if (acceptor->lws == NULL) {
 		(void)close(fd);
+		net_acceptor_release(acceptor);
 		return;
 	}
 	net_conn_new(acceptor, &acceptor->listeners[listener], fd);
@@ -72,16 +77,44 @@ static bool send_over(struct net_acceptor *to, size_t listener, int fd)
 	return true;
 }
 
-void net_acceptor_dispatch(struct net_listener *listener, int fd)
+/* Count one more handshake, unless it is one too many. */
+static bool claim(struct net_acceptor *acceptor)
 {
-	struct net_acceptor *here = listener->acceptor;
+	if (atomic_fetch_add(&acceptor->handshakes, 1) >= acceptor->limits.handshakes_max) {
+		atomic_fetch_sub(&acceptor->handshakes, 1);
+		return false;
+	}
+	return true;
+}
+
+struct net_acceptor *net_acceptor_claim(struct net_acceptor *here)
+{
 	struct net_acceptor *to = here->pick == NULL ? here : here->pick(here->owner);
-	size_t index = (size_t)(listener - here->listeners);
+
+	BC_CHECK(to, NET_ACCEPTOR_MAGIC);
+	if (claim(to)) {
+		return to;
+	}
+	return to != here && claim(here) ? here : NULL;
+}
+
+void net_acceptor_release(struct net_acceptor *acceptor)
+{
+	atomic_fetch_sub(&acceptor->handshakes, 1);
+}
+
+void net_acceptor_dispatch(struct net_listener *listener, struct net_acceptor *to, int fd)
+{
+	size_t index = (size_t)(listener - listener->acceptor->listeners);
 
 	BC_CHECK(to, NET_ACCEPTOR_MAGIC);
 	BC_BUG_ON(index >= to->listener_count);
-	if (to == here || !send_over(to, index, fd)) {
-		take(here, index, fd);
+	if (to == listener->acceptor) {
+		take(to, index, fd);
+	} else if (!send_over(to, index, fd)) {
+		bc_metric_inc(BC_M_OUT_OF_MEMORY);
+		net_acceptor_release(to);
+		(void)close(fd);
 	}
 }
 
@@ -92,6 +125,9 @@ static void on_tick(void *arg)
 
 	BC_CHECK(acceptor, NET_ACCEPTOR_MAGIC);
 	net_lws_kick(acceptor);
+	if (atomic_load(&acceptor->handshakes) >= acceptor->limits.handshakes_max) {
+		net_conn_hurry(acceptor, loop_now(acceptor->loop) - HANDSHAKE_PATIENCE);
+	}
 	for (i = 0; i < acceptor->listener_count; i++) {
 		net_listener_wake(&acceptor->listeners[i]);
 	}
@@ -187,7 +223,7 @@ static enum bc_err start(struct net_acceptor *acceptor, const struct net_listene
 }
 
 enum bc_err net_acceptor_new(struct net_io *io, const struct net_listener_conf *listeners,
-			     size_t count, bc_usec handshake_timeout,
+			     size_t count, const struct net_accept_limits *limits,
 			     const struct net_accept_ops *ops, void *owner,
 			     struct net_acceptor *(*pick)(void *owner),
 			     struct bc_buf *reterr_message, struct net_acceptor **ret)
@@ -195,7 +231,7 @@ enum bc_err net_acceptor_new(struct net_io *io, const struct net_listener_conf *
 	struct net_acceptor *acceptor;
 	enum bc_err err;
 
-	BC_BUG_ON(count > NET_LISTENERS_MAX);
+	BC_BUG_ON(count > NET_LISTENERS_MAX || limits->handshakes_max == 0);
 	acceptor = calloc(1, sizeof(*acceptor));
 	if (acceptor == NULL) {
 		return BC_E_SYSTEM;
@@ -207,7 +243,8 @@ enum bc_err net_acceptor_new(struct net_io *io, const struct net_listener_conf *
 	acceptor->ops = ops;
 	acceptor->owner = owner;
 	acceptor->pick = pick;
-	acceptor->handshake_timeout = handshake_timeout;
+	acceptor->limits = *limits;
+	TAILQ_INIT(&acceptor->unfinished);
 	LIST_INIT(&acceptor->conns);
 	acceptor->tick = loop_timer_new(io->loop, on_tick, acceptor);
 	err = start(acceptor, listeners, count, reterr_message);

@@ -62,15 +62,23 @@ struct net_listener_conf {
 	bool upgrades; /* false: HTTP only (admin) */
 };
 
+/* How much of an acceptor clients may hold who are not through yet. */
+struct net_accept_limits {
+	bc_usec handshake_timeout; /* covers TLS and the request together */
+	unsigned handshakes_max;   /* at once, at least 1; then clients wait in the kernel */
+};
+
 /*
  * An acceptor on this worker's loop with its own sockets for all listeners, at most 8.  pick chooses the worker for an
  * accepted socket (fewest sessions): it returns the acceptor to use, which may live on another thread and must have
  * the same listeners; the socket is handed over before any byte is read.  NULL: always this one.  No acceptor that
- * pick may return may be freed before all are stopped.  handshake_timeout covers TLS and the request together.
+ * pick may return may be freed before all are stopped.  While handshakes_max handshakes are going on nobody is accepted,
+ * and those that have taken longer than a second are cut to make room, so that silent clients hold up nobody for long.
+ * A worker that is full is passed over for the one that accepts.
  * BC_E_SYSTEM, BC_E_INVALID (certificate): message says what and where.
  */
 enum bc_err net_acceptor_new(struct net_io *io, const struct net_listener_conf *listeners,
-			     size_t count, bc_usec handshake_timeout,
+			     size_t count, const struct net_accept_limits *limits,
 			     const struct net_accept_ops *ops, void *owner,
 			     struct net_acceptor *(*pick)(void *owner),
 			     struct bc_buf *reterr_message, struct net_acceptor **ret) BC_MUST;

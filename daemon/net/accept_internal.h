@@ -28,6 +28,8 @@ struct net_listener {
 	struct net_acceptor *acceptor;
 	int fd;                /* -1: closed */
 	struct loop_io *watch; /* NULL: closed */
+	bool full;             /* nobody is accepted before a handshake ends */
+	bool failing;          /* accept() failed last; the log knows */
 	struct lws_vhost *vhost;
 	char vhost_name[NET_VHOST_NAME]; /* libwebsockets keeps the pointer */
 	char *certificate;               /* likewise; NULL: plain */
@@ -44,13 +46,15 @@ struct net_acceptor {
 	const struct net_accept_ops *ops;
 	void *owner;
 	struct net_acceptor *(*pick)(void *owner);
-	bc_usec handshake_timeout;
-	struct lws_context *lws; /* NULL: freed; sockets that still arrive are closed */
-	SSL_CTX *unused;         /* for clients, which we are not: see lws.c */
-	struct loop_timer *tick; /* libwebsockets' own timers need a kick */
+	struct net_accept_limits limits;
+	_Atomic unsigned handshakes; /* unfinished here, or on their way to here */
+	struct lws_context *lws;     /* NULL: freed; sockets that still arrive are closed */
+	SSL_CTX *unused;             /* for clients, which we are not: see lws.c */
+	struct loop_timer *tick;     /* libwebsockets' own timers need a kick */
 	struct net_listener listeners[NET_LISTENERS_MAX];
 	size_t listener_count;
 	LIST_HEAD(net_conns, net_conn) conns;
+	TAILQ_HEAD(net_handshakes, net_conn) unfinished; /* the oldest first */
 };
 
 enum net_conn_state {
@@ -68,6 +72,9 @@ struct net_conn {
 	struct net_acceptor *acceptor;
 	const struct net_listener *listener;
 	LIST_ENTRY(net_conn) entry;
+	TAILQ_ENTRY(net_conn) turn; /* in unfinished, while counted */
+	bool counted;               /* among the acceptor's handshakes */
+	bc_usec began;              /* monotonic */
 	struct lws *wsi;
 	struct net_link *link; /* TAKEN, until it is given back */
 	struct loop_timer *deadline;
@@ -80,18 +87,29 @@ struct net_conn {
 enum bc_err net_listener_open(struct net_listener *listener, const struct net_listener_conf *conf,
 			      const char **ret_what) BC_MUST;
 void net_listener_close(struct net_listener *listener);
+
+/* Accept again, after a failure or because there may be room. */
 void net_listener_wake(struct net_listener *listener);
 
-/* conn.c.  fd is adopted or closed. */
+/* conn.c.  fd, which the acceptor's handshakes count, is adopted or closed. */
 void net_conn_new(struct net_acceptor *acceptor, const struct net_listener *listener, int fd);
+
+/* Cut every handshake that began before then. */
+void net_conn_hurry(struct net_acceptor *acceptor, bc_usec then);
 
 /* What libwebsockets reports; a negative result makes it close the connection. */
 int net_conn_received(struct net_conn *conn, struct bc_span bytes);
 int net_conn_writable(struct net_conn *conn);
 void net_conn_gone(struct net_conn *conn);
 
-/* accept.c.  Hand an accepted socket to the acceptor that is to have it. */
-void net_acceptor_dispatch(struct net_listener *listener, int fd);
+/* accept.c.  Count a handshake with the acceptor that is to have the next socket; NULL: it would be one too many. */
+struct net_acceptor *net_acceptor_claim(struct net_acceptor *here);
+
+/* One handshake less; on the thread of whoever claimed it, or the acceptor's own. */
+void net_acceptor_release(struct net_acceptor *acceptor);
+
+/* Hand an accepted socket to the acceptor that was claimed. */
+void net_acceptor_dispatch(struct net_listener *listener, struct net_acceptor *to, int fd);
 
 /* lws.c: the only file that calls libwebsockets.  BC_E_SYSTEM. */
 enum bc_err net_lws_new(struct net_acceptor *acceptor) BC_MUST;

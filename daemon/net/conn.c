@@ -21,8 +21,41 @@
 #define BODY_MAX      ((size_t)1024 * 1024) /* bytes of an answer of ours */
 #define JSON_TYPE     "application/json"
 
+static void count_handshake(struct net_conn *conn)
+{
+	conn->counted = true;
+	conn->began = loop_now(conn->acceptor->loop);
+	TAILQ_INSERT_TAIL(&conn->acceptor->unfinished, conn, turn);
+	if (conn->listener->upgrades) {
+		bc_metric_inc(BC_M_HANDSHAKES_OPEN);
+	}
+}
+
+/* The handshake is over, well or not: there is room for the next client. */
+static void finish_handshake(struct net_conn *conn)
+{
+	struct net_acceptor *acceptor = conn->acceptor;
+	size_t i;
+
+	if (!conn->counted) {
+		return;
+	}
+	conn->counted = false;
+	TAILQ_REMOVE(&acceptor->unfinished, conn, turn);
+	if (conn->listener->upgrades) {
+		bc_metric_add(BC_M_HANDSHAKES_OPEN, -1);
+	}
+	net_acceptor_release(acceptor);
+	for (i = 0; i < acceptor->listener_count; i++) {
+		if (acceptor->listeners[i].full) {
+			net_listener_wake(&acceptor->listeners[i]);
+		}
+	}
+}
+
 static struct net_conn *conn_free(struct net_conn *conn)
 {
+	finish_handshake(conn);
 	conn->deadline = loop_timer_free(conn->deadline);
 	bc_buf_release(&conn->head);
 	LIST_REMOVE(conn, entry);
@@ -38,13 +71,36 @@ static void kill_conn(struct net_conn *conn)
 	net_lws_kill(conn->acceptor, conn->wsi);
 }
 
+static void cut_handshake(struct net_conn *conn)
+{
+	if (conn->state == NET_CONN_READING && conn->listener->upgrades) {
+		bc_metric_inc(BC_M_HANDSHAKE_TIMEOUTS);
+	}
+	kill_conn(conn);
+}
+
 static void on_deadline(void *arg)
 {
 	struct net_conn *conn = arg;
 
 	BC_CHECK(conn, NET_CONN_MAGIC);
 	BC_BUG_ON(conn->state == NET_CONN_TAKEN);
-	kill_conn(conn);
+	cut_handshake(conn);
+}
+
+void net_conn_hurry(struct net_acceptor *acceptor, bc_usec then)
+{
+	struct net_conn *conn;
+
+	/* Killing takes effect later, from the loop. */
+	TAILQ_FOREACH(conn, &acceptor->unfinished, turn) {
+		if (conn->began >= then) {
+			return;
+		}
+		if (conn->state != NET_CONN_KILLED) {
+			cut_handshake(conn);
+		}
+	}
 }
 
 static void read_peer(struct net_conn *conn, int fd)
@@ -74,6 +130,8 @@ void net_conn_new(struct net_acceptor *acceptor, const struct net_listener *list
 	if (conn == NULL || conn->deadline == NULL) {
 		free(conn);
 		(void)close(fd);
+		net_acceptor_release(acceptor);
+		bc_metric_inc(BC_M_OUT_OF_MEMORY);
 		return;
 	}
 	conn->magic = NET_CONN_MAGIC;
@@ -81,8 +139,9 @@ void net_conn_new(struct net_acceptor *acceptor, const struct net_listener *list
 	conn->listener = listener;
 	bc_buf_init(&conn->head, (size_t)4 * NET_HEAD_MAX);
 	LIST_INSERT_HEAD(&acceptor->conns, conn, entry);
+	count_handshake(conn);
 	read_peer(conn, fd);
-	loop_timer_start(conn->deadline, acceptor->handshake_timeout);
+	loop_timer_start(conn->deadline, acceptor->limits.handshake_timeout);
 	conn->wsi = net_lws_adopt(conn, fd);
 	if (conn->wsi == NULL) {
 		/* The library has closed fd, and reported nothing, or reported it before we knew the wsi. */
@@ -246,6 +305,7 @@ static int take_over(struct net_conn *conn, const struct net_head *head,
 		return -1;
 	}
 	conn->state = NET_CONN_TAKEN;
+	finish_handshake(conn);
 	loop_timer_stop(conn->deadline);
 	bc_buf_release(&conn->head);
 	acceptor->ops->established(acceptor->owner, verdict->arg, conn->link);

@@ -1,5 +1,6 @@
 /* Our own listening sockets: each worker has one per address, and the kernel spreads the clients over them. */
 #include "daemon/base/log.h"
+#include "daemon/base/metric.h"
 #include "daemon/net/accept_internal.h"
 
 #include <arpa/inet.h>
@@ -9,7 +10,7 @@
 
 #define LISTEN_BACKLOG 1024
 #define ACCEPTS_MAX \
-	64 /* per turn, so that a storm of clients does not hold up those who are here */
+	16 /* per turn, so that a storm of clients does not hold up those who are here */
 
 static bool make_address(const struct net_listener_conf *conf, struct sockaddr_storage *ret,
 			 socklen_t *ret_len)
@@ -53,22 +54,48 @@ static const char *bind_and_listen(int fd, const struct net_listener_conf *conf)
 	return listen(fd, LISTEN_BACKLOG) != 0 ? "listen" : NULL;
 }
 
+/* Out of descriptors or memory: the next tick looks again, instead of the loop at once. */
+static void rest_from_failure(struct net_listener *listener, int error)
+{
+	bc_metric_inc(BC_M_ACCEPTS_FAILED);
+	if (!listener->failing) {
+		bc_log(BC_LOG_WARNING, NULL, "accept: %s; clients wait until it succeeds again",
+		       strerrordesc_np(error));
+	}
+	listener->failing = true;
+	loop_io_set(listener->watch, 0);
+}
+
+/* The client waits in the kernel's queue, which costs us nothing. */
+static void rest_while_full(struct net_listener *listener)
+{
+	bc_metric_inc(BC_M_ACCEPTS_WAITED);
+	listener->full = true;
+	loop_io_set(listener->watch, 0);
+}
+
 /* One client, or false: none waits, or we cannot take one now. */
 static bool accept_one(struct net_listener *listener)
 {
-	int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct net_acceptor *to = net_acceptor_claim(listener->acceptor);
+	int fd;
 
+	if (to == NULL) {
+		rest_while_full(listener);
+		return false;
+	}
+	fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
-		net_acceptor_dispatch(listener, fd);
+		listener->failing = false;
+		net_acceptor_dispatch(listener, to, fd);
 		return true;
 	}
+	net_acceptor_release(to);
 	if (errno == ECONNABORTED || errno == EINTR) {
 		return true;
 	}
 	if (errno != EAGAIN) {
-		/* Out of descriptors or memory: the next tick looks again, instead of the loop at once. */
-		bc_log(BC_LOG_WARNING, NULL, "accept: %s, retrying", strerrordesc_np(errno));
-		loop_io_set(listener->watch, 0);
+		rest_from_failure(listener, errno);
 	}
 	return false;
 }
@@ -115,6 +142,7 @@ enum bc_err net_listener_open(struct net_listener *listener, const struct net_li
 void net_listener_wake(struct net_listener *listener)
 {
 	if (listener->watch != NULL) {
+		listener->full = false;
 		loop_io_set(listener->watch, LOOP_READ);
 	}
 }

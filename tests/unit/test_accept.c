@@ -16,11 +16,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TICK_TIME (BC_USEC_PER_MS / 2)
-#define LONG      (1000 * BC_USEC_PER_SEC)
-#define SHORT     (150 * BC_USEC_PER_MS)
-#define TEXT_MAX  20000
-#define NONCE     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define TICK_TIME      (BC_USEC_PER_MS / 2)
+#define LONG           (1000 * BC_USEC_PER_SEC)
+#define SHORT          (150 * BC_USEC_PER_MS)
+#define TEXT_MAX       20000
+#define HANDSHAKES_MAX 8
+#define NONCE          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 #define FIXED                                                                              \
 	"Host: gateway\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" NONCE \
 	"Sec-WebSocket-Version: 13\r\n"
@@ -272,12 +273,14 @@ static uint16_t reserve(int *ret_fd)
 static struct net_acceptor *make_acceptor(struct net_io *to, struct owner *o, bc_usec timeout,
 					  struct net_acceptor *(*pick)(void *))
 {
+	const struct net_accept_limits limits = {.handshake_timeout = timeout,
+						 .handshakes_max = HANDSHAKES_MAX};
 	struct net_acceptor *made = NULL;
 	struct bc_buf message;
 	enum bc_err err;
 
 	bc_buf_init(&message, 1000);
-	err = net_acceptor_new(to, listeners, LISTENERS, timeout, &accept_ops, o, pick, &message,
+	err = net_acceptor_new(to, listeners, LISTENERS, &limits, &accept_ops, o, pick, &message,
 			       &made);
 	ck_assert_msg(err == BC_OK, "%.*s", BC_SPAN_ARG(bc_buf_span(&message)));
 	bc_buf_release(&message);
@@ -804,12 +807,13 @@ END_TEST
 static void expect_failure(const struct net_listener_conf *conf, enum bc_err expected,
 			   const char *text)
 {
+	const struct net_accept_limits limits = {.handshake_timeout = LONG, .handshakes_max = 1};
 	struct net_acceptor *made = NULL;
 	struct bc_buf message;
 
 	bc_buf_init(&message, 1000);
 	ck_assert_int_eq(
-		net_acceptor_new(io, conf, 1, LONG, &accept_ops, &owner, NULL, &message, &made),
+		net_acceptor_new(io, conf, 1, &limits, &accept_ops, &owner, NULL, &message, &made),
 		expected);
 	ck_assert_ptr_null(made);
 	ck_assert_int_eq(bc_buf_put(&message, "", 1), BC_OK);
