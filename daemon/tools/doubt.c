@@ -2,10 +2,12 @@
 
 #include <string.h>
 
-struct bc_sha256 tool_doubt_digest(const char *tool, struct bc_span arguments)
+struct bc_sha256 tool_doubt_digest(struct bc_span session, const char *tool,
+				   struct bc_span arguments)
 {
 	/* Digests of fixed length, so that no name and text can be taken for another pair. */
-	struct bc_sha256 parts[2] = {bc_sha256(bc_span_str(tool)), bc_sha256(arguments)};
+	struct bc_sha256 parts[3] = {bc_sha256(session), bc_sha256(bc_span_str(tool)),
+				     bc_sha256(arguments)};
 	char bytes[sizeof(parts)];
 
 	memcpy(bytes, parts, sizeof(bytes));

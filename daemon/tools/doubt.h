@@ -20,8 +20,12 @@ struct tool_doubts {
 	size_t next; /* place for the next one */
 };
 
-/* What makes two calls equal: the tool's name, and the arguments in canonical form.  Pure. */
-struct bc_sha256 tool_doubt_digest(const char *tool, struct bc_span arguments);
+/*
+ * What makes two calls equal: the session, the tool's name, and the arguments in canonical form.  Another caller who asks
+ * for the same means another effect.  Pure.
+ */
+struct bc_sha256 tool_doubt_digest(struct bc_span session, const char *tool,
+				   struct bc_span arguments);
 
 bool tool_doubts_has(const struct tool_doubts *doubts, const struct bc_sha256 *digest);
 

@@ -95,7 +95,7 @@ struct tool_call *tool_call_new(struct tool_host *host, const struct cfg_tools *
 	call->host = host;
 	call->tool = request->tool;
 	call->common = common;
-	call->digest = tool_doubt_digest(request->tool->name, request->arguments);
+	call->digest = tool_doubt_digest(request->session, request->tool->name, request->arguments);
 	call->turn = request->turn;
 	call->speculative = request->speculative;
 	call->done = request->done;

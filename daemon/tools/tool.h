@@ -101,8 +101,7 @@ struct tool_request {
  * not, an effect that was once in doubt is never reported as one that did not happen.
  *
  * A server that keeps failing is left alone for a while: then the call is answered at once, and no intent is recorded.
- * Likewise an effect of which an equal one, same tool and same arguments, from whatever session of this host, is in
- * doubt (J7); nothing but the end of the host resolves that.
+ * Likewise an effect of which an equal one, of the same session with same tool and same arguments, is in doubt (J7).
  *
  * An effect that all attempts left in doubt is asked for, if its tool declares a status request: up to three times
  * within another timeout.  An answer with status 200 and the body {"state":"done","result":…} makes that result (none:

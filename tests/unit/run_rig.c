@@ -264,6 +264,7 @@ void rig_setup(void)
 				  .response_max = 65536,
 				  .concurrency_max = 64,
 				  .attempts_max = 1};
+	world.session = "bc_s_test";
 	world.common = (struct cfg_tools){.retry_backoff = 20 * BC_USEC_PER_MS};
 }
 
@@ -349,7 +350,7 @@ struct tool_request rig_request_of(const char *arguments)
 {
 	return (struct tool_request){.tool = &world.tool,
 				     .arguments = bc_span_str(arguments),
-				     .session = BC_SPAN_LIT("bc_s_test"),
+				     .session = bc_span_str(world.session),
 				     .turn = 1,
 				     .done = rig_on_done,
 				     .arg = &world};

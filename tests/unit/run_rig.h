@@ -47,6 +47,7 @@ struct rig_world {
 	struct jrn_port *port;
 	struct net_http *http;
 	struct tool_host *host;
+	const char *session; /* id of the session whose calls these are */
 	struct cfg_tools common;
 	struct cfg_tool tool;
 	unsigned done;   /* results reported */

@@ -93,7 +93,7 @@ END_TEST
 START_TEST(doubts_are_bounded)
 {
 	static struct tool_doubts doubts;
-	struct bc_sha256 first = tool_doubt_digest("t", BC_SPAN_LIT("first"));
+	struct bc_sha256 first = tool_doubt_digest(BC_SPAN_LIT("s"), "t", BC_SPAN_LIT("first"));
 	struct bc_sha256 digest;
 	char text[16];
 	unsigned i;
@@ -103,12 +103,12 @@ START_TEST(doubts_are_bounded)
 	ck_assert_uint_eq(doubts.count, 1);
 	for (i = 1; i < TOOL_DOUBTS_MAX; i++) {
 		(void)snprintf(text, sizeof(text), "%u", i);
-		digest = tool_doubt_digest("t", bc_span_str(text));
+		digest = tool_doubt_digest(BC_SPAN_LIT("s"), "t", bc_span_str(text));
 		tool_doubts_add(&doubts, &digest);
 	}
 	ck_assert_uint_eq(doubts.count, TOOL_DOUBTS_MAX);
 	ck_assert(tool_doubts_has(&doubts, &first));
-	digest = tool_doubt_digest("t", BC_SPAN_LIT("last"));
+	digest = tool_doubt_digest(BC_SPAN_LIT("s"), "t", BC_SPAN_LIT("last"));
 	tool_doubts_add(&doubts, &digest);
 	ck_assert_uint_eq(doubts.count, TOOL_DOUBTS_MAX);
 	ck_assert(tool_doubts_has(&doubts, &digest));
@@ -118,10 +118,20 @@ END_TEST
 
 START_TEST(a_name_is_no_part_of_the_arguments)
 {
-	struct bc_sha256 a = tool_doubt_digest("ab", BC_SPAN_LIT("c"));
-	struct bc_sha256 b = tool_doubt_digest("a", BC_SPAN_LIT("bc"));
+	struct bc_sha256 a = tool_doubt_digest(BC_SPAN_LIT("s"), "ab", BC_SPAN_LIT("c"));
+	struct bc_sha256 b = tool_doubt_digest(BC_SPAN_LIT("s"), "a", BC_SPAN_LIT("bc"));
 
 	ck_assert(!bc_sha256_eq(&a, &b));
+}
+END_TEST
+
+START_TEST(another_caller_means_another_effect)
+{
+	call_once("{\"n\":1}");
+	rig_serve_at("/ok");
+	world.session = "bc_s_other";
+	call_once("{\"n\":1}");
+	ck_assert_int_eq(world.outcome, TOOL_OK);
 }
 END_TEST
 
@@ -131,6 +141,7 @@ static TCase *add_cases(TCase *tcase)
 	tcase_set_timeout(tcase, 40);
 	tcase_add_loop_test(tcase, j7_an_equal_call_is_answered_from_the_doubt, 0, 2);
 	tcase_add_test(tcase, other_calls_are_made);
+	tcase_add_test(tcase, another_caller_means_another_effect);
 	tcase_add_test(tcase, what_surely_did_not_happen_leaves_no_doubt);
 	tcase_add_test(tcase, a_doubt_nobody_waited_for_counts);
 	tcase_add_test(tcase, doubts_are_bounded);
