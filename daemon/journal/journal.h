@@ -41,7 +41,7 @@ enum jrn_strength {
 };
 
 enum jrn_settlement {
-	JRN_USED,             /* the result went into the conversation */
+	JRN_USED, /* the result went into the conversation, or the effect stands although nobody heard of it */
 	JRN_UNUSED,           /* a guess nobody asked for: dropped */
 	JRN_NEVER_STARTED,    /* intended, but nothing left the process */
 	JRN_FAILED,           /* ended in an error that says nothing happened */

@@ -76,7 +76,8 @@ static enum jrn_settlement settlement_of(const struct tool_call *call, enum jrn_
 	if (call->verdict.type != NULL && !(tool_is_effect(call) && call->verdict.happened)) {
 		return JRN_FAILED;
 	}
-	return how;
+	/* An effect that was asked for stands, also when nobody is left to hear of it; recovery judges likewise. */
+	return tool_is_effect(call) && !call->speculative ? JRN_USED : how;
 }
 
 /* Record how it ended, and free the call. */

@@ -209,7 +209,7 @@ START_TEST(j3_cancelling_awaits_the_answer)
 	rig_close_journal();
 	ck_assert_uint_eq(world.done, 0);
 	ck_assert_int_eq(rig_query("SELECT status FROM results"), 200);
-	ck_assert(rig_holds("settlements WHERE how", "unused"));
+	ck_assert(rig_holds("settlements WHERE how", "used"));
 }
 END_TEST
 

@@ -346,7 +346,7 @@ START_TEST(j3_cancelling_an_effect_that_has_left_awaits_its_record)
 	rig_close_journal();
 	ck_assert_uint_eq(world.done, 0);
 	ck_assert_int_eq(rig_query("SELECT status FROM results"), 200);
-	ck_assert(rig_holds("settlements WHERE how", "unused"));
+	ck_assert(rig_holds("settlements WHERE how", "used"));
 }
 END_TEST
 
