@@ -847,89 +847,6 @@ START_TEST(bad_listener_is_explained)
 }
 END_TEST
 
-static void stop_loop(void *arg)
-{
-	loop_stop(arg);
-}
-
-static int crowd[5 * HANDSHAKES_MAX];
-
-/* Clients that say nothing; the kernel completes their connections without us. */
-static void connect_crowd(size_t count)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				      .sin_port = htons(listeners[PLAIN].port)};
-	size_t i;
-
-	for (i = 0; i < count; i++) {
-		crowd[i] = socket(AF_INET, SOCK_STREAM, 0);
-		ck_assert_int_ge(crowd[i], 0);
-		ck_assert_int_eq(connect(crowd[i], (struct sockaddr *)&address, sizeof(address)),
-				 0);
-	}
-}
-
-static unsigned unfinished(void)
-{
-	struct net_conn *conn;
-	unsigned count = 0;
-
-	TAILQ_FOREACH(conn, &acceptor->unfinished, turn) {
-		count++;
-	}
-	ck_assert_uint_eq(count, acceptor->handshakes);
-	return count;
-}
-
-static bool everybody_else_came(void)
-{
-	ck_assert_uint_le(unfinished(), HANDSHAKES_MAX);
-	return unfinished() == 2;
-}
-
-START_TEST(handshakes_are_bounded)
-{
-	size_t i;
-
-	connect_crowd(2 * HANDSHAKES_MAX + 2);
-	run_turns(50);
-	ck_assert_uint_eq(unfinished(), HANDSHAKES_MAX);
-	/* Whoever leaves makes room for the next. */
-	for (i = 0; i < (size_t)2 * HANDSHAKES_MAX; i++) {
-		(void)close(crowd[i]);
-	}
-	run_until(everybody_else_came);
-	(void)close(crowd[i]);
-	(void)close(crowd[i + 1]);
-	run_until(conns_are_gone);
-	ck_assert_uint_eq(unfinished(), 0);
-}
-END_TEST
-
-START_TEST(crowd_is_taken_a_few_in_each_turn)
-{
-	const unsigned count = BC_ARRAY_LEN(crowd);
-	unsigned turns = 0;
-	size_t i;
-
-	acceptor->limits.handshakes_max = count;
-	connect_crowd(count);
-	while (unfinished() < count) {
-		unsigned before = unfinished();
-
-		ck_assert_int_eq(loop_post(loop, stop_loop, loop), BC_OK);
-		loop_run(loop); /* one turn */
-		ck_assert_uint_le(unfinished() - before, 16);
-		turns++;
-	}
-	ck_assert_uint_ge(turns, count / 16);
-	for (i = 0; i < count; i++) {
-		(void)close(crowd[i]);
-	}
-}
-END_TEST
-
 /* A second worker on a thread of its own; the first hands every client over to it. */
 static struct {
 	struct loop *loop;
@@ -965,6 +882,11 @@ static struct net_acceptor *pick_second(void *arg)
 static bool second_is_ready(void)
 {
 	return second.ready;
+}
+
+static void stop_loop(void *arg)
+{
+	loop_stop(arg);
 }
 
 START_TEST(client_is_handed_to_another_worker)
@@ -1020,8 +942,6 @@ int main(void)
 	tcase_add_test(tcase, stopping_keeps_links);
 	tcase_add_loop_test(tcase, freeing_the_acceptor_breaks_links, PLAIN, ADMIN);
 	tcase_add_test(tcase, bad_listener_is_explained);
-	tcase_add_test(tcase, handshakes_are_bounded);
-	tcase_add_test(tcase, crowd_is_taken_a_few_in_each_turn);
 	tcase_add_loop_test(tcase, client_is_handed_to_another_worker, PLAIN, ADMIN);
 	tcase_add_loop_test(hasty, half_a_handshake_times_out, 0, 4);
 	tcase_add_test(hasty, tls_without_a_request_times_out);
