@@ -14,6 +14,8 @@ void wire_init(struct net_wire *wire, int fd, SSL *ssl)
 		(void)SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
 						SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 						SSL_MODE_RELEASE_BUFFERS);
+		/* Header and body of a record come with one system call instead of two. */
+		SSL_set_read_ahead(ssl, 1);
 	}
 }
 
