@@ -1,0 +1,22 @@
+/*
+ * Budgets of the objects each call has: memory per session is a published number, and a field more here is paid ten
+ * thousand times.  Who needs more raises the budget in the same change and says why.
+ */
+#include "daemon/bridge.h"
+#include "daemon/net/link_internal.h"
+#include "daemon/session/sess.h"
+
+#include <assert.h>
+
+/* Every session. */
+static_assert(sizeof(struct bridge) <= 256, "struct bridge is over its budget");
+static_assert(sizeof(struct sess) <= 256, "struct sess is over its budget");
+static_assert(sizeof(struct net_link) <= 448, "struct net_link is over its budget; there are two");
+
+/* Sessions with gateway tools. */
+static_assert(sizeof(struct agent) <= 704, "struct agent is over its budget");
+static_assert(sizeof(struct item) <= 160,
+	      "struct item is over its budget; there are up to SESS_ITEMS_MAX");
+static_assert(sizeof(struct resp) <= 256, "struct resp is over its budget");
+static_assert(sizeof(struct work) <= 192, "struct work is over its budget");
+static_assert(sizeof(struct guess) <= 128, "struct guess is over its budget");
