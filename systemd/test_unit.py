@@ -56,7 +56,7 @@ class UnitFile(unittest.TestCase):
     def test_contract_with_the_daemon(self):
         for line in ("Type=notify", "DynamicUser=yes", "StateDirectory=backchannel", "RestartPreventExitStatus=2"):
             self.assertIn(f"\n{line}\n", UNIT)
-        self.assertRegex(UNIT, r"\nExecReload=\S+ -HUP \$MAINPID\n")
+        self.assertRegex(UNIT, r"\nExecReload=.*\bkill -HUP \$\$MAINPID\b")
         self.assertRegex(UNIT, r"\nWatchdogSec=\d+s\n")
 
 
