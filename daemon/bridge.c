@@ -132,6 +132,13 @@ static const struct tool_result *world_tool_result(void *world, const struct too
 	return tool_result(call);
 }
 
+static void world_changed(void *world, const char *tag)
+{
+	struct bridge *bridge = world;
+
+	server_tag_changed(bridge->worker->server, tag);
+}
+
 static void free_deferred(void *arg)
 {
 	bridge_free(arg);
@@ -160,6 +167,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .tool_cancel = world_tool_cancel,
 					    .tool_settle = world_tool_settle,
 					    .tool_result = world_tool_result,
+					    .changed = world_changed,
 					    .ended = world_ended};
 
 /* ---- what the connections say ---- */

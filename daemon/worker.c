@@ -444,3 +444,47 @@ void worker_configure(struct worker *worker, struct cfg *cfg)
 	free(order);
 	cfg_unref(cfg);
 }
+
+/* ---- what effects change ---- */
+
+struct change {
+	struct worker *worker;
+	char tag[];
+};
+
+static void tell_sessions(void *arg)
+{
+	struct change *change = arg;
+	struct bridge *bridge = TAILQ_FIRST(&change->worker->bridges);
+
+	while (bridge != NULL) {
+		struct bridge *next = TAILQ_NEXT(bridge, link);
+
+		if (bridge->sess != NULL && !bridge->ended) {
+			sess_tag_changed(bridge->sess, change->tag);
+		}
+		bridge = next;
+	}
+	free(change);
+}
+
+void server_tag_changed(struct server *server, const char *tag)
+{
+	size_t size = strlen(tag) + 1;
+
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		struct change *change = malloc(sizeof(*change) + size);
+
+		if (change != NULL) {
+			change->worker = &server->workers[i];
+			memcpy(change->tag, tag, size);
+			if (loop_post(change->worker->loop, tell_sessions, change) == BC_OK) {
+				continue;
+			}
+		}
+		free(change);
+		/* Their guesses then age by fresh_for alone. */
+		bc_log(BC_LOG_ERR, NULL,
+		       "out of memory, a worker does not hear what an effect has changed");
+	}
+}

@@ -91,6 +91,9 @@ void worker_stop(struct worker *worker);
 /* From any thread: new sessions get this snapshot; takes over one reference. */
 void worker_configure(struct worker *worker, struct cfg *cfg);
 
+/* From a worker's thread: an effect has changed what has this tag; all sessions of all workers hear of it soon. */
+void server_tag_changed(struct server *server, const char *tag);
+
 /* A session of the worker began or ended. */
 void worker_session_began(struct worker *worker, struct bridge *bridge);
 void worker_session_ended(struct worker *worker, struct bridge *bridge);

@@ -58,6 +58,8 @@ struct sess_world {
 	void (*tool_cancel)(void *world, struct tool_call *call);
 	void (*tool_settle)(void *world, struct tool_call *call, enum jrn_settlement how);
 	const struct tool_result *(*tool_result)(void *world, const struct tool_call *call);
+	/* An effect has changed what has this tag: every session of the daemon must hear of it, later (sess_tag_changed()). */
+	void (*changed)(void *world, const char *tag);
 	/* The session is over: free it with sess_free(), later, not inside this call. */
 	void (*ended)(void *world);
 };
@@ -90,6 +92,9 @@ void sess_message(struct sess *sess, enum sess_side side, enum ws_opcode opcode,
 /* A side has gone; code and reason as in struct net_close. */
 void sess_closed(struct sess *sess, enum sess_side side, enum bc_err err, uint16_t code,
 		 struct bc_span reason);
+
+/* An effect of whatever session has changed what has this tag: what was read before is not used for calls to come. */
+void sess_tag_changed(struct sess *sess, const char *tag);
 
 /* A side that had enough takes more again. */
 void sess_drained(struct sess *sess, enum sess_side side);

@@ -205,28 +205,47 @@ static struct work *join_guess(struct sess *sess, struct spec_call *named)
 	return work;
 }
 
-/* What was read before this effect, or while it ran, must not be used for calls made after it. */
-static void invalidate_reads(struct sess *sess, const struct cfg_tool *effect)
+static void invalidate_tag(struct sess *sess, const char *tag)
 {
 	struct work *work;
 
+	TAILQ_FOREACH(work, &sess->agent->works, link) {
+		if (work->tool->effect == CFG_EFFECT_READ && spec_has_tag(work->tool, tag)) {
+			work->stale = true;
+		}
+	}
+	if (sess->agent->spec != NULL) {
+		spec_withdraw_tag(sess->agent->spec, tag);
+	}
+}
+
+/* What was read before this effect, or while it ran, must not be used for calls made after it. */
+static void invalidate_reads(struct sess *sess, const struct cfg_tool *effect)
+{
 	if (effect->effect == CFG_EFFECT_READ) {
 		return;
 	}
 	for (size_t i = 0; i < effect->tags.count; i++) {
-		const char *tag = effect->tags.items[i];
-
-		TAILQ_FOREACH(work, &sess->agent->works, link) {
-			if (work->tool->effect == CFG_EFFECT_READ &&
-			    spec_has_tag(work->tool, tag)) {
-				work->stale = true;
-			}
-		}
-		if (sess->agent->spec != NULL) {
-			spec_withdraw_tag(sess->agent->spec, tag);
-		}
+		invalidate_tag(sess, effect->tags.items[i]);
 	}
 	pass_advance(sess);
+}
+
+void sess_tag_changed(struct sess *sess, const char *tag)
+{
+	BC_CHECK(sess, SESS_MAGIC);
+	if (sess->state == SESS_OPEN && sess->agent != NULL) {
+		invalidate_tag(sess, tag);
+		pass_advance(sess);
+	}
+}
+
+/* Other callers may have read what this effect has changed. */
+static void tell_others(struct sess *sess, const struct cfg_tool *effect)
+{
+	for (size_t i = 0; effect->effect != CFG_EFFECT_READ && i < effect->tags.count; i++) {
+		sess->world->changed(sess->world_arg, effect->tags.items[i]);
+	}
 }
 
 /* Arguments that do not fit: the model is told so; nothing is sent anywhere. */
@@ -323,6 +342,7 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
 		return;
 	}
+	tell_others(sess, work->tool);
 	if (sess->state != SESS_OPEN) {
 		return;
 	}

@@ -101,6 +101,14 @@ static const struct tool_result *world_tool_result(void *world, const struct too
 	return run->finished ? &run->result : NULL;
 }
 
+static void world_changed(void *world, const char *tag)
+{
+	struct rig *rig = world;
+
+	rig->changes++;
+	(void)snprintf(rig->changed, sizeof(rig->changed), "%s", tag);
+}
+
 static void world_ended(void *world)
 {
 	struct rig *rig = world;
@@ -119,6 +127,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .tool_cancel = world_tool_cancel,
 					    .tool_settle = world_tool_settle,
 					    .tool_result = world_tool_result,
+					    .changed = world_changed,
 					    .ended = world_ended};
 
 /* ---- life ---- */

@@ -43,8 +43,10 @@ struct rig {
 	bool pressure[2];  /* what send reports */
 	int close_code[2]; /* -1: not closed */
 	bool ended;
-	size_t charged;  /* bytes the client was charged for */
-	bool over_quota; /* what charge reports */
+	unsigned changes; /* tags the session said it has changed */
+	char changed[64]; /* the last of them */
+	size_t charged;   /* bytes the client was charged for */
+	bool over_quota;  /* what charge reports */
 };
 
 /* A session with this configuration text; the provider is connected when open is set. */
