@@ -1,9 +1,9 @@
 /* The caller's judge: what it lets pass and what it calls a breach. */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/caller/watch.h"
+#include "tests/unit/tap.h"
 
 static struct watch *watch;
 
@@ -134,8 +134,6 @@ int main(void)
 {
 	Suite *suite = suite_create("watch");
 	TCase *tcase = tcase_create("events");
-	SRunner *runner = NULL;
-	int failed = 0;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, good_turn_has_no_breach);
@@ -144,10 +142,5 @@ int main(void)
 	tcase_add_test(tcase, visible_function_call_is_kept);
 	tcase_add_test(tcase, session_created_comes_first);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

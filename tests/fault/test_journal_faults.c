@@ -12,6 +12,7 @@
  */
 #include "tests/fault/faulty_vfs.h"
 #include "tests/unit/journal_rig.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -297,9 +298,8 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("journal_faults");
-	SRunner *sr = srunner_create(suite);
 	TCase *tc = tcase_create("faults");
-	int failed;
+	int status;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 170);
@@ -309,10 +309,7 @@ int main(void)
 	tcase_add_test(tc, j8_writes_fail_around_a_checkpoint);
 	suite_add_tcase(suite, tc);
 	rig_base_make();
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
+	status = tap_run(suite);
 	rig_base_remove();
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? 0 : 1;
+	return status;
 }

@@ -5,6 +5,7 @@
  * and cut at random places; always the same must come of it.
  */
 #include "tests/rfc6455/table.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -191,8 +192,6 @@ static void add_cases(Suite *suite)
 int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("rfc6455");
-	SRunner *runner;
-	int failed;
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: %s CASES\n", argv[0]);
@@ -200,10 +199,5 @@ int main(int argc, char **argv)
 	}
 	rows = table_load(argv[1], &row_count);
 	add_cases(suite);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }

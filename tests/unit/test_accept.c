@@ -4,6 +4,7 @@
 #include "daemon/net/accept.h"
 #include "daemon/net/accept_internal.h"
 #include "tests/unit/certs.h"
+#include "tests/unit/tap.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -12,7 +13,6 @@
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -918,8 +918,6 @@ int main(void)
 	Suite *suite = suite_create("accept");
 	TCase *tcase = tcase_create("accept");
 	TCase *hasty = tcase_create("hasty");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_set_timeout(hasty, 60);
@@ -948,10 +946,5 @@ int main(void)
 	tcase_add_loop_test(hasty, established_link_outlives_the_handshake_timeout, PLAIN, ADMIN);
 	suite_add_tcase(suite, tcase);
 	suite_add_tcase(suite, hasty);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -2,6 +2,7 @@
 #include "proto/agent/parser.h"
 #include "proto/agent/print.h"
 #include "proto/json.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -600,8 +601,6 @@ int main(void)
 {
 	Suite *suite = suite_create("agent");
 	TCase *cases = tcase_create("agent");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 60);
 	tcase_add_loop_test(cases, whole, 0, (int)BC_ARRAY_LEN(generations));
@@ -616,10 +615,5 @@ int main(void)
 	tcase_add_test(cases, print_all_or_nothing);
 	tcase_add_test(cases, escaped_is_text);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }

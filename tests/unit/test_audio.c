@@ -1,6 +1,7 @@
 #include "proto/audio.h"
 
 #include "daemon/base/bug.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -328,8 +329,6 @@ int main(void)
 {
 	Suite *suite = suite_create("audio");
 	TCase *cases = tcase_create("audio");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 60);
 	tcase_add_test(cases, ulaw_table);
@@ -343,10 +342,5 @@ int main(void)
 	tcase_add_test(cases, nothing_fed);
 	tcase_add_test(cases, stops_at_the_event);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }

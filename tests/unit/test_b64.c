@@ -1,4 +1,5 @@
 #include "proto/b64.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdint.h>
@@ -180,8 +181,6 @@ int main(void)
 {
 	Suite *suite = suite_create("b64");
 	TCase *cases = tcase_create("b64");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 60);
 	tcase_add_loop_test(cases, both_ways, 0, (int)BC_ARRAY_LEN(pairs));
@@ -192,10 +191,5 @@ int main(void)
 	tcase_add_test(cases, every_digit_everywhere);
 	tcase_add_test(cases, null_span);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }

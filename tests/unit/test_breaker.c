@@ -4,10 +4,10 @@
 #include "daemon/tools/call.h"
 #include "daemon/tools/host.h"
 #include "tests/unit/run_rig.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SEC BC_USEC_PER_SEC
@@ -410,15 +410,8 @@ static TCase *call_cases(TCase *tcase)
 int main(void)
 {
 	Suite *suite = suite_create("breaker");
-	SRunner *sr;
-	int failed;
 
 	suite_add_tcase(suite, machine_cases(tcase_create("machine")));
 	suite_add_tcase(suite, call_cases(tcase_create("calls")));
-	sr = srunner_create(suite);
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

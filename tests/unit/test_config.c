@@ -1,9 +1,9 @@
 /* The configuration as text: what is refused, with which words, and what comes out of what is accepted. */
 #include "daemon/config/load.h"
 #include "daemon/config/unit.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 #define FINDINGS_SIZE ((size_t)64 * 1024)
 
@@ -584,8 +584,6 @@ int main(void)
 {
 	Suite *suite = suite_create("config");
 	TCase *tcase = tcase_create("text");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
@@ -603,10 +601,5 @@ int main(void)
 	tcase_add_test(tcase, test_upstreams);
 	tcase_add_test(tcase, test_units);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -1,5 +1,6 @@
 /* The configuration as files: includes, paths, and secrets that stand elsewhere. */
 #include "daemon/config/load.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -261,8 +262,6 @@ int main(void)
 {
 	Suite *suite = suite_create("config_files");
 	TCase *tcase = tcase_create("files");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
@@ -275,10 +274,5 @@ int main(void)
 	tcase_add_test(tcase, test_secrets);
 	tcase_add_test(tcase, test_bad_secrets);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -1,6 +1,7 @@
 /* What the configuration prints: itself, the sample and the manual, all in agreement with conf/options.def. */
 #include "daemon/config/load.h"
 #include "daemon/config/schema.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -366,8 +367,6 @@ int main(void)
 {
 	Suite *suite = suite_create("config_print");
 	TCase *tcase = tcase_create("print");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
@@ -380,10 +379,5 @@ int main(void)
 	tcase_add_test(tcase, test_manual_has_every_option);
 	tcase_add_test(tcase, test_rows_are_sound);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -2,6 +2,7 @@
 #include "daemon/loop/loop.h"
 #include "daemon/net/connect.h"
 #include "tests/unit/certs.h"
+#include "tests/unit/tap.h"
 #include "tests/unit/upgrader.h"
 
 #include <arpa/inet.h>
@@ -11,7 +12,6 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -719,12 +719,5 @@ static Suite *make_suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(make_suite());
-	int failed;
-
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(make_suite());
 }

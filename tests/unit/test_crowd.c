@@ -1,10 +1,10 @@
 /* More clients than an acceptor lets in at once. */
 #include "daemon/net/accept.h"
 #include "daemon/net/accept_internal.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -167,17 +167,11 @@ int main(void)
 {
 	Suite *suite = suite_create("crowd");
 	TCase *tcase = tcase_create("crowd");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	suite_add_tcase(suite, tcase);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, handshakes_are_bounded);
 	tcase_add_test(tcase, crowd_is_taken_a_few_in_each_turn);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -1,8 +1,8 @@
 /* What is made of the URLs of a configuration. */
 #include "daemon/net/endpoint.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct row {
@@ -89,16 +89,9 @@ int main(void)
 {
 	Suite *suite = suite_create("endpoint");
 	TCase *tests = tcase_create("endpoint");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(tests, test_parts, 0, (int)BC_ARRAY_LEN(rows));
 	tcase_add_test(tests, test_refused);
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -1,6 +1,7 @@
 #include "proto/handshake.h"
 
 #include "proto/b64.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdint.h>
@@ -332,8 +333,6 @@ int main(void)
 {
 	Suite *suite = suite_create("handshake");
 	TCase *cases = tcase_create("handshake");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 60);
 	tcase_add_test(cases, accept_of_the_rfc);
@@ -345,10 +344,5 @@ int main(void)
 	tcase_add_test(cases, reason);
 	tcase_add_loop_test(cases, connect_answer, 0, (int)BC_ARRAY_LEN(proxies));
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }

@@ -2,6 +2,7 @@
 #include "daemon/base/buf.h"
 #include "daemon/loop/loop.h"
 #include "daemon/net/http.h"
+#include "tests/unit/tap.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -738,12 +739,5 @@ static Suite *make_suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(make_suite());
-	int failed;
-
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(make_suite());
 }

@@ -1,6 +1,7 @@
 /* The journal from its callers' side; tests named j<n>_ prove the rule of that number. */
 #include "daemon/base/metric.h"
 #include "tests/unit/journal_rig.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -803,17 +804,13 @@ static void add_closed(Suite *suite)
 int main(void)
 {
 	Suite *suite = suite_create("journal");
-	SRunner *sr = srunner_create(suite);
-	int failed;
+	int status;
 
 	add_open(suite);
 	add_gate(suite);
 	add_closed(suite);
 	rig_base_make();
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
+	status = tap_run(suite);
 	rig_base_remove();
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? 0 : 1;
+	return status;
 }

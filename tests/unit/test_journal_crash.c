@@ -3,6 +3,7 @@
  * what was open, report it, settle it, and leave a clean file.
  */
 #include "tests/unit/journal_rig.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -296,9 +297,8 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("journal_crash");
-	SRunner *sr = srunner_create(suite);
 	TCase *tc = tcase_create("crash");
-	int failed;
+	int status;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 55);
@@ -307,10 +307,7 @@ int main(void)
 	tcase_add_test(tc, j4_recovery_killed_at_each_report_starts_over);
 	suite_add_tcase(suite, tc);
 	rig_base_make();
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
+	status = tap_run(suite);
 	rig_base_remove();
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? 0 : 1;
+	return status;
 }

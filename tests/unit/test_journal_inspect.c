@@ -1,6 +1,7 @@
 /* backchannel-journal's answers: what it finds, what it shows, and that it can read at any time. */
 #include "daemon/journal/inspect.h"
 #include "tests/unit/journal_rig.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <signal.h>
@@ -231,9 +232,8 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("journal_inspect");
-	SRunner *sr = srunner_create(suite);
 	TCase *tc = tcase_create("inspect");
-	int failed;
+	int status;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 55);
@@ -248,10 +248,7 @@ int main(void)
 	tcase_add_test(tc, show_escapes_what_would_move_the_cursor);
 	suite_add_tcase(suite, tc);
 	rig_base_make();
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
+	status = tap_run(suite);
 	rig_base_remove();
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? 0 : 1;
+	return status;
 }

@@ -1,4 +1,5 @@
 #include "proto/json.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -672,8 +673,6 @@ int main(void)
 {
 	Suite *suite = suite_create("json");
 	TCase *cases = tcase_create("json");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 60);
 	tcase_add_loop_test(cases, member, 0, (int)BC_ARRAY_LEN(members));
@@ -694,10 +693,5 @@ int main(void)
 	tcase_add_test(cases, canonical_depth);
 	tcase_add_test(cases, parse);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }

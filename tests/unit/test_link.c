@@ -3,6 +3,7 @@
 #include "daemon/loop/loop.h"
 #include "daemon/net/link.h"
 #include "daemon/net/link_internal.h"
+#include "tests/unit/tap.h"
 #include "tests/unit/tls_pair.h"
 
 #include <check.h>
@@ -956,8 +957,6 @@ int main(void)
 	Suite *suite = suite_create("link");
 	TCase *plain = tcase_create("plain");
 	TCase *tls = tcase_create("tls");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(plain, 60);
 	tcase_set_timeout(tls, 60);
@@ -968,10 +967,5 @@ int main(void)
 	add_raw(plain);
 	suite_add_tcase(suite, plain);
 	suite_add_tcase(suite, tls);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -1,5 +1,6 @@
 /* The event loop: watchers, timers, work from other threads, work for the end of the turn. */
 #include "daemon/loop/loop.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -342,8 +343,6 @@ int main(void)
 {
 	Suite *suite = suite_create("loop");
 	TCase *tcase = tcase_create("loop");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_checked_fixture(tcase, setup, teardown);
@@ -361,10 +360,5 @@ int main(void)
 	tcase_add_test(tcase, wall_clock_is_the_systems);
 	tcase_add_test_raise_signal(tcase, freeing_with_an_active_timer_is_a_bug, SIGABRT);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -1,6 +1,7 @@
 #include "daemon/base/buf.h"
 #include "proto/agent/operand.h"
 #include "proto/json.h"
+#include "tests/unit/tap.h"
 
 #include <assert.h>
 #include <check.h>
@@ -288,8 +289,6 @@ int main(void)
 {
 	Suite *suite = suite_create("operand");
 	TCase *cases = tcase_create("operand");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 60);
 	tcase_add_loop_test(cases, parse, 0, (int)BC_ARRAY_LEN(operands));
@@ -299,10 +298,5 @@ int main(void)
 	tcase_add_test(cases, depth);
 	tcase_add_test(cases, dependencies);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }

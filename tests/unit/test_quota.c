@@ -1,8 +1,8 @@
 /* Limits per key and address. */
 #include "daemon/quota.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 #define NOW  (1000 * BC_USEC_PER_SEC)
 #define HOME BC_SPAN_LIT("127.0.0.1")
@@ -152,12 +152,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite());
 }

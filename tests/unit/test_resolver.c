@@ -2,6 +2,7 @@
 #include "daemon/loop/loop.h"
 #include "daemon/net/connect.h"
 #include "daemon/net/resolver.h"
+#include "tests/unit/tap.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -10,7 +11,6 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define GUARD (40 * BC_USEC_PER_SEC)
@@ -362,8 +362,6 @@ int main(void)
 {
 	Suite *suite = suite_create("resolver");
 	TCase *tests = tcase_create("resolver");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tests, 50);
 	tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -380,10 +378,5 @@ int main(void)
 	tcase_add_test(tests, test_free_while_asking);
 	tcase_add_test(tests, test_bounded);
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

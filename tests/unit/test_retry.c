@@ -3,10 +3,10 @@
 #include "daemon/tools/call.h"
 #include "daemon/tools/host.h"
 #include "tests/unit/run_rig.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* So many requests fail, with that status; 0 cuts the connection. */
@@ -282,14 +282,7 @@ static TCase *add_cases(TCase *tcase)
 int main(void)
 {
 	Suite *suite = suite_create("retry");
-	SRunner *sr;
-	int failed;
 
 	suite_add_tcase(suite, add_cases(tcase_create("retry")));
-	sr = srunner_create(suite);
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

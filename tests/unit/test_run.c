@@ -7,6 +7,7 @@
 #include "daemon/tools/call.h"
 #include "daemon/tools/host.h"
 #include "tests/unit/run_rig.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -555,14 +556,7 @@ static TCase *add_cases(TCase *tcase)
 int main(void)
 {
 	Suite *suite = suite_create("run");
-	SRunner *sr;
-	int failed;
 
 	suite_add_tcase(suite, add_cases(tcase_create("run")));
-	sr = srunner_create(suite);
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

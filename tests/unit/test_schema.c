@@ -3,6 +3,7 @@
 #include "daemon/config/config.h"
 #include "daemon/tools/schema.h"
 #include "daemon/tools/tool.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -348,8 +349,6 @@ int main(void)
 {
 	Suite *suite = suite_create("schema");
 	TCase *tcase = tcase_create("schema");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_loop_test(tcase, arguments_fit_or_the_model_is_told, 0, BC_ARRAY_LEN(args_cases));
 	tcase_add_loop_test(tcase, schemas_we_cannot_check_are_refused, 0,
@@ -360,10 +359,5 @@ int main(void)
 	tcase_add_test(tcase, a_pattern_cannot_hold_up_the_loop);
 	tcase_add_test(tcase, annotations_are_passed_over);
 	suite_add_tcase(suite, tcase);
-	sr = srunner_create(suite);
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

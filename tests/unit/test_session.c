@@ -1,6 +1,7 @@
 /* What client and provider get to see when the gateway runs tools: rules R1 to R9, case by case. */
 #include "daemon/config/config.h"
 #include "tests/unit/session_rig.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -813,12 +814,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite());
 }

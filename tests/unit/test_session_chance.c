@@ -1,5 +1,6 @@
 /* What must hold in whatever order client, provider, caller and tools do what they may. */
 #include "tests/unit/session_model.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -56,16 +57,9 @@ int main(void)
 {
 	Suite *suite = suite_create("session_chance");
 	TCase *c = tcase_create("session_chance");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(c, promises_hold_in_any_order, 0, BC_ARRAY_LEN(configs));
 	tcase_set_timeout(c, 60);
 	suite_add_tcase(suite, c);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -1,6 +1,7 @@
 /* Speculation as client and provider see it: passes, guesses, and what a real call takes of them. */
 #include "daemon/config/config.h"
 #include "tests/unit/session_talk.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -190,6 +191,32 @@ START_TEST(an_effect_withdraws_guesses_that_read_what_it_changes)
 }
 END_TEST
 
+START_TEST(an_effect_of_another_session_withdraws_guesses_too)
+{
+	guess();
+	rig_finish(&rig, 0, "{}");
+	sess_tag_changed(rig.sess, "something else");
+	ck_assert_int_eq(rig.runs[0].settled, -1);
+	sess_tag_changed(rig.sess, "orders");
+	ck_assert_int_eq(rig.runs[0].settled, JRN_UNUSED);
+}
+END_TEST
+
+START_TEST(other_sessions_hear_of_an_effect_when_it_has_happened)
+{
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_call(&rig, "r1", "f1", "book", TALK_NIGHT);
+	talk_call(&rig, "r1", "f2", "get_order", TALK_ORDER);
+	rig_finish(&rig, 1, "{}");
+	ck_assert_uint_eq(rig.changes, 0); /* a read changes nothing */
+	rig_finish(&rig, 0, "{}");
+	ck_assert_uint_eq(rig.changes, 1);
+	ck_assert_str_eq(rig.changed, "orders");
+	talk_done(&rig, "r1", "completed");
+}
+END_TEST
+
 START_TEST(a_guess_made_while_an_effect_runs_is_not_used_after_it)
 {
 	talk_commit(&rig, "u1", NULL);
@@ -369,6 +396,8 @@ static Suite *suite(void)
 		an_answer_without_a_call_withdraws_the_guess,
 		a_stale_guess_is_run_again,
 		an_effect_withdraws_guesses_that_read_what_it_changes,
+		an_effect_of_another_session_withdraws_guesses_too,
+		other_sessions_hear_of_an_effect_when_it_has_happened,
 		a_guess_made_while_an_effect_runs_is_not_used_after_it,
 		a_commit_cancels_a_pass_that_has_not_heard_the_end,
 		a_pass_cancelled_before_it_was_created_is_cancelled_then,
@@ -396,12 +425,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite());
 }

@@ -1,9 +1,9 @@
 /* Corner cases of the rules R1 to R9: who is told what when requests, cancels, errors and turns cross. */
 #include "daemon/config/config.h"
 #include "tests/unit/session_talk.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define OFF TALK_CONFIG "[speculation]\nmode = \"off\"\n"
@@ -497,12 +497,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite());
 }

@@ -3,10 +3,10 @@
 
 #include "daemon/config/config.h"
 #include "daemon/spec/guess.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MS BC_USEC_PER_MS
@@ -457,12 +457,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite());
 }

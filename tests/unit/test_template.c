@@ -2,9 +2,9 @@
 #include "daemon/config/config.h"
 #include "daemon/tools/template.h"
 #include "daemon/tools/tool.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define KEY "00000000-0000-4000-8000-000000000000"
@@ -285,8 +285,6 @@ int main(void)
 {
 	Suite *suite = suite_create("template");
 	TCase *tcase = tcase_create("template");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_loop_test(tcase, a_url_keeps_its_shape, 0, BC_ARRAY_LEN(url_cases));
 	tcase_add_loop_test(tcase, a_json_body_keeps_its_shape, 0, BC_ARRAY_LEN(body_cases));
@@ -298,10 +296,5 @@ int main(void)
 	tcase_add_test(tcase, an_undo_takes_parts_of_the_result);
 	tcase_add_test(tcase, the_host_of_a_url);
 	suite_add_tcase(suite, tcase);
-	sr = srunner_create(suite);
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tap_run(suite);
 }

@@ -1,4 +1,5 @@
 #include "proto/ws.h"
+#include "tests/unit/tap.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -668,8 +669,6 @@ int main(void)
 {
 	Suite *suite = suite_create("ws");
 	TCase *cases = tcase_create("ws");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 60);
 	tcase_add_loop_test(cases, conversation, 0, (int)BC_ARRAY_LEN(conversations));
@@ -686,10 +685,5 @@ int main(void)
 	tcase_add_test(cases, utf8_of_nothing);
 	tcase_add_test(cases, utf8_pairs);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }

@@ -1,4 +1,5 @@
 #include "tests/unit/certs.h"
+#include "tests/unit/tap.h"
 #include "tests/world/wire.h"
 
 #include <check.h>
@@ -252,8 +253,6 @@ int main(void)
 {
 	Suite *suite = suite_create("wire");
 	TCase *cases = tcase_create("wire");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 60);
 	tcase_add_loop_test(cases, plain_talk, 0, 2);
@@ -263,10 +262,5 @@ int main(void)
 	tcase_add_test(cases, abort_is_1006);
 	tcase_add_test(cases, paused_reader_holds_the_sender);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }

@@ -1,11 +1,11 @@
 #include "proto/audio.h"
+#include "tests/unit/tap.h"
 #include "tests/world/dialogue.h"
 #include "tests/world/draw.h"
 #include "tests/world/speech.h"
 
 #include <check.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FRAMES 60
@@ -381,8 +381,6 @@ int main(void)
 {
 	Suite *suite = suite_create("world");
 	TCase *cases = tcase_create("world");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 60);
 	tcase_add_loop_test(cases, carrier_survives_chunking, 0, 3);
@@ -399,10 +397,5 @@ int main(void)
 	tcase_add_test(cases, speech_is_framed);
 	tcase_add_test(cases, pauses_are_drawn);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_set_tap(runner, "-");
-	srunner_run_all(runner, CK_SILENT);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return tap_run(suite);
 }
