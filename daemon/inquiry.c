@@ -106,7 +106,9 @@ static void ask_next(void *arg)
 {
 	struct inquiry *inquiry = arg;
 
+	/* When the daemon ends, this may run after the workers' loops have gone, and all sessions with them. */
 	if (inquiry->next < inquiry->server->worker_count &&
+	    inquiry->server->workers[inquiry->next].loop != NULL &&
 	    loop_post(inquiry->server->workers[inquiry->next].loop, ask_worker, inquiry) == BC_OK) {
 		return;
 	}

@@ -20,7 +20,7 @@
 struct adm_request {
 	LIST_ENTRY(adm_request) entry;
 	uint32_t magic;
-	struct adm_control *control;
+	struct adm_control *control; /* NULL: it has gone before the answer came */
 	int fd;
 	struct loop_io *io;
 	struct loop_timer *timer;
@@ -52,19 +52,31 @@ static void watch_listener(struct adm_control *control)
 	loop_io_set(control->io, control->count < ADM_REQUESTS_MAX ? LOOP_READ : 0);
 }
 
-static void request_free(struct adm_request *request)
+/* What is left when the connection is gone. */
+static void remains_free(struct adm_request *request)
 {
-	struct adm_control *control = request->control;
-
-	LIST_REMOVE(request, entry);
-	control->count--;
-	loop_io_free(request->io);
-	loop_timer_free(request->timer);
-	close(request->fd);
 	bc_buf_release(&request->line);
 	bc_buf_release(&request->answer);
 	request->magic = 0;
 	free(request);
+}
+
+static void request_close(struct adm_request *request)
+{
+	LIST_REMOVE(request, entry);
+	request->control->count--;
+	request->control = NULL;
+	request->io = loop_io_free(request->io);
+	request->timer = loop_timer_free(request->timer);
+	close(request->fd);
+}
+
+static void request_free(struct adm_request *request)
+{
+	struct adm_control *control = request->control;
+
+	request_close(request);
+	remains_free(request);
 	watch_listener(control);
 }
 
@@ -102,6 +114,10 @@ void adm_answer(struct adm_request *request, struct bc_span text)
 	BC_CHECK(request, REQUEST_MAGIC);
 	BC_BUG_ON(!request->asked || request->answered);
 	request->answered = true;
+	if (request->control == NULL) {
+		remains_free(request);
+		return;
+	}
 	if (request->gone ||
 	    bc_buf_put(&request->answer, text.ptr,
 		       text.len < ADM_ANSWER_MAX ? text.len : ADM_ANSWER_MAX) != BC_OK) {
@@ -225,6 +241,18 @@ static bool is_served(const struct sockaddr_un *address)
 	return served;
 }
 
+/* Only a socket is ours to remove: a path set by mistake may be the journal's. */
+static bool take_away(const char *path)
+{
+	struct stat info;
+
+	if (lstat(path, &info) == 0 && !S_ISSOCK(info.st_mode)) {
+		errno = EEXIST;
+		return false;
+	}
+	return unlink(path) == 0 || errno == ENOENT;
+}
+
 static enum bc_err listen_at(struct adm_control *control, struct bc_buf *message)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -243,7 +271,7 @@ static enum bc_err listen_at(struct adm_control *control, struct bc_buf *message
 	if (control->fd < 0) {
 		return fail(message, BC_E_SYSTEM, "cannot make a socket", control->path);
 	}
-	if (unlink(control->path) != 0 && errno != ENOENT) {
+	if (!take_away(control->path)) {
 		return fail(message, BC_E_SYSTEM, "cannot remove what is there", control->path);
 	}
 	/* Nobody else may open it, not even between bind and chmod. */
@@ -297,7 +325,13 @@ struct adm_control *adm_control_free(struct adm_control *control)
 	}
 	BC_CHECK(control, CONTROL_MAGIC);
 	while (!LIST_EMPTY(&control->requests)) {
-		request_free(LIST_FIRST(&control->requests));
+		struct adm_request *request = LIST_FIRST(&control->requests);
+
+		if (request->asked && !request->answered) {
+			request_close(request); /* the owner still has it; adm_answer() frees it */
+		} else {
+			request_free(request);
+		}
 	}
 	loop_io_free(control->io);
 	close(control->fd);

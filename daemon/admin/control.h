@@ -30,7 +30,10 @@ typedef void adm_request_fn(void *owner, struct adm_request *request, struct bc_
 enum bc_err adm_control_new(struct loop *loop, const char *path, adm_request_fn *fn, void *owner,
 			    struct bc_buf *reterr_message, struct adm_control **ret) BC_MUST;
 
-/* Close all connections and remove the socket.  Requests not yet answered are gone: adm_answer() must not come any more. */
+/*
+ * Close all connections and remove the socket.  Requests not yet answered are still owed their adm_answer(), which then
+ * only frees them.
+ */
 struct adm_control *adm_control_free(struct adm_control *control);
 
 /* Send the answer; text is copied. */

@@ -4,6 +4,7 @@
 Usage: test_control.py BUILD SOURCE
 """
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -77,6 +78,31 @@ class Control(Case):
         self.assertTrue(os.path.exists(self.socket))
         gateway.start()
         self.assertEqual(self.answer('sessions'), 'no sessions\n')
+
+    def test_a_file_in_the_way_is_left_alone(self):
+        with open(self.socket, 'w', encoding='utf-8') as file:
+            file.write('precious')
+        gateway = self.started()
+        self.assertIn('cannot remove what is there', gateway.log())
+        gateway.stop()
+        with open(self.socket, encoding='utf-8') as file:
+            self.assertEqual(file.read(), 'precious')
+
+    def test_a_question_at_the_very_end_does_no_harm(self):
+        """The question and both orders to end come in one turn of the loop: the workers answer a daemon that ends."""
+        gateway = self.started(daemon={'workers': 2})
+        peers = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        for peer in peers:
+            self.addCleanup(peer.close)
+            peer.connect(self.socket)
+        self.answer('sessions')  # connections are taken in turn: the others are by now
+        gateway.signal(signal.SIGSTOP)
+        for peer in peers:
+            peer.sendall(b'sessions\n')
+        gateway.signal(signal.SIGTERM)
+        gateway.signal(signal.SIGINT)
+        gateway.signal(signal.SIGCONT)
+        self.assertEqual(gateway.wait(), 0)
 
     def test_whoever_asks_nonsense_or_nothing_costs_nothing(self):
         self.started()
