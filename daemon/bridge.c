@@ -276,7 +276,7 @@ struct bridge *bridge_new(struct worker *worker, const struct cfg_upstream *upst
 	struct bc_buf query;
 
 	if (bridge == NULL) {
-		quota_release(claim);
+		quota_release(claim, &worker->cfg->limits);
 		return NULL;
 	}
 	bridge->claim = *claim;
@@ -319,7 +319,7 @@ struct bridge *bridge_free(struct bridge *bridge)
 		bridge->timers[i] = loop_timer_free(bridge->timers[i]);
 	}
 	worker_session_ended(bridge->worker, bridge);
-	quota_release(&bridge->claim);
+	quota_release(&bridge->claim, &bridge->cfg->limits);
 	toolset_unref(bridge->tools);
 	cfg_unref(bridge->cfg);
 	free(bridge->query);

@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-#define PORTIONS_PER_SECOND 10 /* a session draws a tenth of a second's worth at once */
+#define PORTIONS_PER_SECOND 100 /* what all sessions of a subject together hold unused */
 #define BURST               BC_USEC_PER_SEC /* a rate may be used up to this much ahead */
+#define JITTER              (100 * BC_USEC_PER_MS) /* a network delivers what was sent evenly this unevenly */
 #define SUBJECT_MAX         80 /* bytes of "k:" and a key's name, or "a:" and an address, with NUL */
 
 /* When the next unit would be due if all had come evenly; 0: none has come yet. */
@@ -19,8 +20,8 @@ struct rate {
 struct quota_share {
 	UT_hash_handle hh;
 	char subject[SUBJECT_MAX];
-	unsigned
-		sessions; /* under the lock; a share without sessions whose rates have run out is dropped */
+	/* Written under the lock; a share without sessions whose rates have run out is dropped. */
+	_Atomic unsigned sessions;
 	bool is_key;
 	struct rate begun;
 	struct rate messages;
@@ -62,24 +63,37 @@ struct quota *quota_free(struct quota *quota)
 	return NULL;
 }
 
+static bc_usec rate_cost(uint64_t per_second, uint64_t count)
+{
+	return (bc_usec)((double)count * (double)BC_USEC_PER_SEC / (double)per_second);
+}
+
 /*
  * Take count units of a rate of per_second; false: that is more than BURST ahead of the clock.
  * Source: ITU-T I.371, generic cell rate algorithm.
  */
 static bool rate_take(struct rate *rate, uint64_t per_second, uint64_t count, bc_usec now)
 {
-	bc_usec cost = (bc_usec)((double)count * (double)BC_USEC_PER_SEC / (double)per_second);
+	bc_usec cost = rate_cost(per_second, count);
 	bc_usec due = atomic_load_explicit(&rate->due, memory_order_relaxed);
 	bc_usec next;
 
 	do {
 		next = (due > now ? due : now) + cost;
-		/* A single unit dearer than the burst must pass when nothing else has. */
-		if (next - now > BURST && due > now) {
+		/* What is as dear as the burst or dearer must pass when its time has come. */
+		if (next - now > BURST && due - now > JITTER) {
 			return false;
 		}
 	} while (!atomic_compare_exchange_weak(&rate->due, &due, next));
 	return true;
+}
+
+static void rate_give_back(struct rate *rate, uint64_t per_second, int64_t count)
+{
+	if (per_second > 0 && count > 0) {
+		(void)atomic_fetch_sub_explicit(&rate->due, rate_cost(per_second, (uint64_t)count),
+						memory_order_relaxed);
+	}
 }
 
 /* Subjects that have gone and whose rates have recovered: an attacker's addresses must not pile up. */
@@ -122,12 +136,17 @@ static struct quota_share *share_get(struct quota *quota, bool is_key, struct bc
 	return share;
 }
 
+static uint64_t begin_rate(const struct quota_share *share, const struct cfg_limits *limits)
+{
+	return share->is_key ? limits->key_sessions_per_second
+			     : limits->address_sessions_per_second;
+}
+
 static enum quota_verdict admit(struct quota_share *share, const struct cfg_limits *limits,
 				bc_usec now)
 {
 	uint64_t sessions = share->is_key ? limits->key_sessions_max : limits->address_sessions_max;
-	uint64_t rate = share->is_key ? limits->key_sessions_per_second
-				      : limits->address_sessions_per_second;
+	uint64_t rate = begin_rate(share, limits);
 
 	if (sessions > 0 && share->sessions >= sessions) {
 		return QUOTA_SESSIONS;
@@ -157,6 +176,9 @@ static enum quota_verdict claim_locked(struct quota_claim *claim, const struct c
 			shares[i] == NULL ? QUOTA_OK : admit(shares[i], limits, now);
 
 		if (verdict != QUOTA_OK) {
+			if (i == 1 && shares[0] != NULL) {
+				rate_give_back(&shares[0]->begun, begin_rate(shares[0], limits), 1);
+			}
 			return verdict;
 		}
 	}
@@ -186,7 +208,17 @@ enum quota_verdict quota_claim(struct quota *quota, const struct cfg_limits *lim
 	return verdict;
 }
 
-void quota_release(struct quota_claim *claim)
+static uint64_t message_rate(const struct cfg_limits *limits, int who)
+{
+	return who == 0 ? limits->key_messages_per_second : limits->address_messages_per_second;
+}
+
+static uint64_t byte_rate(const struct cfg_limits *limits, int who)
+{
+	return who == 0 ? limits->key_bytes_per_second : limits->address_bytes_per_second;
+}
+
+void quota_release(struct quota_claim *claim, const struct cfg_limits *limits)
 {
 	if (claim->quota == NULL) {
 		return;
@@ -194,6 +226,10 @@ void quota_release(struct quota_claim *claim)
 	(void)pthread_mutex_lock(&claim->quota->lock);
 	for (int i = 0; i < 2; i++) {
 		if (claim->shares[i] != NULL) {
+			rate_give_back(&claim->shares[i]->messages, message_rate(limits, i),
+				       claim->messages[i]);
+			rate_give_back(&claim->shares[i]->bytes, byte_rate(limits, i),
+				       claim->bytes[i]);
 			claim->shares[i]->sessions--;
 		}
 	}
@@ -201,25 +237,29 @@ void quota_release(struct quota_claim *claim)
 	*claim = (struct quota_claim){0};
 }
 
-static uint64_t portion(uint64_t per_second, uint64_t at_least)
+/* Sessions share it, else those that drew first would leave nothing for the others. */
+static uint64_t portion(uint64_t per_second, unsigned sessions, uint64_t at_least)
 {
-	uint64_t size = per_second / PORTIONS_PER_SECOND;
+	uint64_t size = per_second / PORTIONS_PER_SECOND / (sessions > 0 ? sessions : 1);
 
 	return size > at_least ? size : at_least;
 }
 
 /* Draw from the subject's rate when what was drawn before does not do; false: the rate is exceeded. */
-static bool draw(struct rate *rate, uint64_t per_second, int64_t *credit, uint64_t wanted,
-		 bc_usec now)
+static bool draw(struct rate *rate, uint64_t per_second, unsigned sessions, int64_t *credit,
+		 uint64_t wanted, bc_usec now)
 {
 	uint64_t size;
 
 	if (*credit >= (int64_t)wanted) {
 		return true;
 	}
-	size = portion(per_second, wanted);
+	size = portion(per_second, sessions, wanted);
 	if (!rate_take(rate, per_second, size, now)) {
-		return false;
+		size = wanted;
+		if (!rate_take(rate, per_second, size, now)) {
+			return false;
+		}
 	}
 	*credit += (int64_t)size;
 	return true;
@@ -230,22 +270,23 @@ bool quota_charge(struct quota_claim *claim, const struct cfg_limits *limits, si
 {
 	for (int i = 0; i < 2; i++) {
 		struct quota_share *share = claim->shares[i];
-		uint64_t messages = i == 0 ? limits->key_messages_per_second
-					   : limits->address_messages_per_second;
-		uint64_t rate =
-			i == 0 ? limits->key_bytes_per_second : limits->address_bytes_per_second;
+		uint64_t messages = message_rate(limits, i);
+		uint64_t rate = byte_rate(limits, i);
+		unsigned sessions;
 
 		if (share == NULL) {
 			continue;
 		}
+		sessions = atomic_load_explicit(&share->sessions, memory_order_relaxed);
 		if (messages > 0) {
-			if (!draw(&share->messages, messages, &claim->messages[i], 1, now)) {
+			if (!draw(&share->messages, messages, sessions, &claim->messages[i], 1,
+				  now)) {
 				return false;
 			}
 			claim->messages[i]--;
 		}
 		if (rate > 0) {
-			if (!draw(&share->bytes, rate, &claim->bytes[i], bytes, now)) {
+			if (!draw(&share->bytes, rate, sessions, &claim->bytes[i], bytes, now)) {
 				return false;
 			}
 			claim->bytes[i] -= (int64_t)bytes;

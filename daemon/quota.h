@@ -43,8 +43,8 @@ enum quota_verdict quota_claim(struct quota *quota, const struct cfg_limits *lim
 			       const char *key, struct bc_span address, bc_usec now,
 			       struct quota_claim *ret);
 
-/* The session has ended.  A claim of all zero is accepted. */
-void quota_release(struct quota_claim *claim);
+/* The session has ended; limits as given to quota_charge().  A claim of all zero is accepted. */
+void quota_release(struct quota_claim *claim, const struct cfg_limits *limits);
 
 /* The client sent a message of this many bytes; false: a rate is exceeded.  The session's own thread. */
 bool quota_charge(struct quota_claim *claim, const struct cfg_limits *limits, size_t bytes,

@@ -30,7 +30,7 @@ START_TEST(no_limit_is_no_limit)
 		ck_assert(quota_charge(&claims[i], &limits, 1u << 30, NOW));
 	}
 	for (int i = 0; i < 50; i++) {
-		quota_release(&claims[i]);
+		quota_release(&claims[i], &limits);
 	}
 }
 END_TEST
@@ -44,11 +44,11 @@ START_TEST(sessions_at_once_are_counted_per_key)
 	ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &two), QUOTA_OK);
 	ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &three), QUOTA_SESSIONS);
 	ck_assert_int_eq(quota_claim(quota, &limits, "b", HOME, NOW, &other), QUOTA_OK);
-	quota_release(&one);
+	quota_release(&one, &limits);
 	ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &three), QUOTA_OK);
-	quota_release(&two);
-	quota_release(&three);
-	quota_release(&other);
+	quota_release(&two, &limits);
+	quota_release(&three, &limits);
+	quota_release(&other, &limits);
 }
 END_TEST
 
@@ -61,8 +61,8 @@ START_TEST(an_address_counts_whatever_the_key)
 	ck_assert_int_eq(quota_claim(quota, &limits, "b", HOME, NOW, &two), QUOTA_SESSIONS);
 	ck_assert_int_eq(quota_claim(quota, &limits, NULL, BC_SPAN_LIT("::1"), NOW, &two),
 			 QUOTA_OK);
-	quota_release(&one);
-	quota_release(&two);
+	quota_release(&one, &limits);
+	quota_release(&two, &limits);
 }
 END_TEST
 
@@ -76,8 +76,8 @@ START_TEST(a_refused_session_holds_nothing)
 		ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &two), QUOTA_SESSIONS);
 	}
 	ck_assert_int_eq(quota_claim(quota, &limits, "b", HOME, NOW, &two), QUOTA_OK);
-	quota_release(&one);
-	quota_release(&two);
+	quota_release(&one, &limits);
+	quota_release(&two, &limits);
 }
 END_TEST
 
@@ -90,14 +90,14 @@ START_TEST(new_sessions_have_a_rate)
 	for (int i = 0; i < 100; i++) {
 		if (quota_claim(quota, &limits, "a", HOME, NOW, &claim) == QUOTA_OK) {
 			begun++;
-			quota_release(&claim);
+			quota_release(&claim, &limits);
 		}
 	}
 	ck_assert_int_eq(begun, 10); /* a second's worth at once */
 	ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &claim), QUOTA_RATE);
 	ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW + BC_USEC_PER_SEC / 10, &claim),
 			 QUOTA_OK);
-	quota_release(&claim);
+	quota_release(&claim, &limits);
 }
 END_TEST
 
@@ -114,8 +114,8 @@ START_TEST(messages_of_all_sessions_of_a_key_share_a_rate)
 	}
 	ck_assert_int_eq(passed, 100);
 	ck_assert(quota_charge(&claims[0], &limits, 10, NOW + BC_USEC_PER_SEC));
-	quota_release(&claims[0]);
-	quota_release(&claims[1]);
+	quota_release(&claims[0], &limits);
+	quota_release(&claims[1], &limits);
 }
 END_TEST
 
@@ -129,7 +129,70 @@ START_TEST(bytes_have_a_rate_and_one_large_message_passes)
 	ck_assert(!quota_charge(&claim, &limits, 1, NOW));
 	ck_assert(!quota_charge(&claim, &limits, 1, NOW + 3 * BC_USEC_PER_SEC));
 	ck_assert(quota_charge(&claim, &limits, 1, NOW + 5 * BC_USEC_PER_SEC));
-	quota_release(&claim);
+	quota_release(&claim, &limits);
+}
+END_TEST
+
+START_TEST(many_sessions_of_a_key_may_all_begin_to_talk)
+{
+	const struct cfg_limits limits = {.key_messages_per_second = 1000};
+	struct quota_claim claims[50];
+
+	for (int i = 0; i < 50; i++) {
+		ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &claims[i]), QUOTA_OK);
+		ck_assert(quota_charge(&claims[i], &limits, 10, NOW));
+	}
+	for (int i = 0; i < 50; i++) {
+		quota_release(&claims[i], &limits);
+	}
+}
+END_TEST
+
+START_TEST(what_a_session_did_not_use_is_its_keys_again)
+{
+	const struct cfg_limits limits = {.key_messages_per_second = 1000,
+					  .address_bytes_per_second = 10000};
+	struct quota_claim claim;
+	int passed = 0;
+
+	for (int i = 0; i < 2000; i++) {
+		ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &claim), QUOTA_OK);
+		passed += quota_charge(&claim, &limits, 1, NOW);
+		quota_release(&claim, &limits);
+	}
+	ck_assert_int_eq(passed, 1000);
+}
+END_TEST
+
+START_TEST(a_message_a_second_may_come_a_little_early)
+{
+	const struct cfg_limits limits = {.key_messages_per_second = 1};
+	struct quota_claim claim;
+
+	ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &claim), QUOTA_OK);
+	ck_assert(quota_charge(&claim, &limits, 1, NOW));
+	ck_assert(!quota_charge(&claim, &limits, 1, NOW + BC_USEC_PER_SEC / 2));
+	for (int i = 1; i < 10; i++) {
+		bc_usec jitter = i % 2 == 0 ? 0 : 50 * BC_USEC_PER_MS;
+
+		ck_assert(quota_charge(&claim, &limits, 1, NOW + i * BC_USEC_PER_SEC - jitter));
+	}
+	quota_release(&claim, &limits);
+}
+END_TEST
+
+START_TEST(a_refused_address_costs_the_key_no_rate)
+{
+	const struct cfg_limits limits = {.key_sessions_per_second = 2, .address_sessions_max = 1};
+	struct quota_claim one, two;
+
+	ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &one), QUOTA_OK);
+	for (int i = 0; i < 5; i++) {
+		ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &two), QUOTA_SESSIONS);
+	}
+	ck_assert_int_eq(quota_claim(quota, &limits, "a", BC_SPAN_LIT("::1"), NOW, &two), QUOTA_OK);
+	quota_release(&one, &limits);
+	quota_release(&two, &limits);
 }
 END_TEST
 
@@ -146,6 +209,10 @@ static Suite *suite(void)
 	tcase_add_test(c, new_sessions_have_a_rate);
 	tcase_add_test(c, messages_of_all_sessions_of_a_key_share_a_rate);
 	tcase_add_test(c, bytes_have_a_rate_and_one_large_message_passes);
+	tcase_add_test(c, many_sessions_of_a_key_may_all_begin_to_talk);
+	tcase_add_test(c, what_a_session_did_not_use_is_its_keys_again);
+	tcase_add_test(c, a_message_a_second_may_come_a_little_early);
+	tcase_add_test(c, a_refused_address_costs_the_key_no_rate);
 	suite_add_tcase(s, c);
 	return s;
 }
