@@ -321,7 +321,7 @@ struct bridge *bridge_free(struct bridge *bridge)
 	worker_session_ended(bridge->worker, bridge);
 	quota_release(&bridge->claim, &bridge->cfg->limits);
 	toolset_unref(bridge->tools);
-	cfg_unref(bridge->cfg);
+	worker_cfg_unref(bridge->worker, bridge->cfg);
 	free(bridge->query);
 	free(bridge->headers);
 	bridge->magic = 0;

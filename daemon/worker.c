@@ -287,6 +287,41 @@ static void drop_retired(struct worker *worker)
 	worker->retired_count = 0;
 }
 
+/* Takes over one reference; BC_E_NOMEM: it does not. */
+static enum bc_err retire(struct worker *worker, struct cfg *cfg)
+{
+	struct cfg **retired =
+		realloc(worker->retired, (worker->retired_count + 1) * sizeof(struct cfg *));
+
+	if (retired == NULL) {
+		return BC_E_NOMEM;
+	}
+	worker->retired = retired;
+	worker->retired[worker->retired_count++] = cfg;
+	return BC_OK;
+}
+
+static bool is_kept(const struct worker *worker, const struct cfg *cfg)
+{
+	for (size_t i = 0; i < worker->retired_count; i++) {
+		if (worker->retired[i] == cfg) {
+			return true;
+		}
+	}
+	return cfg == worker->cfg;
+}
+
+void worker_cfg_unref(struct worker *worker, struct cfg *cfg)
+{
+	bool is_read = worker->tools != NULL && tool_host_count(worker->tools) > 0;
+
+	if (!is_read || is_kept(worker, cfg)) {
+		cfg_unref(cfg);
+	} else if (retire(worker, cfg) != BC_OK) {
+		bc_log(BC_LOG_ERR, NULL, "out of memory, an old configuration is never freed");
+	}
+}
+
 void worker_fini(struct worker *worker)
 {
 	struct bridge *bridge;
@@ -411,19 +446,15 @@ static void configure(void *arg)
 {
 	struct order *order = arg;
 	struct worker *worker = order->worker;
-	struct cfg **retired;
 
 	BC_CHECK(worker, WORKER_MAGIC);
 	drop_retired(worker);
-	retired = realloc(worker->retired, (worker->retired_count + 1) * sizeof(struct cfg *));
-	if (retired == NULL) {
+	if (retire(worker, worker->cfg) != BC_OK) {
 		bc_log(BC_LOG_ERR, NULL, "out of memory, keeping the old configuration");
 		cfg_unref(order->cfg);
 		free(order);
 		return;
 	}
-	worker->retired = retired;
-	worker->retired[worker->retired_count++] = worker->cfg;
 	worker->cfg = order->cfg;
 	toolset_unref(worker->toolset);
 	worker->toolset = worker->tools == NULL ? NULL : toolset_new(worker->cfg);

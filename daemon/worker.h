@@ -94,6 +94,9 @@ void worker_configure(struct worker *worker, struct cfg *cfg);
 /* From a worker's thread: an effect has changed what has this tag; all sessions of all workers hear of it soon. */
 void server_tag_changed(struct server *server, const char *tag);
 
+/* A session lets go of its snapshot; a tool call that outlives the session may still read it.  Worker's thread. */
+void worker_cfg_unref(struct worker *worker, struct cfg *cfg);
+
 /* A session of the worker began or ended. */
 void worker_session_began(struct worker *worker, struct bridge *bridge);
 void worker_session_ended(struct worker *worker, struct bridge *bridge);

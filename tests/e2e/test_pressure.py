@@ -197,13 +197,18 @@ class ToolWaits(Case):
             delta = client.take_event('response.output_audio.delta')
             self.assertEqual((delta['delta'], delta['response_id']), (f'{n:08d}', response))
 
-    def begin(self, effect):
-        """A session whose provider has made the call."""
-        gateway = self.gateway(tool=[self.tool(effect)]).start()
+    def offered(self, gateway):
+        """A session whose provider knows the tool."""
         client, provider = self.session(gateway)
         update = provider.take_event('session.update')
         provider.event('session.updated', event_id='e0',
                        session={'type': 'realtime', 'tools': update['session']['tools']})
+        return client, provider
+
+    def begin(self, effect):
+        """A session whose provider has made the call."""
+        gateway = self.gateway(tool=[self.tool(effect)]).start()
+        client, provider = self.offered(gateway)
         self.calling(provider)
         return gateway, client, provider
 
@@ -242,6 +247,26 @@ class ToolWaits(Case):
         self.assertEqual((output['type'], output['call_id']), ('function_call_output', 'call_1'))
         self.assertIn('SH-2207', output['output'])
         self.assertIn(provider.take_event()['type'], ('response.create',))
+
+    def reload(self, gateway, times):
+        gateway.signal(signal.SIGHUP)
+        wait_until(lambda: gateway.log().count('configuration read again') == times, 'the reload')
+
+    def test_a_call_outlives_its_session_and_its_configuration(self):
+        gateway = self.gateway(tool=[self.tool('hold')]).start()
+        self.reload(gateway, 1)  # the first configuration lives as long as the daemon
+        client, provider = self.offered(gateway)
+        for times in (2, 3):  # at the third the session's configuration has no other reader left
+            self.reload(gateway, times)
+            client.send('one more turn')
+            self.assertEqual(provider.take(), 'one more turn')
+        self.calling(provider)
+        wait_until(lambda: self.tools.calls() or None, 'the call to reach the tool server')
+        client.reset()
+        gateway.wait_metric('sessions_open', 0)
+        self.assertEqual(gateway.metric('tool_calls_in_flight'), 1)
+        self.tools.release()
+        gateway.wait_metric('tool_calls_in_flight', 0)
 
     def test_read(self):
         self.check('read')
