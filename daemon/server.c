@@ -242,13 +242,22 @@ static bool is_quiet(const struct service *service)
 	return true;
 }
 
-/* A worker that hangs keeps its callers in silence: then systemd is to restart us, and the journal knows the rest. */
+/*
+ * Whether every worker gave a sign of life since the last time all had.  A worker that hangs keeps its callers in silence:
+ * then systemd is to restart us, and the journal knows the rest.  Busy workers need not all be in time for the same tick.
+ */
 static bool all_alive(struct service *service)
 {
 	bool alive = true;
 
 	for (unsigned i = 0; i < service->thread_count; i++) {
-		alive = worker_is_alive(&service->server.workers[i]) && alive;
+		struct worker *worker = &service->server.workers[i];
+
+		worker->seen = worker_is_alive(worker) || worker->seen;
+		alive = alive && worker->seen;
+	}
+	for (unsigned i = 0; alive && i < service->thread_count; i++) {
+		service->server.workers[i].seen = false;
 	}
 	return alive;
 }

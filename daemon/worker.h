@@ -41,6 +41,7 @@ struct worker {
 	struct toolset *toolset; /* of that snapshot; NULL: no tools */
 	struct bridge_list bridges;
 	_Atomic bool asked;        /* for a sign of life that has not come yet */
+	bool seen;                 /* main thread's: it gave one since the manager was told */
 	_Atomic unsigned sessions; /* read by other threads to find the least loaded worker */
 	bool draining;
 	_Atomic bool quiet;   /* draining, and no session and no tool call is left: stays so */
