@@ -110,10 +110,11 @@ static int dial(const char *path)
 	return fd;
 }
 
-/* Send one line, copy the answer to stdout; false: the connection broke. */
+/* Send one line, copy the answer to stdout; false: the connection broke, or ended without an answer. */
 static bool converse(int fd, const char *line)
 {
 	char bytes[4096];
+	bool answered = false;
 	ssize_t got;
 
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) != (ssize_t)strlen(line)) {
@@ -121,8 +122,9 @@ static bool converse(int fd, const char *line)
 	}
 	while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0) {
 		(void)fwrite(bytes, 1, (size_t)got, stdout); /* judged at the end */
+		answered = true;
 	}
-	return got == 0;
+	return answered && got == 0;
 }
 
 static int ask(const char *path, const char *question, const char *id)

@@ -2,9 +2,11 @@
 """The command line of backchannelctl: what it prints, and that backchanneld takes what it printed."""
 
 import hashlib
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 import unittest
 from pathlib import Path
@@ -71,6 +73,25 @@ class CommandLine(unittest.TestCase):
             done = run(*args)
             self.assertEqual((done.returncode, done.stdout), (2, b""), args)
             self.assertIn(b"usage: ", done.stderr)
+
+    def test_no_answer_is_a_failure(self):
+        """A gateway that ends takes the question and closes."""
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+            path = str(Path(folder, "control.sock"))
+            listener.bind(path)
+            listener.listen()
+
+            def hang_up():
+                peer, _ = listener.accept()
+                with peer:
+                    peer.recv(4096)
+
+            thread = threading.Thread(target=hang_up)
+            thread.start()
+            done = run("--socket", path, "sessions")
+            thread.join()
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn(b"broke the connection off", done.stderr)
 
 
 if __name__ == "__main__":
