@@ -382,7 +382,9 @@ void bridge_established(struct bridge *bridge, struct net_link *client)
 	bridge->links[SESS_CLIENT] = client;
 	bc_id_new(id, 's');
 	if (sess_new(&conf, &world_ops, bridge, &bridge->sess) != BC_OK) {
+		/* Freed at once: no event of the link may reach a bridge without a session. */
 		net_link_close(client, 1013, BC_SPAN_LIT("out of memory"));
+		bridge->links[SESS_CLIENT] = net_link_free(client);
 		world_ended(bridge);
 		return;
 	}
