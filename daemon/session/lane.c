@@ -249,6 +249,32 @@ void lane_client_create(struct sess *sess, struct bc_span text)
 	}
 }
 
+/* ---- cancels of the gateway ---- */
+
+bool lane_send_cancel(struct sess *sess, const char *response)
+{
+	struct bc_buf text;
+	char id[BC_ID_SIZE];
+	bool sent;
+
+	bc_id_new(id, 'x');
+	bc_buf_init(&text, 512);
+	sent = oai_cancel_put(&text, id, response) == BC_OK;
+	if (sent) {
+		(void)sess_to_upstream(
+			sess, bc_buf_span(&text)); /* pressure shows with the next message */
+	}
+	bc_buf_release(&text);
+	return sent;
+}
+
+void lane_cancel(struct sess *sess, const struct resp *resp)
+{
+	if (lane_send_cancel(sess, resp->id)) {
+		lane_move(sess, LANE_EV_CANCEL);
+	}
+}
+
 /* ---- the client's cancel ---- */
 
 #define NOT_ACTIVE "Cancellation failed: no active response found"
@@ -256,17 +282,7 @@ void lane_client_create(struct sess *sess, struct bc_span text)
 /* End what the client does not know of: it is told that nothing was active. */
 static void cancel_unseen(struct sess *sess, struct resp *current, struct bc_span event_id)
 {
-	struct bc_buf cancel;
-	char id[BC_ID_SIZE];
-
-	bc_id_new(id, 'x');
-	bc_buf_init(&cancel, 512);
-	if (oai_cancel_put(&cancel, id, current->id) == BC_OK) {
-		lane_move(sess, LANE_EV_CANCEL);
-		(void)sess_to_upstream(
-			sess, bc_buf_span(&cancel)); /* pressure shows with the next message */
-	}
-	bc_buf_release(&cancel);
+	lane_cancel(sess, current);
 	resp_hide(sess, current);
 	current->unwanted = true;
 	client_refuse(sess, event_id, "response_cancel_not_active", NOT_ACTIVE);
@@ -404,21 +420,12 @@ void lane_owe_nothing(struct agent *agent)
 static void cut_off(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
-	struct bc_buf cancel;
-	char id[BC_ID_SIZE];
 
 	if (agent->lane != LANE_ACTIVE || agent->current == NULL || agent->speech ||
 	    agent->answer_expected) {
 		return;
 	}
-	bc_id_new(id, 'x');
-	bc_buf_init(&cancel, 512);
-	if (oai_cancel_put(&cancel, id, agent->current->id) == BC_OK) {
-		lane_move(sess, LANE_EV_CANCEL);
-		(void)sess_to_upstream(
-			sess, bc_buf_span(&cancel)); /* pressure shows with the next message */
-	}
-	bc_buf_release(&cancel);
+	lane_cancel(sess, agent->current);
 }
 
 void lane_pump(struct sess *sess)

@@ -232,26 +232,12 @@ void pass_advance(struct sess *sess)
 
 /* ---- answers ---- */
 
-static void send_cancel(struct sess *sess, const char *response)
-{
-	struct bc_buf text;
-	char id[BC_ID_SIZE];
-
-	bc_id_new(id, 'x');
-	bc_buf_init(&text, 512);
-	if (oai_cancel_put(&text, id, response) == BC_OK) {
-		(void)sess_to_upstream(
-			sess, bc_buf_span(&text)); /* pressure shows with the next message */
-	}
-	bc_buf_release(&text);
-}
-
 static void cancel(struct sess *sess)
 {
 	struct pass *pass = &sess->agent->pass;
 
 	if (!pass->cancelled && pass->response[0] != '\0') {
-		send_cancel(sess, pass->response);
+		(void)lane_send_cancel(sess, pass->response);
 	}
 	pass->cancelled = true; /* without a response: as soon as the provider has named it */
 }
@@ -271,12 +257,12 @@ void pass_created(struct sess *sess, struct resp *resp, struct bc_span response)
 	struct pass *pass = &sess->agent->pass;
 
 	if (!is_running_pass(sess->agent, response)) {
-		send_cancel(sess, resp->id);
+		(void)lane_send_cancel(sess, resp->id);
 		return;
 	}
 	memcpy(pass->response, resp->id, sizeof(pass->response));
 	if (pass->cancelled) {
-		send_cancel(sess, resp->id);
+		(void)lane_send_cancel(sess, resp->id);
 	}
 }
 

@@ -99,19 +99,10 @@ static void begin_followup(struct sess *sess, struct resp *resp, struct bc_span 
 	agent->followup_refusals = 0;
 	if (agent->followup_overtaken || agent->followup_unwanted) {
 		/* Speech began, or the client cancelled, before the provider made it: so we end it (R6). */
-		struct bc_buf cancel;
-		char id[BC_ID_SIZE];
 
 		resp_view_set(sess, resp, RESP_HIDDEN);
 		resp->unwanted = agent->followup_unwanted;
-		bc_id_new(id, 'x');
-		bc_buf_init(&cancel, 512);
-		if (oai_cancel_put(&cancel, id, resp->id) == BC_OK) {
-			lane_move(sess, LANE_EV_CANCEL);
-			(void)sess_to_upstream(sess,
-					       bc_buf_span(&cancel)); /* pressure shows later */
-		}
-		bc_buf_release(&cancel);
+		lane_cancel(sess, resp);
 		if (!resp->unwanted) {
 			lane_owe(sess, resp->params, false);
 		}

@@ -426,6 +426,10 @@ void metadata_strip(struct bc_span metadata, struct bc_buf *out);
 
 void lane_move(struct sess *sess, enum lane_event event);
 const char *lane_state_name(enum lane_state state);
+/* Ask the provider to end a response; false: no memory for the event. */
+bool lane_send_cancel(struct sess *sess, const char *response);
+/* End the response that occupies the lane. */
+void lane_cancel(struct sess *sess, const struct resp *resp);
 /* A response.create of the client: forwarded, kept back or refused. */
 void lane_client_create(struct sess *sess, struct bc_span text);
 /* A response.cancel of the client. */
@@ -481,7 +485,6 @@ void step_advance(struct sess *sess);
 void step_client_output(struct sess *sess, struct bc_span call_id);
 /* A step that is not answered yet and that no later input has overtaken: a request for a response waits for it. */
 bool step_is_open(const struct sess *sess);
-void step_timer(struct sess *sess);
 /* The caller speaks: give up reads, and keep silent about other calls, whose tools say so. */
 void step_barge_in(struct sess *sess);
 /* Whatever is outstanding is put in when it comes, but nobody asks for an answer to it. */

@@ -516,7 +516,7 @@ void sess_timer_fired(struct sess *sess, enum sess_timer which)
 		check_life(sess);
 		break;
 	case SESS_TIMER_STEP:
-		step_timer(sess);
+		step_advance(sess);
 		break;
 	case SESS_TIMER_OWED:
 		sess->agent->answer_expected = false;

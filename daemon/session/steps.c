@@ -342,11 +342,6 @@ void step_client_output(struct sess *sess, struct bc_span call_id)
 	step_advance(sess);
 }
 
-void step_timer(struct sess *sess)
-{
-	step_advance(sess);
-}
-
 void step_abandon_all(struct sess *sess)
 {
 	struct step *step;
