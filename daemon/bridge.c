@@ -83,11 +83,20 @@ static void fire_owed(void *arg)
 	sess_timer_fired(bridge->sess, SESS_TIMER_OWED);
 }
 
+static void fire_words(void *arg)
+{
+	struct bridge *bridge = arg;
+
+	BC_CHECK(bridge, BRIDGE_MAGIC);
+	sess_timer_fired(bridge->sess, SESS_TIMER_WORDS);
+}
+
 static void world_timer(void *world, enum sess_timer which, bc_usec delay)
 {
 	static loop_timer_fn *const fire[SESS_TIMER__COUNT] = {[SESS_TIMER_LIFE] = fire_life,
 							       [SESS_TIMER_STEP] = fire_step,
-							       [SESS_TIMER_OWED] = fire_owed};
+							       [SESS_TIMER_OWED] = fire_owed,
+							       [SESS_TIMER_WORDS] = fire_words};
 	struct bridge *bridge = world;
 	struct loop_timer *timer = bridge->timers[which];
 

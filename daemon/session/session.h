@@ -35,6 +35,7 @@ enum sess_timer {
 	SESS_TIMER_LIFE,  /* idle and lifetime limits */
 	SESS_TIMER_STEP,  /* a step waits for the client's part */
 	SESS_TIMER_OWED,  /* an answer is owed and the provider has not begun one by itself */
+	SESS_TIMER_WORDS, /* typed words have been quiet for long enough */
 	SESS_TIMER__COUNT /* must be last */
 };
 
