@@ -83,20 +83,11 @@ static void fire_owed(void *arg)
 	sess_timer_fired(bridge->sess, SESS_TIMER_OWED);
 }
 
-static void fire_words(void *arg)
-{
-	struct bridge *bridge = arg;
-
-	BC_CHECK(bridge, BRIDGE_MAGIC);
-	sess_timer_fired(bridge->sess, SESS_TIMER_WORDS);
-}
-
 static void world_timer(void *world, enum sess_timer which, bc_usec delay)
 {
 	static loop_timer_fn *const fire[SESS_TIMER__COUNT] = {[SESS_TIMER_LIFE] = fire_life,
 							       [SESS_TIMER_STEP] = fire_step,
-							       [SESS_TIMER_OWED] = fire_owed,
-							       [SESS_TIMER_WORDS] = fire_words};
+							       [SESS_TIMER_OWED] = fire_owed};
 	struct bridge *bridge = world;
 	struct loop_timer *timer = bridge->timers[which];
 
@@ -127,6 +118,12 @@ static void world_tool_cancel(void *world, struct tool_call *call)
 {
 	(void)world;
 	tool_cancel(call);
+}
+
+static void world_tool_commit(void *world, struct tool_call *call)
+{
+	(void)world;
+	tool_commit(call);
 }
 
 static void world_tool_settle(void *world, struct tool_call *call, enum jrn_settlement how)
@@ -174,6 +171,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .timer = world_timer,
 					    .tool_run = world_tool_run,
 					    .tool_cancel = world_tool_cancel,
+					    .tool_commit = world_tool_commit,
 					    .tool_settle = world_tool_settle,
 					    .tool_result = world_tool_result,
 					    .changed = world_changed,

@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/bridge.h"
 #include "daemon/loop/loop.h"
+#include "daemon/repair.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -143,8 +144,16 @@ static bool parse(struct bc_span line, struct inquiry *inquiry)
 void inquiry_begin(struct server *server, struct loop *main, const struct cfg *cfg,
 		   struct adm_request *request, struct bc_span line)
 {
-	struct inquiry *inquiry = calloc(1, sizeof(*inquiry));
+	static const char journal[] = "journal ";
+	struct inquiry *inquiry;
 
+	if (bc_span_has_prefix(line, journal)) {
+		repair_begin(
+			server, main, cfg, request,
+			bc_span(line.ptr + sizeof(journal) - 1, line.len - (sizeof(journal) - 1)));
+		return;
+	}
+	inquiry = calloc(1, sizeof(*inquiry));
 	if (inquiry == NULL) {
 		adm_answer(request, BC_SPAN_LIT("error: out of memory\n"));
 		return;
@@ -159,7 +168,7 @@ void inquiry_begin(struct server *server, struct loop *main, const struct cfg *c
 		adm_answer(
 			request,
 			BC_SPAN_LIT(
-				"error: unknown request; there are: sessions, session ID, memory\n"));
+				"error: unknown request; there are: sessions, session ID, memory, journal list|show|retry|resolve\n"));
 		free(inquiry);
 		return;
 	}

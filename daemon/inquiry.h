@@ -4,6 +4,7 @@
  *   sessions       a line per session
  *   session ID     one session: what it does and why it waits
  *   memory         what sessions and buffers hold, and what bounds them
+ *   journal ...    repair.h
  */
 #ifndef BACKCHANNEL_INQUIRY_H
 #define BACKCHANNEL_INQUIRY_H

@@ -312,7 +312,8 @@ static enum bc_err open_journal(struct service *service, struct bc_buf *message)
 	const struct cfg_journal *journal = &service->cfg->journal;
 	struct jrn_conf conf = {.path = journal->path,
 				.retention = journal->retention,
-				.open_max = journal->open_max};
+				.open_max = journal->open_max,
+				.now = loop_clock};
 	struct jrn_recovery found;
 	enum bc_err err;
 
@@ -321,9 +322,10 @@ static enum bc_err open_journal(struct service *service, struct bc_buf *message)
 	}
 	err = jrn_open(&conf, report_open, NULL, &found, message, &service->server.journal);
 	if (err == BC_OK) {
-		bc_log(BC_LOG_NOTICE, NULL, "journal %s: %llu reads and %llu effects were open",
+		bc_log(BC_LOG_NOTICE, NULL,
+		       "journal %s: %llu reads and %llu effects were open, %llu are looked after",
 		       journal->path, (unsigned long long)found.reads_open,
-		       (unsigned long long)found.effects_open);
+		       (unsigned long long)found.effects_open, (unsigned long long)found.adoptable);
 	}
 	return err;
 }
@@ -382,6 +384,7 @@ static enum bc_err init_workers(struct service *service, struct bc_buf *message)
 			return err;
 		}
 	}
+	worker_adopt(&server->workers[0]);
 	return BC_OK;
 }
 

@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/metric.h"
+#include "daemon/base/seal.h"
 #include "daemon/bridge.h"
 #include "daemon/journal/journal.h"
 #include "daemon/loop/loop.h"
@@ -202,6 +203,63 @@ static void wake(void *arg)
 	(void)!loop_post(worker->loop, dispatch, worker);
 }
 
+/* ---- what happens to effects when no session looks on ---- */
+
+struct known {
+	struct worker *worker;
+	uint64_t intent;
+};
+
+static void forget_doubt(void *arg)
+{
+	struct known *known = arg;
+
+	if (known->worker->tools != NULL) {
+		tool_host_resolved(known->worker->tools, known->intent);
+	}
+	free(known);
+}
+
+static void resolved(void *arg, uint64_t intent)
+{
+	struct server *server = arg;
+
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		struct known *known = malloc(sizeof(*known));
+
+		if (known != NULL) {
+			*known = (struct known){.worker = &server->workers[i], .intent = intent};
+			if (loop_post(known->worker->loop, forget_doubt, known) == BC_OK) {
+				continue;
+			}
+		}
+		free(known);
+		/* Equal calls are then refused there until a restart: the safe side. */
+		bc_log(BC_LOG_ERR, NULL, "out of memory, a worker keeps intent %llu in doubt",
+		       (unsigned long long)intent);
+	}
+}
+
+static void changed(void *arg, const char *tag)
+{
+	server_tag_changed(arg, tag);
+}
+
+static enum bc_err init_seal(struct worker *worker)
+{
+	const char *secret = worker->cfg->journal.secret_key.value;
+	struct bc_seal_key key;
+	enum bc_err err;
+
+	if (secret == NULL) {
+		return BC_OK;
+	}
+	key = bc_seal_key_of(bc_span_str(secret));
+	err = tool_host_seal(worker->tools, &key);
+	explicit_bzero(&key, sizeof(key));
+	return err;
+}
+
 static enum bc_err init_tools(struct worker *worker)
 {
 	struct server *server = worker->server;
@@ -221,7 +279,18 @@ static enum bc_err init_tools(struct worker *worker)
 	if (worker->tools == NULL || worker->toolset == NULL) {
 		return BC_E_NOMEM;
 	}
-	return BC_OK;
+	tool_host_hook(
+		worker->tools,
+		&(struct tool_hooks){.resolved = resolved, .changed = changed, .arg = server});
+	tool_host_learn(worker->tools);
+	return init_seal(worker);
+}
+
+void worker_adopt(struct worker *worker)
+{
+	if (worker->tools != NULL) {
+		tool_host_adopt(worker->tools, worker->cfg);
+	}
 }
 
 static enum bc_err init_listeners(struct worker *worker, struct bc_buf *reterr_message)

@@ -92,6 +92,9 @@ void worker_stop(struct worker *worker);
 /* From any thread: new sessions get this snapshot; takes over one reference. */
 void worker_configure(struct worker *worker, struct cfg *cfg);
 
+/* Look after what a crash left open in the journal; one worker, once, when all workers are there and none runs yet. */
+void worker_adopt(struct worker *worker);
+
 /* From a worker's thread: an effect has changed what has this tag; all sessions of all workers hear of it soon. */
 void server_tag_changed(struct server *server, const char *tag);
 

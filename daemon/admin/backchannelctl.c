@@ -21,12 +21,18 @@
 static const char usage_text[] =
 	"usage: backchannelctl key new NAME\n"
 	"       backchannelctl [--socket PATH] sessions | session ID | memory\n"
+	"       backchannelctl [--socket PATH] journal list | journal show SESSION\n"
+	"       backchannelctl [--socket PATH] journal retry ID\n"
+	"       backchannelctl [--socket PATH] journal resolve ID --as done|undone|not_done\n"
 	"       backchannelctl --version | --help\n"
 	"\n"
 	"  key new NAME   make a client key; NAME says in log lines who uses it\n"
 	"  sessions       the calls of the running gateway, a line each\n"
 	"  session ID     one call: what it does, and the reason for everything it waits for\n"
 	"  memory         what calls hold, and what bounds it\n"
+	"  journal list   effects that are open, in doubt or parked; show: all records of a call\n"
+	"  journal retry  take up again an effect that is in doubt or parked\n"
+	"  journal resolve  say what became of one: done: it stands; undone; not_done\n"
 	"  --socket PATH  where the gateway listens, default " SOCKET_PATH "\n";
 
 /*
@@ -110,32 +116,45 @@ static int dial(const char *path)
 	return fd;
 }
 
-/* Send one line, copy the answer to stdout; false: the connection broke, or ended without an answer. */
-static bool converse(int fd, const char *line)
+/*
+ * Send one line, copy the answer to stdout; false: the connection broke, or ended without an answer.  *ret_good: it was
+ * no refusal.
+ */
+static bool converse(int fd, const char *line, bool *ret_good)
 {
 	char bytes[4096];
 	bool answered = false;
 	ssize_t got;
 
+	*ret_good = true;
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) != (ssize_t)strlen(line)) {
 		return false;
 	}
 	while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0) {
 		(void)fwrite(bytes, 1, (size_t)got, stdout); /* judged at the end */
+		*ret_good = *ret_good && (answered || got < 6 || memcmp(bytes, "error:", 6) != 0);
 		answered = true;
 	}
 	return answered && got == 0;
 }
 
-static int ask(const char *path, const char *question, const char *id)
+/* The words make the line. */
+static int ask(const char *path, int count, const char *const *words)
 {
 	char line[256];
+	size_t len = 0;
 	bool answered;
+	bool good;
 	int fd;
 
-	if (snprintf(line, sizeof(line), "%s%s%s\n", question, id == NULL ? "" : " ",
-		     id == NULL ? "" : id) >= (int)sizeof(line)) {
-		return misused();
+	for (int i = 0; i < count; i++) {
+		int put = snprintf(line + len, sizeof(line) - len, "%s%s", words[i],
+				   i + 1 < count ? " " : "\n");
+
+		if (put < 0 || (size_t)put >= sizeof(line) - len) {
+			return misused();
+		}
+		len += (size_t)put;
 	}
 	fd = dial(path);
 	if (fd < 0) {
@@ -143,25 +162,46 @@ static int ask(const char *path, const char *question, const char *id)
 			      strerrordesc_np(errno));
 		return EXIT_FAILURE;
 	}
-	answered = converse(fd, line);
+	answered = converse(fd, line, &good);
 	(void)close(fd);
 	if (!answered) {
 		(void)fputs("backchannelctl: the gateway broke the connection off\n", stderr);
 		return EXIT_FAILURE;
 	}
-	return EXIT_SUCCESS;
+	return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int run(const char *socket_path, int count, char *const *words)
+static int run_journal(const char *socket_path, const char *as, int count, const char *const *words)
 {
+	if (count == 3 && as != NULL && strcmp(words[1], "resolve") == 0) {
+		const char *const line[] = {words[0], words[1], words[2], as};
+
+		return ask(socket_path, 4, line);
+	}
+	if (as == NULL &&
+	    ((count == 2 && strcmp(words[1], "list") == 0) ||
+	     (count == 3 && (strcmp(words[1], "show") == 0 || strcmp(words[1], "retry") == 0)))) {
+		return ask(socket_path, count, words);
+	}
+	return misused();
+}
+
+static int run(const char *socket_path, const char *as, int count, const char *const *words)
+{
+	if (count >= 2 && strcmp(words[0], "journal") == 0) {
+		return run_journal(socket_path, as, count, words);
+	}
+	if (as != NULL) {
+		return misused();
+	}
 	if (count == 3 && strcmp(words[0], "key") == 0 && strcmp(words[1], "new") == 0) {
 		return key_new(words[2]);
 	}
 	if (count == 1 && (strcmp(words[0], "sessions") == 0 || strcmp(words[0], "memory") == 0)) {
-		return ask(socket_path, words[0], NULL);
+		return ask(socket_path, 1, words);
 	}
 	if (count == 2 && strcmp(words[0], "session") == 0) {
-		return ask(socket_path, words[0], words[1]);
+		return ask(socket_path, 2, words);
 	}
 	return misused();
 }
@@ -170,16 +210,18 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"socket", required_argument, NULL, 's'},
+		{"as", required_argument, NULL, 'a'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	const char *socket_path = SOCKET_PATH;
+	const char *as = NULL;
 	int status = EXIT_SUCCESS;
 	int option = getopt_long(argc, argv, "h", options, NULL);
 
-	if (option == 's') {
-		socket_path = optarg;
+	while (option == 's' || option == 'a') {
+		*(option == 's' ? &socket_path : &as) = optarg;
 		option = getopt_long(argc, argv, "h", options, NULL);
 	}
 	switch (option) {
@@ -190,7 +232,7 @@ int main(int argc, char **argv)
 		(void)fputs(usage_text, stdout);
 		break;
 	case -1:
-		status = run(socket_path, argc - optind, argv + optind);
+		status = run(socket_path, as, argc - optind, (const char *const *)(argv + optind));
 		break;
 	default:
 		status = misused();

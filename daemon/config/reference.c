@@ -41,6 +41,7 @@ static const struct example examples[] = {
 	 "{ method = \"GET\", url = \"https://shop.example/calls/{idempotency_key}\" }", false},
 	{"tool", "undo",
 	 "{ method = \"POST\", url = \"https://shop.example/orders/{args.order}/reopen\" }", false},
+	{"journal", "secret_key", "\"credential:journal\"", false},
 	{"tool", "secret_arguments", "[\"order\"]", false},
 };
 

@@ -55,19 +55,36 @@ static struct jrn_entry **bucket(const struct jrn *jrn, uint64_t intent)
 	return &jrn->buckets[intent & jrn->bucket_mask];
 }
 
-struct jrn_entry *jrn_entry_new(struct jrn *jrn, uint64_t intent, enum jrn_effect effect)
+static char *keep(char *at, struct bc_span text, struct bc_span *ret)
 {
-	struct jrn_entry *entry = calloc(1, sizeof(*entry));
-	struct jrn_entry **at = bucket(jrn, intent);
+	if (text.len > 0) {
+		memcpy(at, text.ptr, text.len);
+	}
+	*ret = bc_span(at, text.len);
+	return at + text.len;
+}
 
-	BC_BUG_ON(intent == 0 || jrn->open_count >= jrn->open_max);
+struct jrn_entry *jrn_entry_new(struct jrn *jrn, const struct jrn_record *record)
+{
+	bool read = record->intended.effect == JRN_READ;
+	size_t text = read ? 0 : record->intended.session.len + record->intended.tags.len;
+	struct jrn_entry *entry = calloc(1, sizeof(*entry) + text);
+	struct jrn_entry **at = bucket(jrn, record->intent);
+
+	BC_BUG_ON(record->intent == 0);
 	if (entry == NULL) {
 		return NULL;
 	}
-	entry->intent = intent;
-	entry->effect = effect;
-	entry->state = effect == JRN_READ ? JRN_ENTRY_INTENDED : JRN_ENTRY_WAITING;
+	entry->intent = record->intent;
+	entry->effect = record->intended.effect;
+	entry->state = read ? JRN_ENTRY_INTENDED : JRN_ENTRY_WAITING;
+	entry->undecided = record->intended.speculative && entry->effect == JRN_REVERSIBLE;
+	if (!read) {
+		(void)keep(keep((char *)(entry + 1), record->intended.session, &entry->session),
+			   record->intended.tags, &entry->tags);
+	}
 	entry->settle.owner = entry;
+	entry->decide.owner = entry;
 	entry->next = *at;
 	*at = entry;
 	jrn->open_count++;
@@ -113,8 +130,40 @@ void jrn_entry_unlink(struct jrn *jrn, struct jrn_entry *entry)
 void jrn_entry_free(struct jrn *jrn, struct jrn_entry *entry)
 {
 	BC_BUG_ON(jrn->open_count == 0 || entry->next != NULL);
+	if (entry->deciding) {
+		entry->doomed = true;
+		return;
+	}
 	jrn->open_count--;
 	free(entry);
+}
+
+void jrn_pending_add(struct jrn *jrn, enum jrn_settlement how, int64_t count)
+{
+	BC_BUG_ON(!jrn_is_pending(how));
+	jrn->pending[how] += (uint64_t)count;
+	bc_metric_add(how == JRN_PARKED ? BC_M_JOURNAL_PARKED : BC_M_JOURNAL_IN_DOUBT, count);
+}
+
+/* How the accounts change with a settlement. */
+static void account(struct jrn *jrn, struct jrn_entry *entry, enum jrn_settlement how)
+{
+	bool stands = how == JRN_USED || how == JRN_UNUSED || jrn_is_pending(how);
+
+	if (entry->blocking) {
+		entry->blocking = false;
+		jrn->blocking_count--;
+		bc_metric_add(BC_M_JOURNAL_UNDOS_OPEN, -1);
+	}
+	if (stands && entry->started && entry->effect != JRN_READ && entry->effect != JRN_UNDO) {
+		jrn_marks_set(jrn, entry->tags, entry->intent);
+	}
+	if (entry->reopened) {
+		jrn_pending_add(jrn, entry->pending, -1);
+	}
+	if (jrn_is_pending(how)) {
+		jrn_pending_add(jrn, how, 1);
+	}
 }
 
 void jrn_entry_settle(struct jrn *jrn, struct jrn_entry *entry, enum jrn_settlement how,
@@ -123,17 +172,21 @@ void jrn_entry_settle(struct jrn *jrn, struct jrn_entry *entry, enum jrn_settlem
 	BC_BUG_ON((unsigned)how >= JRN_SETTLEMENT__COUNT);
 	jrn_entry_move(entry, JRN_ENTRY_SETTLED);
 	jrn_entry_unlink(jrn, entry);
-	if (how == JRN_IN_DOUBT) {
-		jrn->in_doubt++;
-		bc_metric_inc(BC_M_JOURNAL_IN_DOUBT);
+	if (entry->reopened && jrn_is_pending(how)) {
+		how = entry->pending; /* nothing new is known */
 	}
+	account(jrn, entry, how);
 	if (atomic_load(&jrn->failed)) {
 		bc_metric_inc(BC_M_JOURNAL_ERRORS);
 		jrn_entry_free(jrn, entry);
 		return;
 	}
+	if (entry->reopened && jrn_is_pending(how)) {
+		jrn_entry_free(jrn, entry);
+		return;
+	}
 	entry->settle.record = (struct jrn_record){
-		.kind = JRN_REC_SETTLEMENT,
+		.kind = entry->reopened ? JRN_REC_RESOLUTION : JRN_REC_SETTLEMENT,
 		.intent = entry->intent,
 		.wall = wall,
 		.settled = {.how = how},

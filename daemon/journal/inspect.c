@@ -55,6 +55,12 @@ static bool is_ours(struct reader *reader)
 	} else if (version == 0) {
 		(void)fprintf(reader->output.problems, "%s holds no journal yet\n", reader->path);
 		ours = false;
+	} else if (version < JRN_SCHEMA_VERSION) {
+		(void)fprintf(reader->output.problems,
+			      "journal %s has the older format %d: the daemon brings it up to "
+			      "date when it starts\n",
+			      reader->path, version);
+		ours = false;
 	}
 	bc_buf_release(&message);
 	return ours;
@@ -144,13 +150,16 @@ static void damaged(struct reader *reader, FILE *out, const char *table, int64_t
 	(void)fprintf(out, "%s %" PRId64 ": the record is damaged\n", table, intent);
 }
 
-/* Columns behind those of the intent: "how" of its settlement, and whether it has a result. */
+/* Columns behind those of the intent: how it ended, whether it has a result, and whether it was abandoned. */
 static const char *state_name(sqlite3_stmt *stmt)
 {
 	const char *how = (const char *)sqlite3_column_text(stmt, JRN_INTENT_COLUMN__COUNT);
 
 	if (how != NULL) {
 		return how;
+	}
+	if (sqlite3_column_type(stmt, JRN_INTENT_COLUMN__COUNT + 2) != SQLITE_NULL) {
+		return "abandoned";
 	}
 	return sqlite3_column_type(stmt, JRN_INTENT_COLUMN__COUNT + 1) == SQLITE_NULL ? "intended"
 										      : "done";
@@ -162,7 +171,7 @@ static void list_row(struct reader *reader, sqlite3_stmt *stmt)
 	struct jrn_record record;
 	char when[TIME_SIZE];
 
-	if (jrn_row_read(stmt, JRN_REC_INTENT, &reader->scratch, &record) != BC_OK) {
+	if (jrn_row_read(stmt, 0, JRN_REC_INTENT, &reader->scratch, &record) != BC_OK) {
 		damaged(reader, out, "intent", sqlite3_column_int64(stmt, 0));
 		return;
 	}
@@ -178,15 +187,19 @@ static void list_row(struct reader *reader, sqlite3_stmt *stmt)
 
 #define LIST_SELECT                                                                                    \
 	"SELECT i.intent, i.wall, i.digest, i.session, i.turn, i.tool, i.arguments, i.tags, i.effect," \
-	" i.speculative, i.key, s.how, r.intent FROM intents i"                                        \
-	" LEFT JOIN settlements s ON s.intent = i.intent LEFT JOIN results r ON r.intent = i.intent "
+	" i.speculative, i.key, i.undoes, i.sealed, coalesce(z.how, s.how), r.intent, d.intent"        \
+	" FROM intents i LEFT JOIN settlements s ON s.intent = i.intent"                               \
+	" LEFT JOIN results r ON r.intent = i.intent"                                                  \
+	" LEFT JOIN resolutions z ON z.intent = i.intent"                                              \
+	" LEFT JOIN decisions d ON d.intent = i.intent AND d.what = 'abandoned' "
 
 enum jrn_inspection jrn_inspect_list(const char *path, bool open_only,
 				     struct jrn_inspect_output output)
 {
 	static const char all[] = LIST_SELECT "ORDER BY i.intent";
 	static const char open[] =
-		LIST_SELECT "WHERE s.how IS NULL OR s.how = 'in_doubt' ORDER BY i.intent";
+		LIST_SELECT "WHERE s.how IS NULL OR (s.how IN ('in_doubt', 'parked')"
+			    " AND z.how IS NULL) ORDER BY i.intent";
 	struct reader reader;
 	sqlite3_stmt *stmt;
 
@@ -226,6 +239,9 @@ static void show_intent(FILE *out, const struct jrn_record *record)
 	put_line(out, "arguments", record->intended.arguments);
 	put_line(out, "tags", record->intended.tags);
 	put_line(out, "key", bc_span_str(record->intended.key));
+	if (record->intended.undoes != 0) {
+		(void)fprintf(out, "  %-11s %" PRIu64 "\n", "undoes", record->intended.undoes);
+	}
 }
 
 static void show_result(FILE *out, const struct jrn_record *record)
@@ -242,13 +258,23 @@ static void show_settlement(FILE *out, const struct jrn_record *record)
 	char when[TIME_SIZE];
 
 	format_time(record->wall, when);
-	(void)fprintf(out, "  %-11s %s, %s", "settled", when,
+	(void)fprintf(out, "  %-11s %s, %s",
+		      record->kind == JRN_REC_RESOLUTION ? "resolved" : "settled", when,
 		      jrn_settlement_name(record->settled.how));
 	if (record->settled.note.len > 0) {
 		(void)fputs(", ", out);
 		put_text(out, record->settled.note);
 	}
 	(void)fputc('\n', out);
+}
+
+static void show_decision(FILE *out, const struct jrn_record *record)
+{
+	char when[TIME_SIZE];
+
+	format_time(record->wall, when);
+	(void)fprintf(out, "  %-11s %s, %s\n", "decided", when,
+		      jrn_decision_name(record->decided.what));
 }
 
 static void show_record(FILE *out, const struct jrn_record *record)
@@ -260,7 +286,11 @@ static void show_record(FILE *out, const struct jrn_record *record)
 	case JRN_REC_RESULT:
 		show_result(out, record);
 		return;
+	case JRN_REC_DECISION:
+		show_decision(out, record);
+		return;
 	case JRN_REC_SETTLEMENT:
+	case JRN_REC_RESOLUTION:
 		show_settlement(out, record);
 		return;
 	}
@@ -276,11 +306,15 @@ static const struct {
 	 "SELECT " JRN_INTENT_COLUMNS " FROM intents WHERE intent = ?1"},
 	{JRN_REC_RESULT, "result", "SELECT " JRN_RESULT_COLUMNS " FROM results",
 	 "SELECT " JRN_RESULT_COLUMNS " FROM results WHERE intent = ?1"},
+	{JRN_REC_DECISION, "decision", "SELECT " JRN_DECISION_COLUMNS " FROM decisions",
+	 "SELECT " JRN_DECISION_COLUMNS " FROM decisions WHERE intent = ?1"},
 	{JRN_REC_SETTLEMENT, "settlement", "SELECT " JRN_SETTLEMENT_COLUMNS " FROM settlements",
 	 "SELECT " JRN_SETTLEMENT_COLUMNS " FROM settlements WHERE intent = ?1"},
+	{JRN_REC_RESOLUTION, "resolution", "SELECT " JRN_RESOLUTION_COLUMNS " FROM resolutions",
+	 "SELECT " JRN_RESOLUTION_COLUMNS " FROM resolutions WHERE intent = ?1"},
 };
 
-/* The three records of an intent, as far as they exist. */
+/* The records of an intent, as far as they exist. */
 static void show_all_of(struct reader *reader, int64_t intent)
 {
 	FILE *out = reader->output.answers;
@@ -292,7 +326,7 @@ static void show_all_of(struct reader *reader, int64_t intent)
 		/* A failed binding leaves NULL, which matches no row. */
 		(void)sqlite3_bind_int64(stmt, 1, intent);
 		if (stmt != NULL && next_row(reader, stmt)) {
-			if (jrn_row_read(stmt, tables[i].kind, &reader->scratch, &record) ==
+			if (jrn_row_read(stmt, 0, tables[i].kind, &reader->scratch, &record) ==
 			    BC_OK) {
 				show_record(out, &record);
 			} else {
@@ -355,7 +389,7 @@ static void check_records(struct reader *reader)
 		struct jrn_record record;
 
 		while (stmt != NULL && next_row(reader, stmt)) {
-			if (jrn_row_read(stmt, tables[i].kind, &reader->scratch, &record) !=
+			if (jrn_row_read(stmt, 0, tables[i].kind, &reader->scratch, &record) !=
 			    BC_OK) {
 				damaged(reader, reader->output.answers, tables[i].name,
 					sqlite3_column_int64(stmt, 0));
@@ -378,6 +412,14 @@ static const struct {
 	 "has a result and no intent"},
 	{"SELECT intent FROM settlements EXCEPT SELECT intent FROM intents",
 	 "is settled and has no intent"},
+	{"SELECT intent FROM decisions EXCEPT SELECT intent FROM intents",
+	 "is decided and has no intent"},
+	{"SELECT intent FROM resolutions EXCEPT SELECT intent FROM settlements"
+	 " WHERE how IN ('in_doubt', 'parked')",
+	 "is resolved and was neither in doubt nor parked"},
+	{"SELECT s.intent FROM settlements s JOIN decisions d ON d.intent = s.intent"
+	 " WHERE d.what = 'committed' AND s.how IN ('undone', 'parked')",
+	 "is committed and was to be undone"},
 	{"SELECT intent FROM intents GROUP BY +intent HAVING count(*) > 1", "is recorded twice"},
 	{"SELECT intent FROM results GROUP BY +intent HAVING count(*) > 1", "has two results"},
 	{"SELECT intent FROM settlements GROUP BY +intent HAVING count(*) > 1", "is settled twice"},

@@ -26,10 +26,21 @@ static enum bc_err memory_new(struct jrn *jrn, const struct jrn_conf *conf)
 	}
 	jrn->magic = JRN_MAGIC;
 	jrn->retention = conf->retention;
+	jrn->now = conf->now;
 	jrn->open_max = conf->open_max;
 	jrn->bucket_mask = buckets - 1;
 	jrn->buckets = calloc(buckets, sizeof(struct jrn_entry *));
 	return jrn->buckets == NULL ? BC_E_NOMEM : BC_OK;
+}
+
+static void free_all(struct jrn_foundling *found)
+{
+	while (found != NULL) {
+		struct jrn_foundling *next = found->next;
+
+		free(found);
+		found = next;
+	}
 }
 
 /* Everything of jrn but the thread, the lock and the store. */
@@ -46,6 +57,9 @@ static void memory_free(struct jrn *jrn)
 		}
 	}
 	BC_BUG_ON(jrn->open_count != 0);
+	free_all(jrn->foundlings);
+	free_all(jrn->doubts);
+	jrn_marks_free(jrn);
 	free(jrn->buckets);
 	jrn->magic = 0;
 	free(jrn);
@@ -78,13 +92,13 @@ static enum bc_err start(struct jrn *jrn, struct bc_buf *reterr_message)
 	BC_BUG_ON(pthread_mutex_init(&jrn->lock, NULL) != 0 ||
 		  pthread_cond_init(&jrn->work, NULL) != 0);
 	jrn->intent_next = marks.intent_last + 1;
-	jrn->in_doubt = marks.in_doubt;
 	err = thread_start(jrn);
 	if (err != BC_OK) {
 		JRN_EXPLAIN(reterr_message, "cannot start the journal's thread: too many threads");
 		return err;
 	}
-	bc_metric_add(BC_M_JOURNAL_IN_DOUBT, (int64_t)marks.in_doubt);
+	jrn_pending_add(jrn, JRN_IN_DOUBT, (int64_t)marks.in_doubt);
+	jrn_pending_add(jrn, JRN_PARKED, (int64_t)marks.parked);
 	return BC_OK;
 }
 
@@ -103,7 +117,7 @@ enum bc_err jrn_open_on(const struct jrn_store_ops *ops, const struct jrn_conf *
 	}
 	err = ops->open(conf->path, reterr_message, &jrn->store);
 	if (err == BC_OK) {
-		err = jrn_recover(jrn->store, each_open, arg, ret_recovery, reterr_message);
+		err = jrn_recover(jrn, each_open, arg, ret_recovery, reterr_message);
 	}
 	if (err == BC_OK) {
 		err = start(jrn, reterr_message);
@@ -138,7 +152,9 @@ struct jrn *jrn_close(struct jrn *jrn)
 	(void)pthread_mutex_unlock(&jrn->lock);
 	BC_BUG_ON(pthread_join(jrn->thread, NULL) != 0);
 	BC_BUG_ON(jrn->queue.head != NULL || jrn->queue_bytes != 0);
-	bc_metric_add(BC_M_JOURNAL_IN_DOUBT, -(int64_t)jrn->in_doubt);
+	jrn_pending_add(jrn, JRN_IN_DOUBT, -(int64_t)jrn->pending[JRN_IN_DOUBT]);
+	jrn_pending_add(jrn, JRN_PARKED, -(int64_t)jrn->pending[JRN_PARKED]);
+	bc_metric_add(BC_M_JOURNAL_UNDOS_OPEN, -(int64_t)jrn->blocking_count);
 	jrn->store = jrn->store->ops->close(jrn->store);
 	(void)pthread_cond_destroy(&jrn->work);
 	(void)pthread_mutex_destroy(&jrn->lock);
@@ -169,7 +185,8 @@ enum bc_err jrn_port_new(struct jrn *jrn, void (*wake)(void *arg), void *arg, st
 /* An answer nobody will hear.  Under lock. */
 static void drop_answer(struct jrn *jrn, struct jrn_request *request)
 {
-	if (request->record.kind == JRN_REC_INTENT && request->err == BC_OK) {
+	if (request->errand == JRN_ERRAND_WRITE && request->record.kind == JRN_REC_INTENT &&
+	    request->err == BC_OK && !request->known) {
 		struct jrn_entry *entry = jrn_entry_find(jrn, request->record.intent);
 
 		/* Nobody has its ticket, so nobody else can have settled it, and nothing can have started. */
@@ -195,6 +212,7 @@ struct jrn_port *jrn_port_free(struct jrn_port *port)
 	BC_BUG_ON(jrn->ports == 0);
 	jrn->ports--;
 	port->dead = true;
+	jrn_undos_forget(jrn, port);
 	for (request = jrn_queue_pop(&port->answers); request != NULL;
 	     request = jrn_queue_pop(&port->answers)) {
 		drop_answer(jrn, request);
@@ -211,6 +229,9 @@ struct jrn_port *jrn_port_free(struct jrn_port *port)
 
 static void deliver(const struct jrn_request *request)
 {
+	if (request->found != NULL && request->err == BC_OK) {
+		request->each(request->arg, &request->found->orphan);
+	}
 	if (request->ticket_fn == NULL) {
 		request->done_fn(request->arg, request->err);
 	} else if (request->err != BC_OK) {
@@ -254,8 +275,7 @@ static void copy_span(char **at, struct bc_span *span)
 	*at += span->len;
 }
 
-/* A request with a copy of the record and its text behind it; NULL when out of memory. */
-static struct jrn_request *request_new(const struct jrn_record *record)
+struct jrn_request *jrn_request_new(const struct jrn_record *record)
 {
 	size_t bytes = jrn_record_bytes(record);
 	struct jrn_request *request = calloc(1, sizeof(*request) + bytes);
@@ -272,15 +292,18 @@ static struct jrn_request *request_new(const struct jrn_record *record)
 		copy_span(&at, &request->record.intended.tool);
 		copy_span(&at, &request->record.intended.arguments);
 		copy_span(&at, &request->record.intended.tags);
-	} else {
-		BC_BUG_ON(record->kind != JRN_REC_RESULT);
+		copy_span(&at, &request->record.intended.sealed);
+	} else if (record->kind == JRN_REC_RESULT) {
 		copy_span(&at, &request->record.result.output);
+		copy_span(&at, &request->record.result.sealed);
+	} else {
+		copy_span(&at, &request->record.settled.note);
 	}
 	return request;
 }
 
 /* Whether a record of that many bytes may be queued.  Under lock. */
-static bool has_room(const struct jrn *jrn, size_t bytes)
+bool jrn_has_room(const struct jrn *jrn, size_t bytes)
 {
 	return bytes <= JRN_RECORD_BYTES_MAX && jrn->queue_bytes <= JRN_QUEUE_BYTES_MAX - bytes;
 }
@@ -295,18 +318,24 @@ static enum bc_err enter(struct jrn *jrn, struct jrn_record *record, struct jrn_
 	if (failed && !read) {
 		return BC_E_JOURNAL;
 	}
-	if (jrn->open_count >= jrn->open_max || !has_room(jrn, jrn_record_bytes(record))) {
+	if (!read && jrn_is_blocked(jrn, record->intended.tags)) {
+		return BC_E_AGAIN;
+	}
+	if (jrn->open_count >= jrn->open_max || !jrn_has_room(jrn, jrn_record_bytes(record))) {
 		return BC_E_LIMIT;
+	}
+	if (!read && jrn_marks_know(jrn, record->intended.tags) != BC_OK) {
+		return BC_E_NOMEM;
 	}
 	record->intent = jrn->intent_next;
 	BC_BUG_ON(!jrn_record_is_sound(record));
 	if (!failed) {
-		request = request_new(record);
+		request = jrn_request_new(record);
 		if (request == NULL) {
 			return BC_E_NOMEM;
 		}
 	}
-	if (jrn_entry_new(jrn, record->intent, record->intended.effect) == NULL) {
+	if (jrn_entry_new(jrn, record) == NULL) {
 		jrn_request_free(request);
 		return BC_E_NOMEM;
 	}
@@ -326,6 +355,7 @@ enum bc_err jrn_intend(struct jrn_port *port, const struct jrn_intent *intent,
 			     .turn = intent->turn,
 			     .tool = intent->tool,
 			     .arguments = intent->arguments,
+			     .sealed = intent->sealed,
 			     .tags = intent->tags,
 			     .effect = intent->effect,
 			     .speculative = intent->speculative},
@@ -334,7 +364,8 @@ enum bc_err jrn_intend(struct jrn_port *port, const struct jrn_intent *intent,
 	enum bc_err err;
 
 	BC_CHECK(port, JRN_PORT_MAGIC);
-	BC_BUG_ON(port->dead || (fn == NULL) != read || (read && ret_ticket == NULL));
+	BC_BUG_ON(port->dead || (fn == NULL) != read || (read && ret_ticket == NULL) ||
+		  intent->effect == JRN_UNDO);
 	jrn_key_new(record.intended.key);
 	(void)pthread_mutex_lock(&port->jrn->lock);
 	err = enter(port->jrn, &record, &request);
@@ -355,7 +386,7 @@ enum bc_err jrn_intend(struct jrn_port *port, const struct jrn_intent *intent,
 }
 
 /* The entry behind a ticket, which must be ours and open.  Under lock. */
-static struct jrn_entry *entry_of(const struct jrn *jrn, const struct jrn_ticket *ticket)
+struct jrn_entry *jrn_entry_of(const struct jrn *jrn, const struct jrn_ticket *ticket)
 {
 	struct jrn_entry *entry;
 
@@ -379,10 +410,10 @@ static enum bc_err add_result(struct jrn_port *port, struct jrn_entry *entry,
 		jrn_entry_move(entry, JRN_ENTRY_DONE);
 		return entry->effect == JRN_READ ? BC_OK : BC_E_JOURNAL;
 	}
-	if (!has_room(jrn, record->result.output.len)) {
+	if (!jrn_has_room(jrn, jrn_record_bytes(record))) {
 		return BC_E_LIMIT;
 	}
-	request = request_new(record);
+	request = jrn_request_new(record);
 	if (request == NULL) {
 		return BC_E_NOMEM;
 	}
@@ -394,24 +425,33 @@ static enum bc_err add_result(struct jrn_port *port, struct jrn_entry *entry,
 	return BC_OK;
 }
 
-enum bc_err jrn_result(struct jrn_port *port, const struct jrn_ticket *ticket, int status,
-		       struct bc_span output, bc_usec wall, jrn_done_fn *fn, void *arg)
+enum bc_err jrn_result_sealed(struct jrn_port *port, const struct jrn_ticket *ticket, int status,
+			      const struct jrn_text *text, bc_usec wall, jrn_done_fn *fn, void *arg)
 {
 	struct jrn_record record = {
 		.kind = JRN_REC_RESULT,
 		.intent = ticket->intent,
 		.wall = wall,
-		.result = {.status = status, .output = output},
+		.result = {.status = status, .output = text->shown, .sealed = text->sealed},
 	};
 	enum bc_err err;
 
 	BC_CHECK(port, JRN_PORT_MAGIC);
-	BC_BUG_ON(port->dead || (fn == NULL) != (ticket->effect == JRN_READ));
+	BC_BUG_ON(port->dead ||
+		  (ticket->effect != JRN_UNDO && (fn == NULL) != (ticket->effect == JRN_READ)));
 	BC_BUG_ON(status < 0 || status > 999 || wall < 0);
 	(void)pthread_mutex_lock(&port->jrn->lock);
-	err = add_result(port, entry_of(port->jrn, ticket), &record, fn, arg);
+	err = add_result(port, jrn_entry_of(port->jrn, ticket), &record, fn, arg);
 	(void)pthread_mutex_unlock(&port->jrn->lock);
 	return err;
+}
+
+enum bc_err jrn_result(struct jrn_port *port, const struct jrn_ticket *ticket, int status,
+		       struct bc_span output, bc_usec wall, jrn_done_fn *fn, void *arg)
+{
+	const struct jrn_text text = {.shown = output};
+
+	return jrn_result_sealed(port, ticket, status, &text, wall, fn, arg);
 }
 
 void jrn_settle(struct jrn_port *port, const struct jrn_ticket *ticket, enum jrn_settlement how,
@@ -420,7 +460,8 @@ void jrn_settle(struct jrn_port *port, const struct jrn_ticket *ticket, enum jrn
 	BC_CHECK(port, JRN_PORT_MAGIC);
 	BC_BUG_ON(port->dead || wall < 0);
 	(void)pthread_mutex_lock(&port->jrn->lock);
-	jrn_entry_settle(port->jrn, entry_of(port->jrn, ticket), how, wall);
+	jrn_entry_settle(port->jrn, jrn_entry_of(port->jrn, ticket), how, wall);
+	jrn_undos_review(port->jrn);
 	(void)pthread_mutex_unlock(&port->jrn->lock);
 }
 

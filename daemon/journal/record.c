@@ -4,11 +4,12 @@
 
 #include <assert.h>
 
-static const char *const effect_names[] = {"read", "reversible", "hold"};
-static const char *const settlement_names[] = {"used",   "unused",   "never_started",
-					       "failed", "in_doubt", "undone"};
+static const char *const effect_names[] = {"read", "reversible", "hold", "undo"};
+static const char *const settlement_names[] = {"used",     "unused", "never_started", "failed",
+					       "in_doubt", "undone", "parked"};
+static const char *const decision_names[] = {"", "committed", "abandoned"};
 
-static_assert(BC_ARRAY_LEN(effect_names) == JRN_HOLD + 1, "an effect class has no name");
+static_assert(BC_ARRAY_LEN(effect_names) == JRN_UNDO + 1, "an effect class has no name");
 static_assert(BC_ARRAY_LEN(settlement_names) == JRN_SETTLEMENT__COUNT, "a settlement has no name");
 
 const char *jrn_effect_name(enum jrn_effect effect)
@@ -45,16 +46,42 @@ bool jrn_settlement_of_name(struct bc_span name, enum jrn_settlement *ret)
 	return false;
 }
 
+const char *jrn_decision_name(enum jrn_decision decision)
+{
+	BC_BUG_ON((unsigned)decision >= BC_ARRAY_LEN(decision_names));
+	return decision_names[decision];
+}
+
+bool jrn_decision_of_name(struct bc_span name, enum jrn_decision *ret)
+{
+	for (unsigned i = 1; i < BC_ARRAY_LEN(decision_names); i++) {
+		if (bc_span_is(name, decision_names[i])) {
+			*ret = (enum jrn_decision)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool jrn_is_pending(enum jrn_settlement settlement)
+{
+	return settlement == JRN_IN_DOUBT || settlement == JRN_PARKED;
+}
+
 size_t jrn_record_bytes(const struct jrn_record *record)
 {
 	switch (record->kind) {
 	case JRN_REC_INTENT:
 		return record->intended.session.len + record->intended.tool.len +
-		       record->intended.arguments.len + record->intended.tags.len;
+		       record->intended.arguments.len + record->intended.tags.len +
+		       record->intended.sealed.len;
 	case JRN_REC_RESULT:
-		return record->result.output.len;
+		return record->result.output.len + record->result.sealed.len;
 	case JRN_REC_SETTLEMENT:
+	case JRN_REC_RESOLUTION:
 		return record->settled.note.len;
+	case JRN_REC_DECISION:
+		return 0;
 	}
 	bc_bug(__FILE__, __LINE__, "no such kind of record");
 }
@@ -81,13 +108,21 @@ bool jrn_record_is_sound(const struct jrn_record *record)
 	}
 	switch (record->kind) {
 	case JRN_REC_INTENT:
-		return (unsigned)record->intended.effect <= JRN_HOLD &&
-		       record->intended.turn <= INT64_MAX && record->intended.session.len > 0 &&
-		       record->intended.tool.len > 0 && key_is_sound(record->intended.key);
+		return (unsigned)record->intended.effect <= JRN_UNDO &&
+		       (record->intended.effect == JRN_UNDO) == (record->intended.undoes != 0) &&
+		       record->intended.undoes <= INT64_MAX && record->intended.turn <= INT64_MAX &&
+		       record->intended.session.len > 0 && record->intended.tool.len > 0 &&
+		       key_is_sound(record->intended.key);
 	case JRN_REC_RESULT:
 		return record->result.status >= 0 && record->result.status <= 999;
 	case JRN_REC_SETTLEMENT:
 		return (unsigned)record->settled.how < JRN_SETTLEMENT__COUNT;
+	case JRN_REC_RESOLUTION:
+		return (unsigned)record->settled.how < JRN_SETTLEMENT__COUNT &&
+		       !jrn_is_pending(record->settled.how);
+	case JRN_REC_DECISION:
+		return record->decided.what == JRN_COMMITTED ||
+		       record->decided.what == JRN_ABANDONED;
 	}
 	return false;
 }
@@ -130,6 +165,13 @@ static enum bc_err put_intent(struct bc_buf *buf, const struct jrn_record *recor
 	for (unsigned i = 0; i < BC_ARRAY_LEN(texts) && err == BC_OK; i++) {
 		err = put_text(buf, texts[i]);
 	}
+	/* Records of the first format had neither, and keep their check value. */
+	if (err == BC_OK && record->intended.undoes != 0) {
+		err = put_number(buf, record->intended.undoes);
+	}
+	if (err == BC_OK && record->intended.sealed.len > 0) {
+		err = put_text(buf, record->intended.sealed);
+	}
 	return err;
 }
 
@@ -140,15 +182,28 @@ static enum bc_err put_one(struct bc_buf *buf, uint64_t number, struct bc_span t
 	return err == BC_OK ? put_text(buf, text) : err;
 }
 
+static enum bc_err put_result(struct bc_buf *buf, const struct jrn_record *record)
+{
+	enum bc_err err = put_one(buf, (uint64_t)record->result.status, record->result.output);
+
+	if (err == BC_OK && record->result.sealed.len > 0) {
+		err = put_text(buf, record->result.sealed);
+	}
+	return err;
+}
+
 static enum bc_err put_fields(struct bc_buf *buf, const struct jrn_record *record)
 {
 	switch (record->kind) {
 	case JRN_REC_INTENT:
 		return put_intent(buf, record);
 	case JRN_REC_RESULT:
-		return put_one(buf, (uint64_t)record->result.status, record->result.output);
+		return put_result(buf, record);
 	case JRN_REC_SETTLEMENT:
+	case JRN_REC_RESOLUTION:
 		return put_one(buf, (uint64_t)record->settled.how, record->settled.note);
+	case JRN_REC_DECISION:
+		return put_number(buf, (uint64_t)record->decided.what);
 	}
 	return BC_E_INVALID;
 }

@@ -1,11 +1,11 @@
 /*
  * The shapes of what is written: one record per fact, never changed afterwards (J6).
  *
- *   intent      what is about to be done, with its idempotency key
- *   result      what came back                   at most one per intent
- *   settlement  what it was worth                at most one per intent
- *
- * Commit and abandon of a turn (J3) will be further kinds: a member here, a table in schema.c.
+ *   intent      what is about to be done, with its idempotency key; of an undo also what it undoes
+ *   result      what came back                                  at most one per intent
+ *   decision    whether a guess became real or was given up (J3)  at most one per intent
+ *   settlement  what it was worth                               at most one per intent
+ *   resolution  what became of one that was settled as in doubt or parked (J7)  at most one per intent
  */
 #ifndef BACKCHANNEL_JOURNAL_RECORD_H
 #define BACKCHANNEL_JOURNAL_RECORD_H
@@ -16,7 +16,9 @@
 enum jrn_record_kind {
 	JRN_REC_INTENT,
 	JRN_REC_RESULT,
-	JRN_REC_SETTLEMENT
+	JRN_REC_SETTLEMENT,
+	JRN_REC_DECISION,
+	JRN_REC_RESOLUTION
 };
 
 #define JRN_RECORD_BYTES_MAX (16U * 1024 * 1024) /* text of one record; beyond it BC_E_LIMIT */
@@ -37,16 +39,22 @@ struct jrn_record {
 			enum jrn_effect effect;
 			bool speculative;
 			char key[JRN_KEY_SIZE];
+			uint64_t undoes;       /* of an undo: the intent it takes back; else 0 */
+			struct bc_span sealed; /* encrypted arguments; empty: nothing to hide */
 		} intended;
 		struct {
 			int status; /* HTTP status, 0: none */
 			struct bc_span output;
+			struct bc_span sealed; /* likewise */
 		} result;
 		struct {
 			enum jrn_settlement how;
 			/* who settled it when it was not the session, else empty */
 			struct bc_span note;
-		} settled;
+		} settled; /* also of a resolution */
+		struct {
+			enum jrn_decision what; /* never JRN_UNDECIDED */
+		} decided;
 	};
 };
 
@@ -76,5 +84,10 @@ const char *jrn_effect_name(enum jrn_effect effect);
 /* The other way round; false when there is no such name. */
 bool jrn_effect_of_name(struct bc_span name, enum jrn_effect *ret);
 bool jrn_settlement_of_name(struct bc_span name, enum jrn_settlement *ret);
+const char *jrn_decision_name(enum jrn_decision decision);
+bool jrn_decision_of_name(struct bc_span name, enum jrn_decision *ret);
+
+/* Whether somebody still has to say what became of an intent with this settlement. */
+bool jrn_is_pending(enum jrn_settlement settlement);
 
 #endif

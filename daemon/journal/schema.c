@@ -12,10 +12,12 @@
  * Records are only ever inserted, and removed by retention; no row is updated.  The tables:
  *
  *   intents, results, settlements   one row per record.  digest: the first bytes of SHA-256 over the record.
+ *   decisions, resolutions          likewise, since version 2.
  *   unsettled                       numbers of intents without settlement: recovery reads a handful of rows, not
  *                                   a month of them.  Derived; "verify" proves that it agrees.
  *
- * Turns (commit and abandon, J3) and resolutions of what is in doubt (J7) will be tables of their own.
+ * Version 2 adds rollback: what a guess came to, which intent is the undo of which, sealed secrets, and what became of
+ * intents that were settled as in doubt or parked.
  */
 static const char *const steps[JRN_SCHEMA_VERSION] = {
 	"CREATE TABLE intents ("
@@ -31,6 +33,23 @@ static const char *const steps[JRN_SCHEMA_VERSION] = {
 	"CREATE TABLE unsettled (intent INTEGER PRIMARY KEY) STRICT;"
 	"CREATE INDEX settlements_by_age ON settlements (wall) WHERE how <> 'in_doubt';"
 	"CREATE INDEX settlements_in_doubt ON settlements (intent) WHERE how = 'in_doubt';",
+	"ALTER TABLE intents ADD COLUMN undoes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE intents ADD COLUMN sealed BLOB NOT NULL DEFAULT x'';"
+	"ALTER TABLE results ADD COLUMN sealed BLOB NOT NULL DEFAULT x'';"
+	"CREATE TABLE decisions ("
+	" intent INTEGER PRIMARY KEY, wall INTEGER NOT NULL, digest BLOB NOT NULL,"
+	" what TEXT NOT NULL) STRICT;"
+	"CREATE TABLE resolutions ("
+	" intent INTEGER PRIMARY KEY, wall INTEGER NOT NULL, digest BLOB NOT NULL,"
+	" how TEXT NOT NULL, note TEXT NOT NULL) STRICT;"
+	"CREATE INDEX intents_undoing ON intents (undoes) WHERE undoes <> 0;"
+	"CREATE INDEX resolutions_by_age ON resolutions (wall);"
+	"DROP INDEX settlements_by_age;"
+	"DROP INDEX settlements_in_doubt;"
+	"CREATE INDEX settlements_by_age ON settlements (wall)"
+	" WHERE how NOT IN ('in_doubt', 'parked');"
+	"CREATE INDEX settlements_pending ON settlements (intent)"
+	" WHERE how IN ('in_doubt', 'parked');",
 };
 
 enum bc_err jrn_schema_number(sqlite3 *db, const char *sql, int64_t *ret)
@@ -135,52 +154,59 @@ static struct bc_span column_span(sqlite3_stmt *stmt, int column)
 	return bc_span(text == NULL ? "" : text, (size_t)len);
 }
 
-static bool read_intent(sqlite3_stmt *stmt, struct jrn_record *record)
+static bool read_intent(sqlite3_stmt *stmt, int first, struct jrn_record *record)
 {
-	struct bc_span key = column_span(stmt, 10);
-	int64_t turn = sqlite3_column_int64(stmt, 4);
+	struct bc_span key = column_span(stmt, first + 10);
+	int64_t turn = sqlite3_column_int64(stmt, first + 4);
+	int64_t undoes = sqlite3_column_int64(stmt, first + 11);
 
-	if (key.len != JRN_KEY_SIZE - 1 || turn < 0) {
+	if (key.len != JRN_KEY_SIZE - 1 || turn < 0 || undoes < 0) {
 		return false;
 	}
-	record->intended.session = column_span(stmt, 3);
+	record->intended.session = column_span(stmt, first + 3);
 	record->intended.turn = (uint64_t)turn;
-	record->intended.tool = column_span(stmt, 5);
-	record->intended.arguments = column_span(stmt, 6);
-	record->intended.tags = column_span(stmt, 7);
-	record->intended.speculative = sqlite3_column_int(stmt, 9) != 0;
+	record->intended.tool = column_span(stmt, first + 5);
+	record->intended.arguments = column_span(stmt, first + 6);
+	record->intended.tags = column_span(stmt, first + 7);
+	record->intended.speculative = sqlite3_column_int(stmt, first + 9) != 0;
 	memcpy(record->intended.key, key.ptr, key.len);
 	record->intended.key[key.len] = '\0';
-	return jrn_effect_of_name(column_span(stmt, 8), &record->intended.effect);
+	record->intended.undoes = (uint64_t)undoes;
+	record->intended.sealed = column_span(stmt, first + 12);
+	return jrn_effect_of_name(column_span(stmt, first + 8), &record->intended.effect);
 }
 
-static bool read_fields(sqlite3_stmt *stmt, struct jrn_record *record)
+static bool read_fields(sqlite3_stmt *stmt, int first, struct jrn_record *record)
 {
 	switch (record->kind) {
 	case JRN_REC_INTENT:
-		return read_intent(stmt, record);
+		return read_intent(stmt, first, record);
 	case JRN_REC_RESULT:
-		record->result.status = sqlite3_column_int(stmt, 3);
-		record->result.output = column_span(stmt, 4);
+		record->result.status = sqlite3_column_int(stmt, first + 3);
+		record->result.output = column_span(stmt, first + 4);
+		record->result.sealed = column_span(stmt, first + 5);
 		return true;
 	case JRN_REC_SETTLEMENT:
-		record->settled.note = column_span(stmt, 4);
-		return jrn_settlement_of_name(column_span(stmt, 3), &record->settled.how);
+	case JRN_REC_RESOLUTION:
+		record->settled.note = column_span(stmt, first + 4);
+		return jrn_settlement_of_name(column_span(stmt, first + 3), &record->settled.how);
+	case JRN_REC_DECISION:
+		return jrn_decision_of_name(column_span(stmt, first + 3), &record->decided.what);
 	}
 	return false;
 }
 
-enum bc_err jrn_row_read(sqlite3_stmt *stmt, enum jrn_record_kind kind, struct bc_buf *scratch,
-			 struct jrn_record *ret)
+enum bc_err jrn_row_read(sqlite3_stmt *stmt, int first, enum jrn_record_kind kind,
+			 struct bc_buf *scratch, struct jrn_record *ret)
 {
 	struct jrn_record record = {.kind = kind};
-	struct bc_span stored = column_span(stmt, 2);
+	struct bc_span stored = column_span(stmt, first + 2);
 	struct jrn_digest digest;
 	enum bc_err err;
 
-	record.intent = (uint64_t)sqlite3_column_int64(stmt, 0);
-	record.wall = sqlite3_column_int64(stmt, 1);
-	if (!read_fields(stmt, &record) || !jrn_record_is_sound(&record)) {
+	record.intent = (uint64_t)sqlite3_column_int64(stmt, first);
+	record.wall = sqlite3_column_int64(stmt, first + 1);
+	if (!read_fields(stmt, first, &record) || !jrn_record_is_sound(&record)) {
 		return BC_E_INVALID;
 	}
 	err = jrn_record_digest(&record, scratch, &digest);

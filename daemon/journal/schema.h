@@ -6,15 +6,18 @@
 
 #include <sqlite3.h>
 
-#define JRN_SCHEMA_VERSION     1
+#define JRN_SCHEMA_VERSION     2
 #define JRN_SCHEMA_APPLICATION 0x42434a52 /* "BCJR", in the file's header: file(1) and we know it */
 
 /* Columns of each kind of record, in the order jrn_row_read() expects them. */
 #define JRN_INTENT_COLUMNS \
-	"intent, wall, digest, session, turn, tool, arguments, tags, effect, speculative, key"
-#define JRN_RESULT_COLUMNS       "intent, wall, digest, status, output"
+	"intent, wall, digest, session, turn, tool, arguments, tags, effect, speculative, key, undoes, sealed"
+#define JRN_RESULT_COLUMNS       "intent, wall, digest, status, output, sealed"
 #define JRN_SETTLEMENT_COLUMNS   "intent, wall, digest, how, note"
-#define JRN_INTENT_COLUMN__COUNT 11
+#define JRN_DECISION_COLUMNS     "intent, wall, digest, what"
+#define JRN_RESOLUTION_COLUMNS   JRN_SETTLEMENT_COLUMNS
+#define JRN_INTENT_COLUMN__COUNT 13
+#define JRN_RESULT_COLUMN__COUNT 6
 
 /*
  * Whose file this is.  BC_OK with *ret_version 0 for an empty file; BC_E_JOURNAL with a message for a file of another
@@ -31,10 +34,10 @@ enum bc_err jrn_schema_migrate(sqlite3 *db, const char *path, int version,
 enum bc_err jrn_schema_number(sqlite3 *db, const char *sql, int64_t *ret) BC_MUST;
 
 /*
- * The record in the current row of a statement that selects the columns of kind.  Spans are valid until the
- * statement moves on.  BC_E_INVALID: the row is damaged (a field out of range, or its digest does not fit).
+ * The record in the current row of a statement that selects the columns of kind, from column first on.  Spans are valid
+ * until the statement moves on.  BC_E_INVALID: the row is damaged (a field out of range, or its digest does not fit).
  */
-enum bc_err jrn_row_read(sqlite3_stmt *stmt, enum jrn_record_kind kind, struct bc_buf *scratch,
-			 struct jrn_record *ret) BC_MUST;
+enum bc_err jrn_row_read(sqlite3_stmt *stmt, int first, enum jrn_record_kind kind,
+			 struct bc_buf *scratch, struct jrn_record *ret) BC_MUST;
 
 #endif

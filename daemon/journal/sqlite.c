@@ -17,8 +17,7 @@
  *   busy timeout        somebody's sqlite3 shell with a write transaction delays us, and does not break us at once
  */
 #include "daemon/journal/lock.h"
-#include "daemon/journal/schema.h"
-#include "daemon/journal/store.h"
+#include "daemon/journal/sqlite_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,59 +28,50 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SQLITE_STORE_MAGIC 0x53514c53u
-#define BUSY_MS            2000
-#define CHECKPOINT_PAGES   1000 /* pages of log between checkpoints; 4 MB with the usual page */
-#define PRUNE_MAX          256  /* intents removed in one group */
-#define SCRATCH_BYTES_MAX  (JRN_RECORD_BYTES_MAX + 4096)
-#define COMPLAINT_SIZE     200
+#define BUSY_MS           2000
+#define CHECKPOINT_PAGES  1000 /* pages of log between checkpoints; 4 MB with the usual page */
+#define PRUNE_MAX         256  /* intents removed in one group */
+#define SCRATCH_BYTES_MAX (JRN_RECORD_BYTES_MAX + 4096)
 
-enum statement {
-	BEGIN,
-	COMMIT,
-	PUT_INTENT,
-	PUT_UNSETTLED,
-	PUT_RESULT,
-	PUT_SETTLEMENT,
-	DROP_UNSETTLED,
-	FIND_OLD,
-	DROP_INTENT,
-	DROP_RESULT,
-	DROP_SETTLEMENT,
-	STATEMENT__COUNT /* must be last */
-};
-
-static const char *const statement_texts[STATEMENT__COUNT] = {
-	[BEGIN] = "BEGIN IMMEDIATE",
-	[COMMIT] = "COMMIT",
-	[PUT_INTENT] = "INSERT INTO intents (" JRN_INTENT_COLUMNS
-		       ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-	[PUT_UNSETTLED] = "INSERT INTO unsettled (intent) VALUES (?1)",
-	[PUT_RESULT] = "INSERT INTO results (" JRN_RESULT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5)",
-	[PUT_SETTLEMENT] =
+static const char *const statement_texts[SQLITE_STATEMENT__COUNT] = {
+	[SQLITE_ST_BEGIN] = "BEGIN IMMEDIATE",
+	[SQLITE_ST_COMMIT] = "COMMIT",
+	[SQLITE_ST_PUT_INTENT] =
+		"INSERT INTO intents (" JRN_INTENT_COLUMNS
+		") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+	[SQLITE_ST_PUT_UNSETTLED] = "INSERT INTO unsettled (intent) VALUES (?1)",
+	[SQLITE_ST_PUT_RESULT] =
+		"INSERT INTO results (" JRN_RESULT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	[SQLITE_ST_PUT_SETTLEMENT] =
 		"INSERT INTO settlements (" JRN_SETTLEMENT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5)",
-	[DROP_UNSETTLED] = "DELETE FROM unsettled WHERE intent = ?1",
-	[FIND_OLD] = ("SELECT intent FROM settlements WHERE how <> 'in_doubt' AND wall < ?1"
-		      " AND intent < (SELECT max(intent) FROM intents) ORDER BY wall LIMIT ?2"),
-	[DROP_INTENT] = "DELETE FROM intents WHERE intent = ?1",
-	[DROP_RESULT] = "DELETE FROM results WHERE intent = ?1",
-	[DROP_SETTLEMENT] = "DELETE FROM settlements WHERE intent = ?1",
-};
-
-struct sqlite_store {
-	struct jrn_store store; /* first member */
-	unsigned magic;
-	int lock_fd;
-	bool failed; /* Q3 */
-	sqlite3 *db;
-	sqlite3_stmt *statements[STATEMENT__COUNT];
-	int log_pages;     /* in the log after the last commit */
-	int checkpoint_at; /* log_pages from which the next checkpoint is due */
-	struct bc_buf scratch;
-	char complaint[COMPLAINT_SIZE];
+	[SQLITE_ST_PUT_DECISION] =
+		"INSERT INTO decisions (" JRN_DECISION_COLUMNS ") VALUES (?1, ?2, ?3, ?4)",
+	[SQLITE_ST_PUT_RESOLUTION] =
+		"INSERT INTO resolutions (" JRN_RESOLUTION_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5)",
+	[SQLITE_ST_DROP_UNSETTLED] = "DELETE FROM unsettled WHERE intent = ?1",
+	[SQLITE_ST_FIND_OLD] =
+		("SELECT intent, wall FROM settlements WHERE how NOT IN ('in_doubt', 'parked')"
+		 " AND wall < ?1 AND intent < (SELECT max(intent) FROM intents)"
+		 " UNION ALL SELECT intent, wall FROM resolutions WHERE wall < ?1"
+		 " AND intent < (SELECT max(intent) FROM intents) ORDER BY wall LIMIT ?2"),
+	[SQLITE_ST_DROP_INTENT] = "DELETE FROM intents WHERE intent = ?1",
+	[SQLITE_ST_DROP_RESULT] = "DELETE FROM results WHERE intent = ?1",
+	[SQLITE_ST_DROP_DECISION] = "DELETE FROM decisions WHERE intent = ?1",
+	[SQLITE_ST_DROP_RESOLUTION] = "DELETE FROM resolutions WHERE intent = ?1",
+	[SQLITE_ST_DROP_SETTLEMENT] = "DELETE FROM settlements WHERE intent = ?1",
 };
 
 static struct sqlite_store *self(struct jrn_store *store)
+{
+	return jrn_sqlite_self(store);
+}
+
+static enum bc_err fail(struct sqlite_store *s, const char *what)
+{
+	return jrn_sqlite_fail(s, what);
+}
+
+struct sqlite_store *jrn_sqlite_self(struct jrn_store *store)
 {
 	struct sqlite_store *s = (struct sqlite_store *)store;
 
@@ -89,15 +79,14 @@ static struct sqlite_store *self(struct jrn_store *store)
 	return s;
 }
 
-/* The only way out of a failed operation: the store is dead from here on. */
-static enum bc_err fail(struct sqlite_store *s, const char *what)
+enum bc_err jrn_sqlite_fail(struct sqlite_store *s, const char *what)
 {
 	(void)snprintf(s->complaint, sizeof(s->complaint), "%s: %s", what, sqlite3_errmsg(s->db));
 	s->failed = true;
 	return BC_E_JOURNAL;
 }
 
-static enum bc_err run(struct sqlite_store *s, enum statement which, const char *what)
+static enum bc_err run(struct sqlite_store *s, enum sqlite_statement which, const char *what)
 {
 	sqlite3_stmt *stmt = s->statements[which];
 	int rc = sqlite3_step(stmt);
@@ -112,7 +101,7 @@ static enum bc_err run(struct sqlite_store *s, enum statement which, const char 
 	return sqlite3_reset(stmt) == SQLITE_OK ? BC_OK : fail(s, what);
 }
 
-static enum bc_err run_on(struct sqlite_store *s, enum statement which, uint64_t intent,
+static enum bc_err run_on(struct sqlite_store *s, enum sqlite_statement which, uint64_t intent,
 			  const char *what)
 {
 	if (sqlite3_bind_int64(s->statements[which], 1, (int64_t)intent) != SQLITE_OK) {
@@ -127,7 +116,7 @@ static enum bc_err sqlite_begin(struct jrn_store *store)
 
 	BC_BUG_ON(s->failed);
 	BC_BUG_ON(sqlite3_get_autocommit(s->db) == 0);
-	return run(s, BEGIN, "begin");
+	return run(s, SQLITE_ST_BEGIN, "begin");
 }
 
 static enum bc_err sqlite_commit(struct jrn_store *store)
@@ -136,13 +125,19 @@ static enum bc_err sqlite_commit(struct jrn_store *store)
 
 	BC_BUG_ON(s->failed);
 	BC_BUG_ON(sqlite3_get_autocommit(s->db) != 0);
-	return run(s, COMMIT, "commit");
+	return run(s, SQLITE_ST_COMMIT, "commit");
 }
 
 static int bind_text(sqlite3_stmt *stmt, int at, struct bc_span text)
 {
 	/* The length is bounded by JRN_RECORD_BYTES_MAX; the bytes outlive the step. */
 	return sqlite3_bind_text(stmt, at, text.len == 0 ? "" : text.ptr, (int)text.len,
+				 SQLITE_STATIC);
+}
+
+static int bind_bytes(sqlite3_stmt *stmt, int at, struct bc_span bytes)
+{
+	return sqlite3_bind_blob(stmt, at, bytes.len == 0 ? "" : bytes.ptr, (int)bytes.len,
 				 SQLITE_STATIC);
 }
 
@@ -157,6 +152,8 @@ static int bind_intent(sqlite3_stmt *stmt, const struct jrn_record *r)
 	bad |= bind_text(stmt, 9, bc_span_str(jrn_effect_name(r->intended.effect)));
 	bad |= sqlite3_bind_int(stmt, 10, r->intended.speculative ? 1 : 0);
 	bad |= bind_text(stmt, 11, bc_span(r->intended.key, JRN_KEY_SIZE - 1));
+	bad |= sqlite3_bind_int64(stmt, 12, (int64_t)r->intended.undoes);
+	bad |= bind_bytes(stmt, 13, r->intended.sealed);
 	return bad;
 }
 
@@ -167,15 +164,19 @@ static int bind_fields(sqlite3_stmt *stmt, const struct jrn_record *r)
 		return bind_intent(stmt, r);
 	case JRN_REC_RESULT:
 		return sqlite3_bind_int(stmt, 4, r->result.status) |
-		       bind_text(stmt, 5, r->result.output);
+		       bind_text(stmt, 5, r->result.output) | bind_bytes(stmt, 6, r->result.sealed);
+	case JRN_REC_DECISION:
+		return bind_text(stmt, 4, bc_span_str(jrn_decision_name(r->decided.what)));
 	case JRN_REC_SETTLEMENT:
+	case JRN_REC_RESOLUTION:
 		return bind_text(stmt, 4, bc_span_str(jrn_settlement_name(r->settled.how))) |
 		       bind_text(stmt, 5, r->settled.note);
 	}
 	return SQLITE_MISUSE;
 }
 
-static enum bc_err put_row(struct sqlite_store *s, enum statement which, const struct jrn_record *r)
+static enum bc_err put_row(struct sqlite_store *s, enum sqlite_statement which,
+			   const struct jrn_record *r)
 {
 	sqlite3_stmt *stmt = s->statements[which];
 	struct jrn_digest digest;
@@ -204,97 +205,27 @@ static enum bc_err sqlite_write(struct jrn_store *store, const struct jrn_record
 	BC_BUG_ON(!jrn_record_is_sound(record));
 	switch (record->kind) {
 	case JRN_REC_INTENT:
-		err = put_row(s, PUT_INTENT, record);
-		return err == BC_OK ? run_on(s, PUT_UNSETTLED, record->intent, "insert") : err;
+		err = put_row(s, SQLITE_ST_PUT_INTENT, record);
+		return err == BC_OK ? run_on(s, SQLITE_ST_PUT_UNSETTLED, record->intent, "insert")
+				    : err;
 	case JRN_REC_RESULT:
-		return put_row(s, PUT_RESULT, record);
+		return put_row(s, SQLITE_ST_PUT_RESULT, record);
+	case JRN_REC_DECISION:
+		return put_row(s, SQLITE_ST_PUT_DECISION, record);
+	case JRN_REC_RESOLUTION:
+		return put_row(s, SQLITE_ST_PUT_RESOLUTION, record);
 	case JRN_REC_SETTLEMENT:
-		err = put_row(s, PUT_SETTLEMENT, record);
-		return err == BC_OK ? run_on(s, DROP_UNSETTLED, record->intent, "delete") : err;
+		err = put_row(s, SQLITE_ST_PUT_SETTLEMENT, record);
+		return err == BC_OK ? run_on(s, SQLITE_ST_DROP_UNSETTLED, record->intent, "delete")
+				    : err;
 	}
 	return BC_E_INVALID;
-}
-
-/* The row: columns of the intent, then status and time of its result, NULL when there is none. */
-static enum bc_err report_row(struct sqlite_store *s, sqlite3_stmt *stmt, jrn_unsettled_fn *fn,
-			      void *arg)
-{
-	int status = JRN_INTENT_COLUMN__COUNT;
-	struct jrn_record record;
-	struct jrn_unsettled unsettled = {.intent = &record};
-	enum bc_err err = jrn_row_read(stmt, JRN_REC_INTENT, &s->scratch, &record);
-
-	if (err != BC_OK) {
-		(void)snprintf(
-			s->complaint, sizeof(s->complaint),
-			"the record of intent %lld is damaged, see backchannel-journal(1), verify",
-			(long long)sqlite3_column_int64(stmt, 0));
-		s->failed = true;
-		return BC_E_JOURNAL;
-	}
-	unsettled.has_result = sqlite3_column_type(stmt, status) != SQLITE_NULL;
-	unsettled.status = sqlite3_column_int(stmt, status);
-	unsettled.wall =
-		unsettled.has_result ? sqlite3_column_int64(stmt, status + 1) : record.wall;
-	return fn(arg, &unsettled);
-}
-
-static enum bc_err sqlite_scan_unsettled(struct jrn_store *store, jrn_unsettled_fn *fn, void *arg)
-{
-	static const char text[] =
-		"SELECT i.intent, i.wall, i.digest, i.session, i.turn, i.tool, i.arguments, i.tags,"
-		" i.effect, i.speculative, i.key, r.status, r.wall FROM unsettled u"
-		" JOIN intents i ON i.intent = u.intent LEFT JOIN results r ON r.intent = u.intent"
-		" ORDER BY u.intent";
-	struct sqlite_store *s = self(store);
-	sqlite3_stmt *stmt = NULL;
-	enum bc_err err = BC_OK;
-	int rc;
-
-	BC_BUG_ON(s->failed);
-	rc = sqlite3_prepare_v2(s->db, text, -1, &stmt, NULL);
-	if (rc != SQLITE_OK) {
-		return fail(s, "scan");
-	}
-	for (rc = sqlite3_step(stmt); rc == SQLITE_ROW; rc = sqlite3_step(stmt)) {
-		err = report_row(s, stmt, fn, arg);
-		if (err != BC_OK) {
-			break;
-		}
-	}
-	if (err == BC_OK && rc != SQLITE_DONE) {
-		err = fail(s, "scan");
-	}
-	/* Its result repeats that of the step. */
-	(void)sqlite3_finalize(stmt);
-	return err;
-}
-
-static enum bc_err sqlite_marks(struct jrn_store *store, struct jrn_store_marks *ret)
-{
-	struct sqlite_store *s = self(store);
-	int64_t last = 0;
-	int64_t in_doubt = 0;
-
-	BC_BUG_ON(s->failed);
-	if (jrn_schema_number(s->db, "SELECT coalesce(max(intent), 0) FROM intents", &last) !=
-		    BC_OK ||
-	    jrn_schema_number(s->db, "SELECT count(*) FROM settlements WHERE how = 'in_doubt'",
-			      &in_doubt) != BC_OK) {
-		return fail(s, "read");
-	}
-	if (last < 0) {
-		return fail(s, "negative number of an intent");
-	}
-	*ret = (struct jrn_store_marks){.intent_last = (uint64_t)last,
-					.in_doubt = (uint64_t)in_doubt};
-	return BC_OK;
 }
 
 static enum bc_err find_old(struct sqlite_store *s, bc_usec before, unsigned limit,
 			    uint64_t *ret_found, unsigned *ret_count)
 {
-	sqlite3_stmt *stmt = s->statements[FIND_OLD];
+	sqlite3_stmt *stmt = s->statements[SQLITE_ST_FIND_OLD];
 	unsigned count = 0;
 	int rc = sqlite3_bind_int64(stmt, 1, before) | sqlite3_bind_int(stmt, 2, (int)limit);
 
@@ -315,7 +246,9 @@ static enum bc_err find_old(struct sqlite_store *s, bc_usec before, unsigned lim
 
 static enum bc_err drop_all(struct sqlite_store *s, uint64_t intent)
 {
-	static const enum statement drops[] = {DROP_RESULT, DROP_SETTLEMENT, DROP_INTENT};
+	static const enum sqlite_statement drops[] = {
+		SQLITE_ST_DROP_RESULT, SQLITE_ST_DROP_DECISION, SQLITE_ST_DROP_RESOLUTION,
+		SQLITE_ST_DROP_SETTLEMENT, SQLITE_ST_DROP_INTENT};
 	enum bc_err err = BC_OK;
 
 	for (unsigned i = 0; i < BC_ARRAY_LEN(drops) && err == BC_OK; i++) {
@@ -399,7 +332,7 @@ static struct jrn_store *sqlite_close_store(struct jrn_store *store)
 		return NULL;
 	}
 	s = self(store);
-	for (unsigned i = 0; i < STATEMENT__COUNT; i++) {
+	for (unsigned i = 0; i < SQLITE_STATEMENT__COUNT; i++) {
 		/* Repeats the result of the last step. */
 		(void)sqlite3_finalize(s->statements[i]);
 	}
@@ -505,7 +438,7 @@ static enum bc_err configure(struct sqlite_store *s, const char *path,
 
 static enum bc_err prepare(struct sqlite_store *s, const char *path, struct bc_buf *reterr_message)
 {
-	for (unsigned i = 0; i < STATEMENT__COUNT; i++) {
+	for (unsigned i = 0; i < SQLITE_STATEMENT__COUNT; i++) {
 		int rc = sqlite3_prepare_v3(s->db, statement_texts[i], -1,
 					    SQLITE_PREPARE_PERSISTENT, &s->statements[i], NULL);
 
@@ -576,8 +509,9 @@ const struct jrn_store_ops jrn_sqlite_ops = {
 	.begin = sqlite_begin,
 	.write = sqlite_write,
 	.commit = sqlite_commit,
-	.scan_unsettled = sqlite_scan_unsettled,
-	.marks = sqlite_marks,
+	.scan = jrn_sqlite_scan,
+	.scan_standing = jrn_sqlite_scan_standing,
+	.marks = jrn_sqlite_marks,
 	.prune = sqlite_prune,
 	.maintain = sqlite_maintain,
 	.complaint = sqlite_complaint,

@@ -7,6 +7,7 @@
  *     It brings the room for its settlement along: settling allocates nothing and cannot fail.
  * S3  Records reach the store in the order in which they were queued.
  * S4  A ticket for an effect is made from a request whose group has been committed, and from nothing else (J1).
+ *     (An undo that was recorded by an earlier process keeps its number and key: its record was found in the store.)
  * S5  failed goes from false to true, once, before the group that failed is answered (J8).
  */
 #ifndef BACKCHANNEL_JOURNAL_STATE_H
@@ -35,6 +36,20 @@ enum jrn_entry_state {
 
 struct jrn_entry;
 
+/* What a request asks of the writer. */
+enum jrn_errand {
+	JRN_ERRAND_WRITE,
+	JRN_ERRAND_REOPEN, /* find the intent, and hand it out again */
+	JRN_ERRAND_RESOLVE /* write the resolution if the intent is pending */
+};
+
+/* An orphan with its text. */
+struct jrn_foundling {
+	struct jrn_foundling *next;
+	struct jrn_orphan orphan;
+	enum jrn_settlement pending; /* reopened: how it was settled */
+};
+
 /* One record on its way to the store. */
 struct jrn_request {
 	struct jrn_request *next;
@@ -44,8 +59,14 @@ struct jrn_request {
 	jrn_ticket_fn *ticket_fn; /* at most one of the two */
 	jrn_done_fn *done_fn;
 	void *arg;
-	enum bc_err err; /* the answer */
-	size_t bytes;    /* counted in queue_bytes */
+	enum jrn_errand errand;
+	uint64_t undone;     /* of an undo: the intent it takes back */
+	bool known;          /* the undo is in the store already */
+	jrn_orphan_fn *each; /* of a reopening */
+	struct jrn_foundling *found;
+	enum jrn_settlement pending; /* of an errand: how the intent is settled */
+	enum bc_err err;             /* the answer */
+	size_t bytes;                /* counted in queue_bytes */
 };
 
 struct jrn_queue {
@@ -58,7 +79,23 @@ struct jrn_entry {
 	uint64_t intent;
 	enum jrn_effect effect;
 	enum jrn_entry_state state;
+	bool started;   /* it may have left the process */
+	bool undecided; /* a guess, neither committed nor abandoned */
+	bool blocking;  /* being taken back: nothing with one of its tags starts */
+	bool deciding;  /* decide is queued: it must stay where it is */
+	bool doomed;    /* freed meanwhile; goes with decide */
+	bool reopened;  /* was settled before, as pending */
+	enum jrn_settlement pending;
+	struct bc_span session; /* of an effect; behind the entry */
+	struct bc_span tags;    /* likewise */
 	struct jrn_request settle;
+	struct jrn_request decide;
+};
+
+/* The newest effect with this tag that stands. */
+struct jrn_mark {
+	char *tag;
+	uint64_t intent; /* 0: none */
 };
 
 struct jrn_port {
@@ -77,6 +114,7 @@ struct jrn {
 
 	/* Configuration, and what never changes after the opening. */
 	bc_usec retention;
+	bc_usec (*now)(void);
 	uint64_t open_max;
 	uint64_t bucket_mask;
 	pthread_t thread;
@@ -95,9 +133,15 @@ struct jrn {
 	bool stopping;
 	struct jrn_entry **buckets;
 	uint64_t open_count; /* entries */
+	uint64_t blocking_count;
+	struct jrn_queue waiting; /* undos whose turn has not come */
+	struct jrn_mark *marks;
+	size_t mark_count;
+	struct jrn_foundling *doubts;     /* in doubt when the journal was opened, any order */
+	struct jrn_foundling *foundlings; /* until jrn_adopt(), oldest first */
 	uint64_t intent_next;
-	uint64_t in_doubt; /* our share of the gauge */
-	uint64_t ports;    /* not freed */
+	uint64_t pending[JRN_SETTLEMENT__COUNT]; /* our share of the gauges */
+	uint64_t ports;                          /* not freed */
 };
 
 /* queue.  Under lock, or the queue is the caller's own. */
@@ -106,8 +150,8 @@ struct jrn_request *jrn_queue_pop(struct jrn_queue *queue); /* NULL: empty */
 struct jrn_queue jrn_queue_take(struct jrn_queue *queue);   /* all of it */
 
 /* open intents (entry.c).  Under lock. */
-struct jrn_entry *jrn_entry_new(struct jrn *jrn, uint64_t intent,
-				enum jrn_effect effect); /* NULL: no memory */
+struct jrn_entry *jrn_entry_new(struct jrn *jrn,
+				const struct jrn_record *record); /* NULL: no memory */
 struct jrn_entry *jrn_entry_find(const struct jrn *jrn,
 				 uint64_t intent); /* NULL: settled or never made */
 void jrn_entry_move(struct jrn_entry *entry, enum jrn_entry_state to);
@@ -120,7 +164,28 @@ void jrn_entry_free(struct jrn *jrn,
 void jrn_entry_settle(struct jrn *jrn, struct jrn_entry *entry, enum jrn_settlement how,
 		      bc_usec wall);
 
+/* Count an intent that is pending; or is not any more.  Under lock. */
+void jrn_pending_add(struct jrn *jrn, enum jrn_settlement how, int64_t count);
+
+/* undo.c.  Under lock. */
+bool jrn_is_blocked(const struct jrn *jrn, struct bc_span tags);
+enum bc_err jrn_marks_know(struct jrn *jrn, struct bc_span tags) BC_MUST; /* BC_E_NOMEM */
+void jrn_marks_set(struct jrn *jrn, struct bc_span tags, uint64_t intent);
+void jrn_marks_free(struct jrn *jrn);
+void jrn_entry_block(struct jrn *jrn, struct jrn_entry *entry);
+void jrn_undos_review(struct jrn *jrn); /* after whatever may have made it an undo's turn */
+void jrn_undos_forget(struct jrn *jrn, const struct jrn_port *port);
+
+/* An entry for what an earlier process left open.  Under lock, or before the writer runs. */
+enum bc_err jrn_entry_adopt(struct jrn *jrn, const struct jrn_foundling *found) BC_MUST;
+
+/* journal.c: a request with a copy of the record and its text behind it; NULL when out of memory. */
+struct jrn_request *jrn_request_new(const struct jrn_record *record);
+struct jrn_entry *jrn_entry_of(const struct jrn *jrn, const struct jrn_ticket *ticket);
+bool jrn_has_room(const struct jrn *jrn, size_t bytes);
+
 /* writer.c */
+void jrn_request_answer(struct jrn_request *request); /* under lock */
 void *jrn_writer_main(void *arg);
 void jrn_queue_add(struct jrn *jrn,
 		   struct jrn_request *request); /* and wake the writer; under lock */
@@ -131,7 +196,10 @@ void jrn_request_free(
  * Settle what a crash left open, before the writer starts (recover.c).  Errors as jrn_open(); after one the store is
  * as it was, and the next opening does the same again.
  */
-enum bc_err jrn_recover(struct jrn_store *store, jrn_open_fn *each_open, void *arg,
+enum bc_err jrn_recover(struct jrn *jrn, jrn_open_fn *each_open, void *arg,
 			struct jrn_recovery *ret_recovery, struct bc_buf *reterr_message) BC_MUST;
+
+/* A copy of what the store says of an intent; NULL when out of memory. */
+struct jrn_foundling *jrn_foundling_new(const struct jrn_unsettled *row);
 
 #endif

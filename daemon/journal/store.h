@@ -26,20 +26,36 @@ struct jrn_store {
 	const struct jrn_store_ops *ops;
 };
 
-/* An intent without settlement.  record's spans are valid during the call. */
+/* An intent and what else there is of it.  Spans are valid during the call. */
 struct jrn_unsettled {
 	const struct jrn_record *intent;
 	bool has_result;
-	int status;   /* of the result, 0: none */
-	bc_usec wall; /* of the newest record of this intent */
+	const struct jrn_record *result; /* NULL: there is none */
+	int status;                      /* of the result, 0: none */
+	bc_usec wall;                    /* of the newest of the two */
+	enum jrn_decision decision;
+	bool settled;
+	bool resolved;
+	enum jrn_settlement how; /* of the settlement, if there is one */
 };
 
 typedef enum bc_err jrn_unsettled_fn(void *arg, const struct jrn_unsettled *unsettled);
+typedef enum bc_err jrn_standing_fn(void *arg, struct bc_span tags, uint64_t intent);
+
+/* Which intents a scan tells of. */
+enum jrn_scope {
+	JRN_UNSETTLED,   /* all without settlement, oldest first */
+	JRN_PENDING,     /* settled as in doubt and not resolved, newest first, at most number */
+	JRN_ONE,         /* the one with this number */
+	JRN_UNDO_PENDING /* the newest undo of this number that is in doubt and not resolved */
+};
 
 /* What the journal needs to know before it can go on from where the last process stopped. */
 struct jrn_store_marks {
 	uint64_t intent_last; /* highest number ever given, 0: none */
-	uint64_t in_doubt;    /* intents settled as in doubt */
+	uint64_t in_doubt;    /* intents settled as in doubt, not resolved */
+	uint64_t parked;      /* likewise */
+	uint64_t open_first;  /* lowest number without settlement, in doubt or parked; 0: none */
 };
 
 struct jrn_store_ops {
@@ -57,13 +73,17 @@ struct jrn_store_ops {
 	enum bc_err (*write)(struct jrn_store *store, const struct jrn_record *record);
 	enum bc_err (*commit)(struct jrn_store *store); /* BC_OK: on disk, survives loss of power */
 
-	/* Each intent without settlement, by number; fn must not use the store; its error ends the scan. */
-	enum bc_err (*scan_unsettled)(struct jrn_store *store, jrn_unsettled_fn *fn, void *arg);
+	/* The intents of scope; fn must not use the store; its error ends the scan. */
+	enum bc_err (*scan)(struct jrn_store *store, enum jrn_scope scope, uint64_t number,
+			    jrn_unsettled_fn *fn, void *arg);
+	/* The newest effect above number that stands, per text of tags. */
+	enum bc_err (*scan_standing)(struct jrn_store *store, uint64_t above, jrn_standing_fn *fn,
+				     void *arg);
 	enum bc_err (*marks)(struct jrn_store *store, struct jrn_store_marks *ret);
 
 	/*
 	 * Remove at most limit intents whose settlement is older than before, with all their records, as a group
-	 * of its own.  Never one in doubt, never the newest intent, so that numbers are not given twice.
+	 * of its own.  Never one in doubt or parked that is not resolved, never the newest intent, so that numbers are not given twice.
 	 */
 	enum bc_err (*prune)(struct jrn_store *store, bc_usec before, unsigned limit,
 			     unsigned *ret_removed);

@@ -86,6 +86,7 @@ bool jrn_ticket_permits(const struct jrn_ticket *ticket, enum jrn_effect effect)
 		return true;
 	case JRN_REVERSIBLE:
 	case JRN_HOLD:
+	case JRN_UNDO:
 		return ticket->strength == JRN_DURABLE;
 	}
 	return false;

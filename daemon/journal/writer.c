@@ -7,6 +7,7 @@
  */
 #include "daemon/base/metric.h"
 #include "daemon/journal/state.h"
+#include "daemon/journal/ticket.h"
 
 #include <stdlib.h>
 
@@ -32,6 +33,7 @@ void jrn_queue_add(struct jrn *jrn, struct jrn_request *request)
 void jrn_request_free(struct jrn_request *request)
 {
 	BC_BUG_ON(request != NULL && request->owner != NULL);
+	free(request == NULL ? NULL : request->found);
 	free(request);
 }
 
@@ -40,12 +42,85 @@ static enum bc_err fail(struct jrn *jrn)
 {
 	(void)pthread_mutex_lock(&jrn->lock);
 	atomic_store(&jrn->failed, true);
+	jrn_undos_review(jrn);
 	(void)pthread_mutex_unlock(&jrn->lock);
 	bc_metric_inc(BC_M_JOURNAL_ERRORS);
 	return BC_E_JOURNAL;
 }
 
-static enum bc_err write_group(struct jrn *jrn, const struct jrn_request *group)
+static enum bc_err commit_group(struct jrn *jrn)
+{
+	bc_usec begun = jrn->now == NULL ? 0 : jrn->now();
+	enum bc_err err = jrn->store->ops->commit(jrn->store);
+
+	bc_metric_add(BC_M_JOURNAL_SYNC_USEC, jrn->now == NULL ? 0 : jrn->now() - begun);
+	return err;
+}
+
+struct search {
+	struct jrn_request *request;
+	enum jrn_settlement pending;
+	bool pending_found;
+};
+
+static enum bc_err on_row(void *arg, const struct jrn_unsettled *row)
+{
+	struct search *search = arg;
+
+	if (!row->settled || row->resolved || !jrn_is_pending(row->how) ||
+	    row->intent->intended.effect == JRN_UNDO) {
+		return BC_OK;
+	}
+	search->pending = row->how;
+	search->pending_found = true;
+	if (search->request->errand == JRN_ERRAND_REOPEN) {
+		search->request->found = jrn_foundling_new(row);
+		if (search->request->found == NULL) {
+			return BC_E_NOMEM;
+		}
+		search->request->found->pending = row->how;
+	}
+	return BC_OK;
+}
+
+static enum bc_err on_undo(void *arg, const struct jrn_unsettled *row)
+{
+	struct jrn_foundling *found = arg;
+
+	found->orphan.has_undo = true;
+	found->orphan.undo = jrn_ticket_make(row->intent->intent, JRN_UNDO, JRN_DURABLE,
+					     row->intent->intended.key);
+	return BC_OK;
+}
+
+/* What the operator asks for.  Only an error of the store is one here; the request keeps its own. */
+static enum bc_err run_errand(struct jrn *jrn, struct jrn_request *request)
+{
+	const struct jrn_store_ops *ops = jrn->store->ops;
+	struct search search = {.request = request};
+	enum bc_err err = ops->scan(jrn->store, JRN_ONE, request->record.intent, on_row, &search);
+
+	if (err == BC_OK && search.pending_found && request->found != NULL) {
+		err = ops->scan(jrn->store, JRN_UNDO_PENDING, request->record.intent, on_undo,
+				request->found);
+	}
+	if (err == BC_E_NOMEM) {
+		request->err = err;
+		return BC_OK;
+	}
+	if (err != BC_OK) {
+		return err;
+	}
+	if (!search.pending_found) {
+		request->err = BC_E_NOTFOUND;
+		return BC_OK;
+	}
+	request->pending = search.pending;
+	return request->errand == JRN_ERRAND_RESOLVE ? ops->write(jrn->store, &request->record)
+						     : BC_OK;
+}
+
+static enum bc_err write_group(struct jrn *jrn, struct jrn_request *group)
 {
 	const struct jrn_store_ops *ops = jrn->store->ops;
 	int64_t count = 0;
@@ -56,14 +131,15 @@ static enum bc_err write_group(struct jrn *jrn, const struct jrn_request *group)
 		return BC_E_JOURNAL;
 	}
 	err = ops->begin(jrn->store);
-	for (const struct jrn_request *r = group; r != NULL && err == BC_OK; r = r->next) {
-		err = ops->write(jrn->store, &r->record);
+	for (struct jrn_request *r = group; r != NULL && err == BC_OK; r = r->next) {
+		err = r->errand == JRN_ERRAND_WRITE ? ops->write(jrn->store, &r->record)
+						    : run_errand(jrn, r);
 		count++;
 		jrn->wall_newest =
 			r->record.wall > jrn->wall_newest ? r->record.wall : jrn->wall_newest;
 	}
 	if (err == BC_OK) {
-		err = ops->commit(jrn->store);
+		err = commit_group(jrn);
 	}
 	if (err != BC_OK) {
 		return fail(jrn);
@@ -74,7 +150,7 @@ static enum bc_err write_group(struct jrn *jrn, const struct jrn_request *group)
 }
 
 /* Give the request back to its port; a dead one takes nothing, and goes with its last request. */
-static void answer(struct jrn_request *request)
+void jrn_request_answer(struct jrn_request *request)
 {
 	struct jrn_port *port = request->port;
 	bool idle;
@@ -107,7 +183,7 @@ static void finish_intent(struct jrn *jrn, struct jrn_request *request)
 
 	/* A read had its ticket at once and may be settled already. */
 	if (request->record.intended.effect == JRN_READ) {
-		answer(request);
+		jrn_request_answer(request);
 		return;
 	}
 	entry = jrn_entry_find(jrn, request->record.intent);
@@ -122,25 +198,49 @@ static void finish_intent(struct jrn *jrn, struct jrn_request *request)
 			jrn_entry_settle(jrn, entry, JRN_NEVER_STARTED, request->record.wall);
 		}
 	}
-	answer(request);
+	jrn_request_answer(request);
+}
+
+/* What the operator asked for is done, or was not possible. */
+static void finish_errand(struct jrn *jrn, struct jrn_request *request, enum bc_err err)
+{
+	request->err = err == BC_OK ? request->err : err;
+	if (request->err == BC_OK && request->errand == JRN_ERRAND_RESOLVE) {
+		jrn_pending_add(jrn, request->pending, -1);
+	} else if (request->err == BC_OK) {
+		request->err =
+			request->port->dead ? BC_E_CLOSED : jrn_entry_adopt(jrn, request->found);
+	}
+	jrn_request_answer(request);
 }
 
 static void finish(struct jrn *jrn, struct jrn_request *request, enum bc_err err)
 {
 	BC_BUG_ON(jrn->queue_bytes < request->bytes);
 	jrn->queue_bytes -= request->bytes;
-	request->err = err;
 	if (err != BC_OK) {
 		bc_metric_inc(BC_M_JOURNAL_ERRORS);
 	}
+	if (request->errand != JRN_ERRAND_WRITE) {
+		finish_errand(jrn, request, err);
+		return;
+	}
+	request->err = err;
 	switch (request->record.kind) {
 	case JRN_REC_INTENT:
 		finish_intent(jrn, request);
 		return;
 	case JRN_REC_RESULT:
-		answer(request);
+		jrn_request_answer(request);
+		return;
+	case JRN_REC_DECISION:
+		request->owner->deciding = false;
+		if (request->owner->doomed) {
+			jrn_entry_free(jrn, request->owner);
+		}
 		return;
 	case JRN_REC_SETTLEMENT:
+	case JRN_REC_RESOLUTION:
 		jrn_entry_free(jrn, request->owner);
 		return;
 	}

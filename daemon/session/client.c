@@ -45,7 +45,6 @@ static void item_create(struct sess *sess, struct bc_span text)
 		step_client_output(sess, field_raw(item, "call_id"));
 	} else if (field_is(item, "role", "user")) {
 		note_input(sess);
-		words_end(sess, item);
 	}
 }
 
@@ -58,10 +57,6 @@ void client_event(struct sess *sess, struct bc_span text)
 		forward(sess, text); /* the provider's error says it best */
 		return;
 	}
-	if (ext_is(type)) {
-		ext_client_event(sess, text);
-		return;
-	}
 	/* Only what the gateway has to know has a case; the list of all events is events.def. */
 	switch ((int)oai_event_find(type, OAI_CLIENT)) {
 	case OAI_INPUT_AUDIO_BUFFER_APPEND:
@@ -71,10 +66,9 @@ void client_event(struct sess *sess, struct bc_span text)
 	case OAI_INPUT_AUDIO_BUFFER_COMMIT:
 		note_input(sess);
 		forward(sess, text);
-		words_end(sess, bc_span(NULL, 0));
 		break;
 	case OAI_SESSION_UPDATE:
-		transcripts_client_update(sess, text);
+		tools_client_update(sess, text);
 		break;
 	case OAI_CONVERSATION_ITEM_CREATE:
 		item_create(sess, text);

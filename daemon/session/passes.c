@@ -155,18 +155,12 @@ static enum bc_err put_pass(struct sess *sess, struct bc_buf *out)
 
 /* ---- starting ---- */
 
-/* Whether a pass over the running turn hears its audio: a typed turn has none. */
-static bool hears_audio(const struct sess *sess)
-{
-	return sess->cfg->speculation.input == CFG_PASS_INPUT_AUDIO &&
-	       !sess->agent->pass.audio_refused && sess->agent->hearing.spoken;
-}
-
 static bool may_start(struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
 	const struct hearing *hearing = &agent->hearing;
-	bool audio = hears_audio(sess);
+	bool audio =
+		sess->cfg->speculation.input == CFG_PASS_INPUT_AUDIO && !agent->pass.audio_refused;
 
 	if (!hearing->on || !hearing->turn_open || hearing->overflow || agent->pass.off ||
 	    agent->pass.vendor_tools || agent->refused || sess->state != SESS_OPEN ||
@@ -184,13 +178,15 @@ static void start(struct sess *sess)
 	struct agent *agent = sess->agent;
 	struct pass *pass = &agent->pass;
 	struct bc_buf text;
-	bc_usec horizon = hear_position(sess);
+	bc_usec horizon = (bc_usec)(agent->hearing.detector.samples * (uint64_t)BC_USEC_PER_SEC /
+				    audio_rate(agent->hearing.format));
 
 	pass->number = spec_pass_begin(agent->spec, horizon);
 	pass->turn = agent->hearing.turn;
 	pass->wanted = false;
 	pass->cancelled = false;
-	pass->with_audio = hears_audio(sess);
+	pass->with_audio =
+		sess->cfg->speculation.input == CFG_PASS_INPUT_AUDIO && !pass->audio_refused;
 	pass->response[0] = '\0';
 	bc_id_new(pass->event_id, 'p');
 	bc_buf_init(&text, sess->cfg->session.message_max);
@@ -221,7 +217,6 @@ void pass_advance(struct sess *sess)
 	if (agent->spec == NULL || sess->state != SESS_OPEN) {
 		return;
 	}
-	words_clock(sess);
 	while ((guess = spec_next_stable(agent->spec)) != NULL) {
 		if (!work_guess(sess, guess)) {
 			spec_withdraw(agent->spec, guess);
@@ -233,7 +228,6 @@ void pass_advance(struct sess *sess)
 	if (agent->pass.wanted && may_start(sess)) {
 		start(sess);
 	}
-	words_arm(sess);
 }
 
 /* ---- answers ---- */
@@ -341,7 +335,6 @@ bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span err
 				: "guessing no more in this session");
 	if (pass->with_audio) {
 		pass->audio_refused = true;
-		transcripts_want(sess);
 	} else {
 		pass->off = true;
 	}

@@ -6,7 +6,6 @@
 #include "daemon/base/id.h"
 #include "daemon/config/config.h"
 #include "daemon/session/session.h"
-#include "daemon/session/words.h"
 #include "daemon/spec/spec.h"
 #include "proto/audio.h"
 #include "proto/json.h"
@@ -170,7 +169,6 @@ struct work {
 	char *output;          /* what the model gets; NULL: still running */
 	uint64_t turn;
 	char response[SESS_ID_MAX]; /* that named it first; "" for a guess */
-	uint64_t number;            /* of the guess it began as, as the client knows it; 0: none */
 	bool stale;                 /* a read, and an effect has changed what it has read */
 };
 
@@ -206,11 +204,9 @@ TAILQ_HEAD(step_list, step);
 struct update {
 	TAILQ_ENTRY(update) link;
 	bool gateway;
-	bool for_words; /* the gateway's, about transcripts */
 	char *event_id; /* raw JSON value; NULL: none */
 	char *tools; /* client: its own list, raw JSON array; NULL: the update does not touch it */
-	bool *yielded;       /* with tools: becomes the agent's when the provider has accepted it */
-	char *transcription; /* client: its own value, raw JSON; NULL: the update does not touch it */
+	bool *yielded; /* with tools: becomes the agent's when the provider has accepted it */
 };
 
 TAILQ_HEAD(update_list, update);
@@ -221,21 +217,13 @@ struct hearing {
 	bool on; /* the detector runs and audio is kept */
 	enum audio_format format;
 	struct audio_detector detector;
-	struct bc_buf audio; /* of the running turn, as it came, decoded from base64 */
-	bool overflow;       /* the turn is longer than what may be kept */
-	size_t heard;        /* bytes of audio the detector has taken */
-	size_t onset_at;     /* offset into audio where the running speech began */
-	struct bc_buf
-		transcript; /* of the running turn, as far as the provider or the client has sent it */
-	uint64_t turn;      /* number of the running turn */
-	bool turn_open;     /* something was said or typed since the last commit */
-	bool spoken;        /* the running turn has a voice: its time is that of its samples */
-	uint64_t voiced;    /* detector.last_voiced, as far as last_input knows of it */
-	bc_usec shift;      /* what typed turns have added to the time of the samples */
-	bc_usec opened;     /* stream time at which the running turn was opened */
-	bc_usec opened_at;  /* monotonic time of that */
-	bc_usec last_input; /* stream time of what was said or typed last */
-	struct words words;
+	struct bc_buf audio;      /* of the running turn, as it came, decoded from base64 */
+	bool overflow;            /* the turn is longer than what may be kept */
+	size_t heard;             /* bytes of audio the detector has taken */
+	size_t onset_at;          /* offset into audio where the running speech began */
+	struct bc_buf transcript; /* of the running turn, as far as the provider has sent it */
+	uint64_t turn;            /* number of the running turn */
+	bool turn_open;           /* something was said since the last commit */
 };
 
 struct pass {
@@ -289,8 +277,6 @@ struct agent {
 	uint64_t committed_turn; /* of the last commit: what calls belong to */
 	uint64_t input;          /* grows with everything the caller adds that wants an answer */
 	struct hearing hearing;
-	struct extension extension;
-	struct transcripts transcripts;
 	struct pass pass;
 	struct spec *spec; /* NULL: speculation is off */
 };
@@ -385,13 +371,8 @@ bool tools_is_gateway(const struct sess *sess, const json_t *params, const char 
 		      const struct cfg_tool **ret);
 /* The gateway's own first update. */
 void tools_offer(struct sess *sess);
-/*
- * A client's session.update: forwarded, rewritten where it carries tools.  transcription: the raw value the client gives
- * to audio.input.transcription; empty: none.
- */
-void tools_client_update(struct sess *sess, struct bc_span text, struct bc_span transcription);
-/* An update of the gateway about transcripts goes upstream, with these members of session; false: it was not sent. */
-bool tools_send_update(struct sess *sess, const char *members);
+/* A client's session.update: forwarded, rewritten where it carries tools. */
+void tools_client_update(struct sess *sess, struct bc_span text);
 /* Union of a client's raw list and the gateway's, heap.  BC_E_EXISTS: names clash and that is refused; BC_E_INVALID. */
 enum bc_err tools_union(struct sess *sess, struct bc_span client_list, char **ret) BC_MUST;
 /* A session.updated of the provider: shown with the client's own tools, or hidden when it answers the gateway's. */
@@ -520,14 +501,6 @@ void hear_transcript(struct sess *sess, struct bc_span text);
 void hear_committed(struct sess *sess);
 void hear_cleared(struct sess *sess);
 void hear_fini(struct agent *agent);
-/* A turn runs from now on, if none does. */
-void hear_open(struct sess *sess);
-/* Where the input stands: time of the samples, and in a typed turn the time that passes.  Never goes back. */
-bc_usec hear_position(const struct sess *sess);
-/* The input has grown in this moment. */
-void hear_changed(struct sess *sess);
-/* Where a recogniser ends a clause: what was said so far is worth a look. */
-bool hear_ends_clause(struct bc_span text);
 
 /* ---- passes.c: asking what would be called, running guesses ---- */
 

@@ -155,7 +155,6 @@ static void agent_fini(struct sess *sess)
 	hear_fini(agent);
 	items_fini(&agent->items);
 	json_decref(agent->usage);
-	free(agent->transcripts.own);
 	free(agent);
 	sess->agent = NULL;
 }
@@ -522,9 +521,6 @@ void sess_timer_fired(struct sess *sess, enum sess_timer which)
 	case SESS_TIMER_OWED:
 		sess->agent->answer_expected = false;
 		lane_pump(sess);
-		break;
-	case SESS_TIMER_WORDS:
-		words_timer(sess);
 		break;
 	case SESS_TIMER__COUNT:
 		BC_BUG_ON(true);

@@ -35,7 +35,6 @@ enum sess_timer {
 	SESS_TIMER_LIFE,  /* idle and lifetime limits */
 	SESS_TIMER_STEP,  /* a step waits for the client's part */
 	SESS_TIMER_OWED,  /* an answer is owed and the provider has not begun one by itself */
-	SESS_TIMER_WORDS, /* typed words have been quiet for long enough */
 	SESS_TIMER__COUNT /* must be last */
 };
 
@@ -57,6 +56,8 @@ struct sess_world {
 	enum bc_err (*tool_run)(void *world, const struct tool_request *request,
 				struct tool_call **ret);
 	void (*tool_cancel)(void *world, struct tool_call *call);
+	/* As tool_commit(). */
+	void (*tool_commit)(void *world, struct tool_call *call);
 	void (*tool_settle)(void *world, struct tool_call *call, enum jrn_settlement how);
 	const struct tool_result *(*tool_result)(void *world, const struct tool_call *call);
 	/* An effect has changed what has this tag: every session of the daemon must hear of it, later (sess_tag_changed()). */

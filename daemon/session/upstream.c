@@ -1,5 +1,4 @@
 /* Events of the provider, when gateway tools are configured: what is not listed here passes unchanged. */
-#include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
 
 static void forward(struct sess *sess, struct bc_span text)
@@ -14,7 +13,7 @@ static void turn_ends(struct sess *sess)
 	works_forget(sess, sess->agent->committed_turn);
 }
 
-/* Show an event that names a previous item, as the client knows the order (R3), and without words it has not asked for. */
+/* Show an event that names a previous item, as the client knows the order (R3). */
 static void forward_ordered(struct sess *sess, struct bc_span text)
 {
 	struct bc_span named = field_raw(text, "previous_item_id");
@@ -28,16 +27,15 @@ static void forward_ordered(struct sess *sess, struct bc_span text)
 		item = items_find(&sess->agent->items, id);
 	}
 	visible = items_visible_before(item);
-	rewrite_begin(&rewrite, text);
-	if (visible == NULL && item != NULL) {
-		rewrite_replace(&rewrite, named, BC_SPAN_LIT("null"));
-	} else if (visible != item) {
-		rewrite_replace_string(&rewrite, named, visible->id);
-	}
-	transcripts_conceal(sess, &rewrite, field_raw(text, "item"));
-	if (rewrite.count == 0) {
+	if (visible == item) {
 		forward(sess, text);
 		return;
+	}
+	rewrite_begin(&rewrite, text);
+	if (visible == NULL) {
+		rewrite_replace(&rewrite, named, BC_SPAN_LIT("null"));
+	} else {
+		rewrite_replace_string(&rewrite, named, visible->id);
 	}
 	forward(sess, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
 	bc_buf_release(&out);
@@ -182,19 +180,6 @@ static void configured(struct sess *sess, struct bc_span text)
 	hear_configure(sess, session);
 }
 
-/* Transcripts that the gateway alone has asked for stay with it. */
-static void transcript_event(struct sess *sess, enum oai_event event, struct bc_span text)
-{
-	if (transcripts_are_hidden(sess)) {
-		bc_metric_inc(BC_M_TRANSCRIPTS_HIDDEN);
-	} else {
-		forward(sess, text);
-	}
-	if (event == OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_DELTA) {
-		hear_transcript(sess, text);
-	}
-}
-
 static void error_event(struct sess *sess, struct bc_span text)
 {
 	struct bc_span error = field_raw(text, "error");
@@ -207,8 +192,6 @@ static void error_event(struct sess *sess, struct bc_span text)
 		return;
 	}
 	if (!ours) {
-		words_turn_over(
-			sess); /* perhaps it answers what was to end a turn: words wait no longer */
 		forward(sess, text);
 		return;
 	}
@@ -261,7 +244,6 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 	case OAI_SESSION_CREATED:
 		configured(sess, text);
 		forward(sess, text);
-		transcripts_begin(sess, field_raw(text, "session"));
 		break;
 	case OAI_SESSION_UPDATED:
 		configured(sess, text);
@@ -277,8 +259,9 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 	case OAI_CONVERSATION_ITEM_DELETED:
 		item_deleted(sess, text);
 		break;
-	case OAI_CONVERSATION_ITEM_RETRIEVED:
-		forward_ordered(sess, text);
+	case OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_DELTA:
+		forward(sess, text);
+		hear_transcript(sess, text);
 		break;
 	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STARTED:
 		forward(sess, text);
@@ -319,8 +302,6 @@ void upstream_event(struct sess *sess, struct bc_span text)
 	event = oai_event_find(type, OAI_SERVER);
 	if (bc_span_has_prefix(type, "response.")) {
 		response_event(sess, event, text);
-	} else if (bc_span_has_prefix(type, "conversation.item.input_audio_transcription.")) {
-		transcript_event(sess, event, text);
 	} else {
 		other_event(sess, event, text);
 	}

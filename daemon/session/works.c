@@ -138,8 +138,6 @@ bool work_guess(struct sess *sess, struct guess *guess)
 	work->guess = guess;
 	spec_dispatched(sess->agent->spec, guess, work->run, sess_now(sess));
 	bc_metric_inc(BC_M_GUESSES);
-	work->number = ++sess->agent->extension.guesses;
-	notice_guess(sess, EXT_TOOL_CALL_SPECULATED, work);
 	return true;
 }
 
@@ -152,7 +150,6 @@ void work_drop_guess(struct sess *sess, struct guess *guess)
 		bc_metric_inc(BC_M_GUESS_WASTED);
 		bc_metric_add(BC_M_GUESS_WASTED_MS,
 			      (sess_now(sess) - guess->dispatched) / BC_USEC_PER_MS);
-		notice_guess(sess, EXT_TOOL_CALL_ROLLED_BACK, work);
 		work_free(work);
 	}
 	spec_drop(sess->agent->spec, guess);
@@ -204,7 +201,6 @@ static struct work *join_guess(struct sess *sess, struct spec_call *named)
 		ahead = (result->finished - guess->dispatched) / BC_USEC_PER_MS;
 	}
 	bc_metric_add(BC_M_GUESS_SAVED_MS, ahead);
-	notice_guess(sess, EXT_TOOL_CALL_COMMITTED, work);
 	spec_drop(sess->agent->spec, guess);
 	return work;
 }

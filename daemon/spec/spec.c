@@ -19,7 +19,6 @@ struct spec {
 	unsigned running; /* guesses in state RUNNING */
 	uint64_t turn;
 	bool committed; /* the running turn */
-	bool complete;  /* its input, as far as is known */
 
 	/* Passes; positions are stream time (G4). */
 	uint64_t pass;       /* number of the running or last pass, 0: none yet */
@@ -80,21 +79,7 @@ void spec_turn_begin(struct spec *spec, uint64_t turn)
 	BC_BUG_ON(turn <= spec->turn);
 	spec->turn = turn;
 	spec->committed = false;
-	spec->complete = false;
 	spec->passes_in_turn = 0;
-}
-
-void spec_input_complete(struct spec *spec, bool complete)
-{
-	BC_CHECK(spec, SPEC_MAGIC);
-	spec->complete = complete;
-}
-
-bool spec_has_heard_all(const struct spec *spec)
-{
-	return spec->passes_in_turn > 0 && spec->pass_turn == spec->turn &&
-	       spec->last_voiced <= spec->pass_horizon &&
-	       (spec->pass_running || spec->pass_valid == spec->pass);
 }
 
 void spec_turn_commit(struct spec *spec)
@@ -121,11 +106,8 @@ bool spec_pass_may_start(const struct spec *spec)
 {
 	BC_CHECK(spec, SPEC_MAGIC);
 	if (spec->pass_running || spec->committed || spec->turn == 0 ||
-	    spec->passes_in_turn >= spec->conf.passes_max + (spec->complete ? 1 : 0)) {
+	    spec->passes_in_turn >= spec->conf.passes_max) {
 		return false;
-	}
-	if (spec->complete) {
-		return true;
 	}
 	if (spec->passes_in_turn > 0 && spec->position - spec->pass_last < spec->conf.interval) {
 		return false;
@@ -273,7 +255,7 @@ static bool is_stable(const struct spec *spec, const struct guess *guess)
 	if (guess->named_in_row >= 2) {
 		return true;
 	}
-	if ((spec->committed || spec->complete) && spec->last_voiced <= guess->horizon) {
+	if (spec->committed && spec->last_voiced <= guess->horizon) {
 		return true;
 	}
 	/* A later pass that did not name it would have withdrawn it. */
@@ -295,27 +277,6 @@ struct guess *spec_next_stable(struct spec *spec)
 		}
 	}
 	return NULL;
-}
-
-bc_usec spec_wait(const struct spec *spec, bool pass_wanted)
-{
-	const struct guess *guess;
-	bc_usec next = -1;
-
-	BC_CHECK(spec, SPEC_MAGIC);
-	if (pass_wanted && !spec->pass_running && !spec->committed &&
-	    spec->passes_in_turn < spec->conf.passes_max) {
-		next = spec->pass_last + spec->conf.interval - spec->position;
-	}
-	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		bc_usec left = guess->horizon + spec->conf.stable_for - spec->position;
-
-		if (guess->state == GUESS_PROPOSED && guess->turn == spec->turn &&
-		    guess->pass != 0 && left > 0 && (next <= 0 || left < next)) {
-			next = left;
-		}
-	}
-	return next > 0 ? next : -1;
 }
 
 void spec_dispatched(struct spec *spec, struct guess *guess, struct tool_call *call, bc_usec now)

@@ -18,9 +18,10 @@
 
 static void on_answer(void *arg, const struct net_http_answer *answer);
 
-static enum bc_err send_wire(struct tool_call *call, const struct cfg_request *template,
-			     const struct tool_wire *wire, net_http_fn *fn)
+static enum bc_err send_wire(struct tool_host *host, const struct tool_outgoing *outgoing,
+			     const struct tool_wire *wire, struct net_http_call **ret)
 {
+	const struct cfg_request *template = outgoing->template;
 	struct net_http_request request = {
 		.method = template->method,
 		.url = bc_buf_span(&wire->url).ptr,
@@ -28,30 +29,66 @@ static enum bc_err send_wire(struct tool_call *call, const struct cfg_request *t
 		.header_count = wire->header_count,
 		.body = bc_buf_span(&wire->body),
 		.has_body = template->body != NULL,
-		.timeout = call->deadline - loop_now(call->host->loop),
-		.response_max = call->tool->response_max,
-		.once = template == &call->tool->request && tool_is_effect(call),
+		.timeout = outgoing->timeout,
+		.response_max = outgoing->tool->response_max,
+		.once = template != &outgoing->tool->status && outgoing->ticket->effect != JRN_READ,
 	};
 
-	return net_http_start(call->host->http, &request, fn, call, &call->http);
+	return net_http_start(host->http, &request, outgoing->fn, outgoing->arg, ret);
+}
+
+static enum jrn_effect effect_of(const struct cfg_tool *tool, const struct cfg_request *template)
+{
+	if (template == &tool->undo) {
+		return JRN_UNDO;
+	}
+	switch (tool->effect) {
+	case CFG_EFFECT_READ:
+		return JRN_READ;
+	case CFG_EFFECT_REVERSIBLE:
+		return JRN_REVERSIBLE;
+	case CFG_EFFECT_HOLD:
+		return JRN_HOLD;
+	}
+	return JRN_HOLD;
+}
+
+enum bc_err tool_send_out(struct tool_host *host, const struct tool_outgoing *outgoing,
+			  struct bc_buf *reterr_message, struct net_http_call **ret)
+{
+	const struct cfg_tool *tool = outgoing->tool;
+	const struct tool_values values = {.args = outgoing->args,
+					   .result = outgoing->result,
+					   .idempotency_key = outgoing->key,
+					   .own_key = outgoing->ticket->key};
+	struct tool_wire wire;
+	enum bc_err err;
+
+	BC_BUG_ON(!jrn_ticket_permits(outgoing->ticket, effect_of(tool, outgoing->template)));
+	err = tool_wire_init(&wire, outgoing->template, outgoing->template != &tool->status,
+			     &values, reterr_message);
+	if (err == BC_OK) {
+		err = send_wire(host, outgoing, &wire, ret);
+	}
+	tool_wire_fini(&wire);
+	return err;
 }
 
 enum bc_err tool_send(struct tool_call *call, const struct jrn_ticket *ticket,
 		      const struct cfg_request *template, net_http_fn *fn,
 		      struct bc_buf *reterr_message)
 {
-	struct tool_values values = {.args = call->args, .idempotency_key = ticket->key};
-	struct tool_wire wire;
-	enum bc_err err;
+	const struct tool_outgoing outgoing = {.tool = call->tool,
+					       .template = template,
+					       .ticket = ticket,
+					       .key = ticket->key,
+					       .args = call->args,
+					       .timeout =
+						       call->deadline - loop_now(call->host->loop),
+					       .fn = fn,
+					       .arg = call};
 
-	BC_BUG_ON(!jrn_ticket_permits(ticket, tool_effect(call)));
-	err = tool_wire_init(&wire, template, template == &call->tool->request, &values,
-			     reterr_message);
-	if (err == BC_OK) {
-		err = send_wire(call, template, &wire, fn);
-	}
-	tool_wire_fini(&wire);
-	return err;
+	return tool_send_out(call->host, &outgoing, reterr_message, &call->http);
 }
 
 enum bc_err tool_start(struct tool_call *call, const struct jrn_ticket *ticket,
@@ -100,8 +137,7 @@ static void read_answer(struct tool_call *call, const struct net_http_answer *an
 	}
 }
 
-/* Rule A1. */
-static bool is_repeatable(const struct cfg_tool *tool)
+bool tool_is_repeatable(const struct cfg_tool *tool)
 {
 	switch (tool->effect) {
 	case CFG_EFFECT_READ:
@@ -166,7 +202,9 @@ static void on_timer(void *arg)
 	struct tool_call *call = arg;
 
 	BC_CHECK(call, TOOL_CALL_MAGIC);
-	if (call->state == TOOL_STATE_ASKING) {
+	if (call->state == TOOL_STATE_HELD) {
+		tool_held_again(call);
+	} else if (call->state == TOOL_STATE_ASKING) {
 		tool_ask_again(call);
 	} else if (!try_again(call)) {
 		tool_attempts_end(call);
@@ -199,7 +237,7 @@ static bool wait_for_next(struct tool_call *call, const struct net_http_answer *
 	bc_usec pause;
 
 	if (call->cancelled || call->attempts >= call->tool->attempts_max ||
-	    !is_repeatable(call->tool) || !is_passing(answer)) {
+	    !tool_is_repeatable(call->tool) || !is_passing(answer)) {
 		return false;
 	}
 	pause = tool_back_off(call->common, call->attempts);

@@ -2,9 +2,11 @@
 #ifndef BACKCHANNEL_TOOLS_CALL_H
 #define BACKCHANNEL_TOOLS_CALL_H
 
+#include "daemon/base/seal.h"
 #include "daemon/net/http.h"
 #include "daemon/tools/breaker.h"
 #include "daemon/tools/doubt.h"
+#include "daemon/tools/host.h"
 #include "daemon/tools/tool.h"
 #include "daemon/tools/verdict.h"
 
@@ -14,6 +16,7 @@
 
 struct loop;
 struct loop_timer;
+struct tool_case;
 
 #define TOOL_HOST_MAGIC 0x746f6f6cU
 #define TOOL_CALL_MAGIC 0x746f6361U
@@ -56,6 +59,11 @@ struct tool_host {
 	LIST_HEAD(, tool_slot) slots;
 	struct breaker_list breakers;
 	struct tool_doubts doubts;
+	LIST_HEAD(, tool_case) cases; /* what is being taken back, or found out */
+	size_t case_count;
+	size_t case_requests; /* of cases, in flight */
+	struct tool_hooks hooks;
+	struct bc_seal_key *seal; /* NULL: none is configured */
 };
 
 struct tool_call {
@@ -71,9 +79,12 @@ struct tool_call {
 	char *session;
 	uint64_t turn;
 	bool speculative;
+	bool committed;  /* it stands: no guess, or one that became real */
+	bool abandoned;  /* the journal was told so */
 	bool cancelled;  /* done is not called any more */
 	bool has_ticket; /* ticket is filled */
 	bool probe;      /* the server's breaker waits to hear how this call ends */
+	bool (*may_start)(void *arg);
 	tool_done_fn *done;
 	void *arg;
 	bc_usec created;            /* monotonic, of tool_run() */
@@ -83,7 +94,7 @@ struct tool_call {
 	unsigned attempts;          /* requests sent */
 	bc_usec deadline;           /* monotonic, of all attempts together; then of all questions */
 	unsigned asked;             /* status requests sent */
-	struct loop_timer *timer;   /* NULL until first needed; runs in WAITING and ASKING */
+	struct loop_timer *timer;   /* NULL until first needed; runs in HELD, WAITING and ASKING */
 	struct tool_verdict verdict; /* from FAILED or the first answer on */
 	/* likewise; output points into output, or to a literal when memory ran out */
 	struct tool_result result;
@@ -126,6 +137,20 @@ bool tool_is_effect(const struct tool_call *call); /* and no read */
 void tool_put_error(struct tool_call *call, const struct tool_verdict *verdict,
 		    struct bc_span detail);
 
+/* An effect in HELD: look whether it may go on now. */
+void tool_held_again(struct tool_call *call);
+
+/* A result for the journal, secrets hidden and sealed; errors as jrn_result(). */
+struct tool_record {
+	struct tool_host *host;
+	const struct cfg_tool *tool;
+	const json_t *args;
+	const struct jrn_ticket *ticket;
+	int status;
+	struct bc_span output;
+};
+enum bc_err tool_record(const struct tool_record *record, jrn_done_fn *fn, void *arg) BC_MUST;
+
 /* Nothing more will be learnt: record what is known, and report it. */
 void tool_conclude(struct tool_call *call);
 
@@ -147,6 +172,29 @@ enum bc_err tool_start(struct tool_call *call, const struct jrn_ticket *ticket,
 
 /* There will be no further attempt: ask the server what became of an effect in doubt, else conclude. */
 void tool_attempts_end(struct tool_call *call);
+
+/* One request of a tool, whoever makes it. */
+struct tool_outgoing {
+	const struct cfg_tool *tool;
+	const struct cfg_request *template; /* of the tool */
+	const struct jrn_ticket *ticket;    /* permits it: of the call, or for undo of the undo */
+	const char *key; /* what {idempotency_key} stands for: that of the call */
+	const json_t *args;
+	const json_t *result; /* NULL: there is none */
+	bc_usec timeout;
+	net_http_fn *fn;
+	void *arg;
+};
+
+/* Fill a template and send it.  Ticket and errors as for tool_start(). */
+enum bc_err tool_send_out(struct tool_host *host, const struct tool_outgoing *outgoing,
+			  struct bc_buf *reterr_message, struct net_http_call **ret) BC_MUST;
+
+/* Rule A1 of attempt.c: whether the tool's request may be sent again when it may have arrived before. */
+bool tool_is_repeatable(const struct cfg_tool *tool);
+
+/* The tool's tags, comma-separated; without any, the host it talks to. */
+enum bc_err tool_put_tags(struct bc_buf *out, const struct cfg_tool *tool) BC_MUST;
 
 /*
  * Fill a template of the tool and send it, with call->deadline; fn gets the call.  Ticket and errors as for

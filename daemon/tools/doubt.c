@@ -19,19 +19,31 @@ bool tool_doubts_has(const struct tool_doubts *doubts, const struct bc_sha256 *d
 	size_t i;
 
 	for (i = 0; i < doubts->count; i++) {
-		if (bc_sha256_eq(&doubts->digests[i], digest)) {
+		if (doubts->intents[i] != 0 && bc_sha256_eq(&doubts->digests[i], digest)) {
 			return true;
 		}
 	}
 	return false;
 }
 
-void tool_doubts_add(struct tool_doubts *doubts, const struct bc_sha256 *digest)
+void tool_doubts_add(struct tool_doubts *doubts, uint64_t intent, const struct bc_sha256 *digest)
 {
 	if (tool_doubts_has(doubts, digest)) {
 		return;
 	}
+	doubts->intents[doubts->next] = intent;
 	doubts->digests[doubts->next] = *digest;
 	doubts->next = (doubts->next + 1) % TOOL_DOUBTS_MAX;
 	doubts->count += doubts->count < TOOL_DOUBTS_MAX ? 1 : 0;
+}
+
+void tool_doubts_drop(struct tool_doubts *doubts, uint64_t intent)
+{
+	size_t i;
+
+	for (i = 0; i < doubts->count; i++) {
+		if (doubts->intents[i] == intent) {
+			doubts->intents[i] = 0;
+		}
+	}
 }

@@ -10,19 +10,22 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define TOOL_DOUBTS_MAX 1024 /* the oldest is forgotten first */
 
 /* All zero: none. */
 struct tool_doubts {
 	struct bc_sha256 digests[TOOL_DOUBTS_MAX];
+	uint64_t intents[TOOL_DOUBTS_MAX]; /* 0: resolved */
 	size_t count;
 	size_t next; /* place for the next one */
 };
 
 /*
  * What makes two calls equal: the session, the tool's name, and the arguments in canonical form.  Another caller who asks
- * for the same means another effect.  Pure.
+ * for the same means another effect; but after a crash the same caller comes back as another session, so doubts of
+ * earlier processes are kept, and looked for, with an empty session and the arguments as the journal shows them.  Pure.
  */
 struct bc_sha256 tool_doubt_digest(struct bc_span session, const char *tool,
 				   struct bc_span arguments);
@@ -30,6 +33,9 @@ struct bc_sha256 tool_doubt_digest(struct bc_span session, const char *tool,
 bool tool_doubts_has(const struct tool_doubts *doubts, const struct bc_sha256 *digest);
 
 /* One that is there already is not added again. */
-void tool_doubts_add(struct tool_doubts *doubts, const struct bc_sha256 *digest);
+void tool_doubts_add(struct tool_doubts *doubts, uint64_t intent, const struct bc_sha256 *digest);
+
+/* What became of that intent is known. */
+void tool_doubts_drop(struct tool_doubts *doubts, uint64_t intent);
 
 #endif

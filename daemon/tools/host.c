@@ -4,6 +4,7 @@
 #include "daemon/config/config.h"
 #include "daemon/loop/loop.h"
 #include "daemon/tools/call.h"
+#include "daemon/tools/rollback.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,7 @@ struct tool_host *tool_host_new(struct loop *loop, struct net_http *http, struct
 	TAILQ_INIT(&host->due);
 	LIST_INIT(&host->slots);
 	LIST_INIT(&host->breakers);
+	LIST_INIT(&host->cases);
 	host->timer = loop_timer_new(loop, on_due, host);
 	if (host->timer == NULL) {
 		free(host);
@@ -62,9 +64,14 @@ struct tool_host *tool_host_free(struct tool_host *host)
 	while ((call = TAILQ_FIRST(&host->calls)) != NULL) {
 		tool_abandon(call);
 	}
+	tool_cases_free(host);
 	BC_BUG_ON(host->call_count != 0 || host->due_count != 0 || !LIST_EMPTY(&host->slots));
 	breaker_list_clear(&host->breakers);
 	host->timer = loop_timer_free(host->timer);
+	if (host->seal != NULL) {
+		explicit_bzero(host->seal, sizeof(*host->seal));
+		free(host->seal);
+	}
 	host->magic = 0;
 	free(host);
 	return NULL;
@@ -72,7 +79,47 @@ struct tool_host *tool_host_free(struct tool_host *host)
 
 size_t tool_host_count(const struct tool_host *host)
 {
-	return host->call_count;
+	return host->call_count + host->case_count;
+}
+
+void tool_host_hook(struct tool_host *host, const struct tool_hooks *hooks)
+{
+	host->hooks = *hooks;
+}
+
+enum bc_err tool_host_seal(struct tool_host *host, const struct bc_seal_key *key)
+{
+	host->seal = malloc(sizeof(*host->seal));
+	if (host->seal == NULL) {
+		return BC_E_NOMEM;
+	}
+	*host->seal = *key;
+	return BC_OK;
+}
+
+static void on_doubt(void *arg, uint64_t intent, struct bc_span tool, struct bc_span arguments)
+{
+	struct tool_host *host = arg;
+	char *name = bc_span_dup(tool);
+	struct bc_sha256 digest;
+
+	if (name == NULL) {
+		return; /* then an equal call is made again, as without a journal */
+	}
+	digest = tool_doubt_digest(bc_span("", 0), name, arguments);
+	tool_doubts_add(&host->doubts, intent, &digest);
+	free(name);
+}
+
+void tool_host_learn(struct tool_host *host)
+{
+	jrn_each_doubt(host->port, on_doubt, host);
+}
+
+void tool_host_resolved(struct tool_host *host, uint64_t intent)
+{
+	BC_CHECK(host, TOOL_HOST_MAGIC);
+	tool_doubts_drop(&host->doubts, intent);
 }
 
 struct tool_call *tool_call_new(struct tool_host *host, const struct cfg_tools *common,
@@ -98,6 +145,8 @@ struct tool_call *tool_call_new(struct tool_host *host, const struct cfg_tools *
 	call->digest = tool_doubt_digest(request->session, request->tool->name, request->arguments);
 	call->turn = request->turn;
 	call->speculative = request->speculative;
+	call->committed = !request->speculative;
+	call->may_start = request->may_start;
 	call->done = request->done;
 	call->arg = request->arg;
 	call->created = loop_now(host->loop);

@@ -13,6 +13,7 @@
 #include "daemon/config/config.h"
 #include "daemon/loop/loop.h"
 #include "daemon/tools/call.h"
+#include "daemon/tools/rollback.h"
 #include "daemon/tools/secret.h"
 #include "daemon/tools/template.h"
 #include "daemon/tools/tool.h"
@@ -21,7 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXT_MAX ((size_t)2 << 20) /* bytes of a text for the journal */
+#define TEXT_MAX  ((size_t)2 << 20)     /* bytes of a text for the journal */
+#define HELD_STEP (20 * BC_USEC_PER_MS) /* how often a held call looks whether it may go on */
 
 enum tool_state tool_state_next(enum tool_state from, enum tool_event on)
 {
@@ -92,6 +94,36 @@ static void finish(struct tool_call *call, enum jrn_settlement how)
 	tool_call_free(call);
 }
 
+/* A guess that is undone when nobody wants it. */
+static bool is_revocable(const struct tool_call *call)
+{
+	return call->has_ticket && !call->committed && tool_effect(call) == JRN_REVERSIBLE;
+}
+
+/* From now on nothing with its tags starts until it is settled. */
+static void abandon(struct tool_call *call)
+{
+	if (is_revocable(call) && !call->abandoned) {
+		call->abandoned = true;
+		jrn_abandon(call->host->port, &call->ticket, loop_wall(call->host->loop));
+	}
+}
+
+/* Nobody wants the result: what was executed, or may have been, is taken back. */
+static void drop(struct tool_call *call)
+{
+	enum jrn_settlement how = settlement_of(call, JRN_UNUSED);
+
+	if (!is_revocable(call) || (how != JRN_UNUSED && how != JRN_IN_DOUBT)) {
+		finish(call, how);
+		return;
+	}
+	abandon(call);
+	tool_rollback_begin(call);
+	tool_move(call, TOOL_EVENT_FREE);
+	tool_call_free(call);
+}
+
 void tool_put_error(struct tool_call *call, const struct tool_verdict *verdict,
 		    struct bc_span detail)
 {
@@ -131,7 +163,7 @@ static void note_doubt(struct tool_call *call)
 	bc_log(BC_LOG_WARNING, &ctx,
 	       "tool %s: whether intent %llu was carried out is not known, not making an equal call",
 	       call->tool->name, (unsigned long long)call->ticket.intent);
-	tool_doubts_add(&call->host->doubts, &call->digest);
+	tool_doubts_add(&call->host->doubts, call->ticket.intent, &call->digest);
 }
 
 void tool_report(struct tool_call *call)
@@ -140,7 +172,7 @@ void tool_report(struct tool_call *call)
 		note_doubt(call);
 	}
 	if (call->cancelled) {
-		finish(call, settlement_of(call, JRN_UNUSED));
+		drop(call);
 		return;
 	}
 	tool_move(call, TOOL_EVENT_REPORT);
@@ -173,17 +205,25 @@ static void on_ticket(void *arg, enum bc_err err, const struct jrn_ticket *ticke
 		call->ticket = *ticket;
 		call->has_ticket = true;
 	}
+	/* J5: all that may speak against it is looked at now, in the step that could send it. */
 	if (call->cancelled) {
 		finish(call, JRN_NEVER_STARTED);
 	} else if (err != BC_OK) {
 		refuse(call, TOOL_NOT_RECORDED, bc_span("", 0));
+	} else if (call->may_start != NULL && !call->may_start(call->arg)) {
+		refuse(call, TOOL_CANCELLED, bc_span("", 0));
+	} else if (!jrn_start(call->host->port, ticket)) {
+		bc_metric_inc(BC_M_TOOL_UNDOING_REFUSED);
+		refuse(call, TOOL_UNDOING, bc_span("", 0));
 	} else {
+		if (call->committed && call->speculative) {
+			jrn_commit(call->host->port, ticket, loop_wall(call->host->loop));
+		}
 		start(call);
 	}
 }
 
-/* The tool's tags; without any, the host it talks to. */
-static enum bc_err put_tags(struct bc_buf *out, const struct cfg_tool *tool)
+enum bc_err tool_put_tags(struct bc_buf *out, const struct cfg_tool *tool)
 {
 	enum bc_err err = BC_OK;
 	size_t i;
@@ -197,13 +237,15 @@ static enum bc_err put_tags(struct bc_buf *out, const struct cfg_tool *tool)
 	return err;
 }
 
-static enum bc_err ask_ticket(struct tool_call *call, struct bc_span arguments, struct bc_span tags)
+static enum bc_err ask_ticket(struct tool_call *call, const struct jrn_text *arguments,
+			      struct bc_span tags)
 {
 	struct jrn_intent intent = {
 		.session = bc_span_str(call->session),
 		.turn = call->turn,
 		.tool = bc_span_str(call->tool->name),
-		.arguments = arguments,
+		.arguments = arguments->shown,
+		.sealed = arguments->sealed,
 		.tags = tags,
 		.effect = tool_effect(call),
 		.speculative = call->speculative,
@@ -226,21 +268,47 @@ static enum bc_err ask_ticket(struct tool_call *call, struct bc_span arguments, 
 static enum bc_err intend(struct tool_call *call)
 {
 	struct bc_buf arguments;
+	struct bc_buf sealed;
 	struct bc_buf tags;
 	enum bc_err err;
 
 	bc_buf_init(&arguments, TEXT_MAX);
+	bc_buf_init(&sealed, TEXT_MAX);
 	bc_buf_init(&tags, TEXT_MAX);
 	err = tool_secret_args(&arguments, call->tool, call->args);
 	if (err == BC_OK) {
-		err = put_tags(&tags, call->tool);
+		err = tool_seal_args(&sealed, call->host->seal, call->tool, call->args);
 	}
 	if (err == BC_OK) {
-		err = ask_ticket(call, bc_buf_span(&arguments), bc_buf_span(&tags));
+		err = tool_put_tags(&tags, call->tool);
+	}
+	if (err == BC_OK) {
+		const struct jrn_text text = {bc_buf_span(&arguments), bc_buf_span(&sealed)};
+
+		err = ask_ticket(call, &text, bc_buf_span(&tags));
 	}
 	bc_buf_release(&arguments);
+	bc_buf_release(&sealed);
 	bc_buf_release(&tags);
 	return err;
+}
+
+/* An equal call of this session, or of an earlier process, is in doubt. */
+static bool is_doubted(const struct tool_call *call)
+{
+	const struct tool_doubts *doubts = &call->host->doubts;
+	struct bc_sha256 earlier;
+	struct bc_buf shown;
+	bool yes = tool_doubts_has(doubts, &call->digest);
+
+	bc_buf_init(&shown, TEXT_MAX);
+	if (!yes && doubts->count > 0 &&
+	    tool_secret_args(&shown, call->tool, call->args) == BC_OK) {
+		earlier = tool_doubt_digest(bc_span("", 0), call->tool->name, bc_buf_span(&shown));
+		yes = tool_doubts_has(doubts, &earlier);
+	}
+	bc_buf_release(&shown);
+	return yes;
 }
 
 /* Whatever can stand against a call, and the record of its intent.  BC_E_NOMEM, or an error that ret_outcome names. */
@@ -248,7 +316,7 @@ static enum bc_err admit(struct tool_call *call, enum tool_outcome *ret_outcome)
 {
 	enum bc_err err;
 
-	if (tool_is_effect(call) && tool_doubts_has(&call->host->doubts, &call->digest)) {
+	if (tool_is_effect(call) && is_doubted(call)) {
 		bc_metric_inc(BC_M_TOOL_DOUBT_REFUSED);
 		*ret_outcome = TOOL_IN_DOUBT;
 		return BC_E_LIMIT;
@@ -266,6 +334,30 @@ static enum bc_err admit(struct tool_call *call, enum tool_outcome *ret_outcome)
 	}
 	*ret_outcome = TOOL_NOT_RECORDED;
 	return intend(call);
+}
+
+/* In NEW or HELD. */
+static void wait_for_undo(struct tool_call *call)
+{
+	bc_usec waited = loop_now(call->host->loop) - call->created;
+
+	if (waited >= call->common->undo_wait || !tool_timer_start(call, HELD_STEP)) {
+		bc_metric_inc(BC_M_TOOL_UNDOING_REFUSED);
+		refuse(call, TOOL_UNDOING, bc_span("", 0));
+	} else if (call->state == TOOL_STATE_NEW) {
+		tool_move(call, TOOL_EVENT_HOLD);
+	}
+}
+
+void tool_held_again(struct tool_call *call)
+{
+	enum bc_err err = intend(call);
+
+	if (err == BC_E_AGAIN) {
+		wait_for_undo(call);
+	} else if (err != BC_OK) {
+		refuse(call, TOOL_NOT_RECORDED, bc_span("", 0));
+	}
 }
 
 enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
@@ -286,7 +378,9 @@ enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
 		return err;
 	}
 	bc_metric_inc(BC_M_TOOL_CALLS);
-	if (err != BC_OK) {
+	if (err == BC_E_AGAIN) {
+		wait_for_undo(call);
+	} else if (err != BC_OK) {
 		refuse(call, refused, bc_span("", 0));
 	} else if (call->has_ticket) {
 		start(call);
@@ -308,22 +402,43 @@ static void on_recorded(void *arg, enum bc_err err)
 	tool_report(call);
 }
 
+enum bc_err tool_record(const struct tool_record *record, jrn_done_fn *fn, void *arg)
+{
+	struct tool_host *host = record->host;
+	struct bc_buf shown;
+	struct bc_buf sealed;
+	enum bc_err err;
+
+	bc_buf_init(&shown, TEXT_MAX);
+	bc_buf_init(&sealed, TEXT_MAX);
+	err = tool_secret_output(&shown, record->tool, record->args, record->output);
+	/* Sealed only where something is hidden: an undo may need just that. */
+	if (err == BC_OK && !bc_span_eq(bc_buf_span(&shown), record->output)) {
+		err = tool_seal_text(&sealed, host->seal, record->tool, record->output);
+	}
+	if (err == BC_OK) {
+		const struct jrn_text text = {bc_buf_span(&shown), bc_buf_span(&sealed)};
+
+		err = jrn_result_sealed(host->port, record->ticket, record->status, &text,
+					loop_wall(host->loop), fn, arg);
+	}
+	bc_buf_release(&shown);
+	bc_buf_release(&sealed);
+	return err;
+}
+
 /* Hand the result to the journal.  An effect's callback follows only after BC_OK. */
 static enum bc_err record(struct tool_call *call)
 {
 	struct tool_host *host = call->host;
-	struct bc_buf shown;
-	enum bc_err err;
+	const struct tool_record text = {.host = host,
+					 .tool = call->tool,
+					 .args = call->args,
+					 .ticket = &call->ticket,
+					 .status = call->result.status,
+					 .output = call->result.output};
 
-	bc_buf_init(&shown, TEXT_MAX);
-	err = tool_secret_output(&shown, call->tool, call->args, call->result.output);
-	if (err == BC_OK) {
-		err = jrn_result(host->port, &call->ticket, call->result.status,
-				 bc_buf_span(&shown), loop_wall(host->loop),
-				 tool_is_effect(call) ? on_recorded : NULL, call);
-	}
-	bc_buf_release(&shown);
-	return err;
+	return tool_record(&text, tool_is_effect(call) ? on_recorded : NULL, call);
 }
 
 void tool_conclude(struct tool_call *call)
@@ -350,9 +465,14 @@ void tool_cancel(struct tool_call *call)
 {
 	BC_CHECK(call, TOOL_CALL_MAGIC);
 	BC_BUG_ON(call->cancelled);
+	abandon(call);
 	switch (call->state) {
 	case TOOL_STATE_FAILED:
 		tool_due_remove(call);
+		finish(call, JRN_NEVER_STARTED);
+		return;
+	case TOOL_STATE_HELD:
+		tool_cut_off(call);
 		finish(call, JRN_NEVER_STARTED);
 		return;
 	case TOOL_STATE_SENT:
@@ -388,7 +508,25 @@ void tool_settle(struct tool_call *call, enum jrn_settlement how)
 	BC_CHECK(call, TOOL_CALL_MAGIC);
 	BC_BUG_ON(call->state != TOOL_STATE_REPORTED);
 	BC_BUG_ON(how != JRN_USED && how != JRN_UNUSED);
-	finish(call, settlement_of(call, how));
+	if (how == JRN_UNUSED) {
+		drop(call);
+	} else {
+		finish(call, settlement_of(call, how));
+	}
+}
+
+void tool_commit(struct tool_call *call)
+{
+	BC_CHECK(call, TOOL_CALL_MAGIC);
+	BC_BUG_ON(call->cancelled);
+	if (call->committed) {
+		return;
+	}
+	call->committed = true;
+	/* Without a ticket yet: recorded with its start.  FAILED: it never starts. */
+	if (tool_is_effect(call) && call->has_ticket && call->state != TOOL_STATE_FAILED) {
+		jrn_commit(call->host->port, &call->ticket, loop_wall(call->host->loop));
+	}
 }
 
 void tool_abandon(struct tool_call *call)
@@ -399,6 +537,14 @@ void tool_abandon(struct tool_call *call)
 		tool_due_remove(call);
 	}
 	tool_cut_off(call);
+	if (is_revocable(call) && call->result.started != 0 &&
+	    (how == JRN_UNUSED || how == JRN_IN_DOUBT)) {
+		/* Left open: the next process takes it back. */
+		abandon(call);
+		tool_move(call, TOOL_EVENT_FREE);
+		tool_call_free(call);
+		return;
+	}
 	if (call->state == TOOL_STATE_SENT) {
 		how = tool_is_effect(call) ? JRN_IN_DOUBT : JRN_UNUSED;
 	}

@@ -1,5 +1,6 @@
 #include "daemon/tools/secret.h"
 
+#include "daemon/base/seal.h"
 #include "daemon/config/config.h"
 #include "proto/json.h"
 
@@ -111,4 +112,34 @@ enum bc_err tool_secret_output(struct bc_buf *out, const struct cfg_tool *tool, 
 	}
 	bc_buf_release(&text);
 	return err;
+}
+
+enum bc_err tool_seal_text(struct bc_buf *out, const struct bc_seal_key *key,
+			   const struct cfg_tool *tool, struct bc_span text)
+{
+	return key == NULL ? BC_OK : bc_seal(key, bc_span_str(tool->name), text, out);
+}
+
+enum bc_err tool_seal_args(struct bc_buf *out, const struct bc_seal_key *key,
+			   const struct cfg_tool *tool, const json_t *args)
+{
+	struct bc_buf text;
+	enum bc_err err;
+
+	if (key == NULL || tool->secret_arguments.count == 0) {
+		return BC_OK;
+	}
+	bc_buf_init(&text, TEXT_MAX);
+	err = json_canonical(&text, args);
+	if (err == BC_OK) {
+		err = tool_seal_text(out, key, tool, bc_buf_span(&text));
+	}
+	bc_buf_release(&text);
+	return err;
+}
+
+enum bc_err tool_seal_open(struct bc_buf *out, const struct bc_seal_key *key,
+			   const struct cfg_tool *tool, struct bc_span sealed)
+{
+	return key == NULL ? BC_E_INVALID : bc_seal_open(key, bc_span_str(tool->name), sealed, out);
 }

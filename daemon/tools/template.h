@@ -42,7 +42,9 @@ struct cfg_request;
 struct tool_values {
 	const json_t *args;          /* object */
 	const json_t *result;        /* NULL: there is none */
-	const char *idempotency_key; /* never NULL */
+	const char *idempotency_key; /* of the call; never NULL */
+	const char
+		*own_key; /* of the request's own intent, for its Idempotency-Key; NULL: the same */
 };
 
 /*

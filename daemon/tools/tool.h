@@ -53,12 +53,13 @@ enum tool_outcome {
 	TOOL_TIMEOUT,     /* the deadline passed; for an effect the outcome is in doubt */
 	TOOL_UNREACHABLE, /* no connection, or no request could be made: nothing happened */
 	TOOL_LOST, /* the connection broke after the request was sent; for an effect in doubt */
-	TOOL_BAD_RESULT,    /* too long, or not JSON where JSON was declared */
-	TOOL_BUSY,          /* a concurrency limit: nothing was sent */
-	TOOL_OPEN,          /* the server keeps failing and is left alone: nothing was sent */
-	TOOL_IN_DOUBT,      /* an equal effect is in doubt: nothing was sent */
+	TOOL_BAD_RESULT, /* too long, or not JSON where JSON was declared */
+	TOOL_BUSY,       /* a concurrency limit: nothing was sent */
+	TOOL_OPEN,       /* the server keeps failing and is left alone: nothing was sent */
+	TOOL_IN_DOUBT,   /* an equal effect is in doubt: nothing was sent */
+	TOOL_UNDOING, /* an earlier change with one of its tags is being taken back: nothing was sent */
 	TOOL_NOT_RECORDED,  /* the journal refused the intent: nothing was sent */
-	TOOL_CANCELLED,     /* tool_cancel() before it was sent, or of a read */
+	TOOL_CANCELLED,     /* may_start() said no: nothing was sent */
 	TOOL_OUTCOME__COUNT /* must be last */
 };
 
@@ -86,6 +87,11 @@ struct tool_request {
 	struct bc_span session;   /* id, copied */
 	uint64_t turn;
 	bool speculative;
+	/*
+	 * of an effect, with arg: asked in the step that receives the durable ticket, before anything is sent; false:
+	 * nothing is, and done follows with TOOL_CANCELLED (J5).  NULL: yes.  Must not call this interface.
+	 */
+	bool (*may_start)(void *arg);
 	tool_done_fn *done;
 	void *arg;
 };
@@ -107,18 +113,34 @@ struct tool_request {
  * within another timeout.  An answer with status 200 and the body {"state":"done","result":…} makes that result (none:
  * null) the result of the call; {"state":"not_done"} says that the call was not carried out and never will be; all else
  * tells nothing, and the doubt stays.
+ *
+ * While an earlier effect with one of its tags is being taken back, an effect does not start (J3).  It waits for that, at
+ * most undo_wait and before anything is recorded: the corrected call usually comes right behind the wrong one, and to
+ * refuse it at once would make every correction fail.  Then it is answered with TOOL_UNDOING.
  */
 enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
 		     const struct tool_request *request, struct tool_call **ret) BC_MUST;
 
 /*
+ * The call became real: it was no guess, or the model has named it and its turn is committed.  Recorded; from then on
+ * rollback and recovery leave it alone.  A call that is not speculative is committed from the start; once more changes
+ * nothing.  Not after tool_cancel() or tool_settle().
+ */
+void tool_commit(struct tool_call *call);
+
+/*
  * Nobody wants the result any more.  A read is aborted; an effect that has not left is not sent; one that has left
- * goes on to its record (J3).  done is not called any more; the call settles itself and is freed.
+ * goes on to its record, and is then undone if it is reversible, speculative and not committed (J3).  done is not called
+ * any more; the call settles itself and is freed.
  */
 void tool_cancel(struct tool_call *call);
 
-/* The result was used, or not: record it and free the call.  Only after done; how is JRN_USED or JRN_UNUSED, failed
- * and doubtful outcomes are recorded as what they are. */
+/*
+ * The result was used, or not: record it and free the call.  Only after done; how is JRN_USED or JRN_UNUSED, failed
+ * and doubtful outcomes are recorded as what they are.  A reversible speculative effect that is not committed is
+ * abandoned by JRN_UNUSED, and undone if it was executed or may have been: those of one session in reverse order, also
+ * when the session is gone (rollback.h).  By JRN_USED it stands.
+ */
 void tool_settle(struct tool_call *call, enum jrn_settlement how);
 
 /* The result once done has been called, else NULL.  Valid until tool_settle(). */

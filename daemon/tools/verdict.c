@@ -18,6 +18,7 @@ static const char *const outcome_names[TOOL_OUTCOME__COUNT] = {
 	[TOOL_BUSY] = "busy",
 	[TOOL_OPEN] = "breaker",
 	[TOOL_IN_DOUBT] = "in_doubt",
+	[TOOL_UNDOING] = "undoing",
 	[TOOL_NOT_RECORDED] = "not_recorded",
 	[TOOL_CANCELLED] = "cancelled",
 };
@@ -130,6 +131,13 @@ struct tool_verdict tool_judge_unsent(enum tool_outcome outcome)
 		return verdict;
 	case TOOL_IN_DOUBT:
 		return error_of(outcome, false, "an equal call was made before" UNKNOWN);
+	case TOOL_UNDOING:
+		return error_of(
+			outcome, true,
+			"an earlier change is being taken back, try again shortly; nothing was done");
+	case TOOL_CANCELLED:
+		return error_of(outcome, true,
+				"the call was given up before it was made; nothing was done");
 	case TOOL_NOT_RECORDED:
 		return error_of(outcome, false,
 				"the call could not be recorded, so it was not made");
@@ -143,7 +151,6 @@ struct tool_verdict tool_judge_unsent(enum tool_outcome outcome)
 	case TOOL_TIMEOUT:
 	case TOOL_LOST:
 	case TOOL_BAD_RESULT:
-	case TOOL_CANCELLED:
 	case TOOL_OUTCOME__COUNT:
 		break;
 	}

@@ -42,15 +42,18 @@ static enum bc_err add_headers(struct tool_wire *wire, const struct cfg_request 
 		{.name = "Content-Type", .value = "application/json"},
 	};
 	size_t count = BC_ARRAY_LEN(ours) - (request->body == NULL ? 1 : 0);
+	struct tool_values own = *values;
 	enum bc_err err = BC_OK;
 	size_t i;
 
+	/* The call's key on the request that undoes it would make a server take that for the call. */
+	own.idempotency_key = values->own_key == NULL ? values->idempotency_key : values->own_key;
 	for (i = 0; err == BC_OK && i < request->header_count; i++) {
 		err = add_header(wire, &request->headers[i], values, reterr_message);
 	}
 	for (i = keyed ? 0 : 1; err == BC_OK && i < count; i++) {
 		if (tool_header_find(request, ours[i].name) == NULL) {
-			err = add_header(wire, &ours[i], values, reterr_message);
+			err = add_header(wire, &ours[i], &own, reterr_message);
 		}
 	}
 	for (i = 0; i < wire->header_count; i++) {

@@ -12,6 +12,7 @@ MOVERS = {
     "daemon/session/lane.c": ("lane_move", "daemon/session/lane_fsm.def"),
     "daemon/spec/guess.c": ("guess_move", "daemon/spec/guess_fsm.def"),
     "daemon/tools/breaker.c": ("breaker_move", "daemon/tools/breaker_fsm.def"),
+    "daemon/tools/rollback.c": ("case_move", "daemon/tools/rollback_fsm.def"),
     "daemon/tools/run.c": ("tool_move", "daemon/tools/fsm.def"),
     "proto/agent/parser.c": ("parser_move", "proto/agent/parser_fsm.def"),
 }

@@ -204,6 +204,27 @@ void rig_result(struct rig *rig, const struct jrn_ticket *ticket, int status)
 	}
 }
 
+struct settling {
+	struct rig *rig;
+	unsigned count;
+};
+
+static void settle_orphan(void *arg, const struct jrn_orphan *orphan)
+{
+	struct settling *settling = arg;
+
+	settling->count++;
+	jrn_settle(settling->rig->port, &orphan->ticket, JRN_IN_DOUBT, wall);
+}
+
+unsigned rig_settle_orphans(struct rig *rig)
+{
+	struct settling settling = {.rig = rig};
+
+	jrn_adopt(rig->port, settle_orphan, &settling);
+	return settling.count;
+}
+
 int64_t rig_number(const char *path, const char *sql)
 {
 	sqlite3_stmt *stmt = NULL;

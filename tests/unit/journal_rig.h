@@ -61,6 +61,9 @@ struct jrn_ticket rig_effect(struct rig *rig, const char *tool, enum jrn_effect 
 void rig_result(struct rig *rig, const struct jrn_ticket *ticket,
 		int status); /* waits, for an effect */
 
+/* What nobody can tell any more: every orphan is settled as in doubt.  Returns how many there were. */
+unsigned rig_settle_orphans(struct rig *rig);
+
 /* One number out of the file, by a connection of its own. */
 int64_t rig_number(const char *path, const char *sql);
 

@@ -66,6 +66,8 @@ static enum bc_err world_tool_run(void *world, const struct tool_request *reques
 				.arguments = bc_span_dup(request->arguments),
 				.turn = request->turn,
 				.speculative = request->speculative,
+				.committed = !request->speculative,
+				.may_start = request->may_start,
 				.done = request->done,
 				.arg = request->arg,
 				.settled = -1};
@@ -81,6 +83,15 @@ static void world_tool_cancel(void *world, struct tool_call *call)
 	ck_assert_int_eq(run->settled, -1);
 	run->cancelled = true;
 	run->settled = JRN_UNUSED;
+}
+
+static void world_tool_commit(void *world, struct tool_call *call)
+{
+	struct rig_run *run = (struct rig_run *)call;
+
+	(void)world;
+	ck_assert_int_eq(run->settled, -1);
+	run->committed = true;
 }
 
 static void world_tool_settle(void *world, struct tool_call *call, enum jrn_settlement how)
@@ -125,6 +136,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .timer = world_timer,
 					    .tool_run = world_tool_run,
 					    .tool_cancel = world_tool_cancel,
+					    .tool_commit = world_tool_commit,
 					    .tool_settle = world_tool_settle,
 					    .tool_result = world_tool_result,
 					    .changed = world_changed,

@@ -19,8 +19,10 @@ struct rig_run {
 	char *arguments;
 	uint64_t turn;
 	bool speculative;
+	bool (*may_start)(void *arg);
 	tool_done_fn *done;
 	void *arg;
+	bool committed;
 	bool cancelled;
 	bool finished;
 	int settled; /* enum jrn_settlement, -1: not yet */

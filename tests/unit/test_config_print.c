@@ -54,7 +54,7 @@ static void write_file(const char *name, struct bc_span content)
 static void enter_sample_world(void)
 {
 	static const char *const files[] = {"fullchain.pem", "privkey.pem", "provider-ca.pem",
-					    "tools-ca.pem", "shop"};
+					    "tools-ca.pem",  "shop",        "journal"};
 	char dir[] = "/tmp/backchannel-test-XXXXXX";
 	char *cwd;
 
@@ -73,8 +73,8 @@ static void enter_sample_world(void)
 static void leave_sample_world(void)
 {
 	static const char *const names[] = {"fullchain.pem", "privkey.pem", "provider-ca.pem",
-					    "tools-ca.pem",  "shop",        "t.toml",
-					    "tools.d"};
+					    "tools-ca.pem",  "shop",        "journal",
+					    "t.toml",        "tools.d"};
 	char *cwd = getcwd(NULL, 0);
 
 	for (size_t i = 0; i < BC_ARRAY_LEN(names); i++) {

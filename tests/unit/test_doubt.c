@@ -98,18 +98,18 @@ START_TEST(doubts_are_bounded)
 	char text[16];
 	unsigned i;
 
-	tool_doubts_add(&doubts, &first);
-	tool_doubts_add(&doubts, &first);
+	tool_doubts_add(&doubts, 1, &first);
+	tool_doubts_add(&doubts, 1, &first);
 	ck_assert_uint_eq(doubts.count, 1);
 	for (i = 1; i < TOOL_DOUBTS_MAX; i++) {
 		(void)snprintf(text, sizeof(text), "%u", i);
 		digest = tool_doubt_digest(BC_SPAN_LIT("s"), "t", bc_span_str(text));
-		tool_doubts_add(&doubts, &digest);
+		tool_doubts_add(&doubts, 1, &digest);
 	}
 	ck_assert_uint_eq(doubts.count, TOOL_DOUBTS_MAX);
 	ck_assert(tool_doubts_has(&doubts, &first));
 	digest = tool_doubt_digest(BC_SPAN_LIT("s"), "t", BC_SPAN_LIT("last"));
-	tool_doubts_add(&doubts, &digest);
+	tool_doubts_add(&doubts, 1, &digest);
 	ck_assert_uint_eq(doubts.count, TOOL_DOUBTS_MAX);
 	ck_assert(tool_doubts_has(&doubts, &digest));
 	ck_assert(!tool_doubts_has(&doubts, &first));
