@@ -59,50 +59,32 @@ static void world_close(void *world, enum sess_side side, uint16_t code, struct 
 	}
 }
 
-static void fire_life(void *arg)
+static void fire(void *arg)
 {
-	struct bridge *bridge = arg;
+	struct bridge_timer *timer = arg;
 
-	BC_CHECK(bridge, BRIDGE_MAGIC);
-	sess_timer_fired(bridge->sess, SESS_TIMER_LIFE);
-}
-
-static void fire_step(void *arg)
-{
-	struct bridge *bridge = arg;
-
-	BC_CHECK(bridge, BRIDGE_MAGIC);
-	sess_timer_fired(bridge->sess, SESS_TIMER_STEP);
-}
-
-static void fire_owed(void *arg)
-{
-	struct bridge *bridge = arg;
-
-	BC_CHECK(bridge, BRIDGE_MAGIC);
-	sess_timer_fired(bridge->sess, SESS_TIMER_OWED);
+	BC_CHECK(timer->bridge, BRIDGE_MAGIC);
+	sess_timer_fired(timer->bridge->sess, timer->which);
 }
 
 static void world_timer(void *world, enum sess_timer which, bc_usec delay)
 {
-	static loop_timer_fn *const fire[SESS_TIMER__COUNT] = {[SESS_TIMER_LIFE] = fire_life,
-							       [SESS_TIMER_STEP] = fire_step,
-							       [SESS_TIMER_OWED] = fire_owed};
 	struct bridge *bridge = world;
-	struct loop_timer *timer = bridge->timers[which];
+	struct bridge_timer *timer = &bridge->timers[which];
 
 	if (delay < 0) {
-		if (timer != NULL) {
-			loop_timer_stop(timer);
+		if (timer->timer != NULL) {
+			loop_timer_stop(timer->timer);
 		}
 		return;
 	}
-	if (timer == NULL) {
-		timer = loop_timer_new(bridge->worker->loop, fire[which], bridge);
-		bridge->timers[which] = timer;
+	if (timer->timer == NULL) {
+		timer->bridge = bridge;
+		timer->which = which;
+		timer->timer = loop_timer_new(bridge->worker->loop, fire, timer);
 	}
-	if (timer != NULL) {
-		loop_timer_start(timer, delay);
+	if (timer->timer != NULL) {
+		loop_timer_start(timer->timer, delay);
 	}
 }
 
@@ -171,8 +153,8 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .timer = world_timer,
 					    .tool_run = world_tool_run,
 					    .tool_cancel = world_tool_cancel,
-					    .tool_commit = world_tool_commit,
 					    .tool_settle = world_tool_settle,
+					    .tool_commit = world_tool_commit,
 					    .tool_result = world_tool_result,
 					    .changed = world_changed,
 					    .ended = world_ended};
@@ -323,7 +305,7 @@ struct bridge *bridge_free(struct bridge *bridge)
 		bridge->links[i] = net_link_free(bridge->links[i]);
 	}
 	for (int i = 0; i < SESS_TIMER__COUNT; i++) {
-		bridge->timers[i] = loop_timer_free(bridge->timers[i]);
+		bridge->timers[i].timer = loop_timer_free(bridge->timers[i].timer);
 	}
 	worker_session_ended(bridge->worker, bridge);
 	quota_release(&bridge->claim, &bridge->cfg->limits);

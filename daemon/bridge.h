@@ -12,6 +12,13 @@
 
 struct loop_timer;
 
+/* One timer of a session; made when it is first needed. */
+struct bridge_timer {
+	struct bridge *bridge;
+	enum sess_timer which;
+	struct loop_timer *timer; /* NULL: not yet */
+};
+
 struct bridge {
 	TAILQ_ENTRY(bridge) link;
 	uint32_t magic;
@@ -26,7 +33,7 @@ struct bridge {
 	struct sess *sess; /* NULL until the client's handshake is complete */
 	struct net_link *links[2];
 	struct net_connect *attempt; /* NULL: none is running */
-	struct loop_timer *timers[SESS_TIMER__COUNT];
+	struct bridge_timer timers[SESS_TIMER__COUNT];
 	bool ended;
 };
 

@@ -69,7 +69,9 @@ enum cfg_barge_in {
 };
 enum cfg_spec_mode {
 	CFG_SPEC_MODE_OFF,
-	CFG_SPEC_MODE_STRICT
+	CFG_SPEC_MODE_STRICT,
+	CFG_SPEC_MODE_CONFIRM,
+	CFG_SPEC_MODE_INJECT
 };
 enum cfg_pass_input {
 	CFG_PASS_INPUT_AUDIO,

@@ -42,6 +42,16 @@ static unsigned count_guesses(const struct agent *agent)
 	return count;
 }
 
+static unsigned count_passes(const struct agent *agent)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		count += agent->passes.running[i].number != 0;
+	}
+	return count;
+}
+
 static enum bc_err put_agent(struct bc_buf *out, const struct agent *agent)
 {
 	const struct create *create;
@@ -53,13 +63,13 @@ static enum bc_err put_agent(struct bc_buf *out, const struct agent *agent)
 	return bc_buf_printf(
 		out,
 		" lane=%s response=%s answer_owed=%s caller_speaks=%s creates_kept=%u"
-		" calls_running=%u client_outputs_awaited=%u guesses=%u pass_running=%s turn=%" PRIu64
-		" items=%u",
+		" calls_running=%u client_outputs_awaited=%u guesses=%u passes_running=%u takeover=%s"
+		" turn=%" PRIu64 " items=%u",
 		lane_state_name(agent->lane), agent->current == NULL ? "-" : agent->current->id,
 		agent->owed ? "yes" : "no", agent->speech ? "yes" : "no", kept,
 		count_calls(agent, false), count_calls(agent, true), count_guesses(agent),
-		agent->spec != NULL && spec_pass_is_running(agent->spec) ? "yes" : "no",
-		agent->committed_turn, agent->items.count);
+		count_passes(agent), take_state_name(agent->take.state), agent->committed_turn,
+		agent->items.count);
 }
 
 enum bc_err sess_describe(const struct sess *sess, bool whole, struct bc_buf *out)

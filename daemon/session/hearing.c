@@ -143,7 +143,7 @@ static void note(struct sess *sess, enum audio_event event)
 		break;
 	case AUDIO_PAUSE:
 		spec_speech(sess->agent->spec, position, false);
-		pass_trigger(sess);
+		pass_pause(sess);
 		break;
 	case AUDIO_NONE:
 		break;
@@ -186,6 +186,7 @@ void hear_audio(struct sess *sess, struct bc_span text)
 	/* Decoded where it will stay. */
 	if (room != NULL && b64_decode((uint8_t *)room, raw, &len) == BC_OK) {
 		bc_buf_grow(&hearing->audio, len);
+		hearing->last_audio = sess_now(sess);
 		listen(sess);
 		pass_advance(sess);
 	}

@@ -241,6 +241,12 @@ void lane_client_create(struct sess *sess, struct bc_span text)
 	if (create == NULL) {
 		client_refuse(sess, event_id, "gateway_limit",
 			      "Too many response requests are unanswered.");
+	} else if (!out_of_band && take_waits(sess)) {
+		sess->agent->take.waits = true;
+		sess->world->timer(sess->world_arg, SESS_TIMER_CONFIRM,
+				   sess->cfg->speculation.confirm_wait);
+		TAILQ_INSERT_TAIL(&sess->agent->kept, create, link);
+		take_advance(sess);
 	} else if (!out_of_band && must_wait(sess)) {
 		TAILQ_INSERT_TAIL(&sess->agent->kept, create, link);
 		lane_pump(sess);
@@ -324,6 +330,7 @@ void lane_client_cancel(struct sess *sess, struct bc_span text)
 	struct bc_span named = field_raw(text, "response_id");
 	bool unnamed = !json_raw_is_string(named);
 
+	take_disturb(sess);
 	if (current != NULL && current->view == RESP_WITHHELD && unnamed) {
 		cancel_unseen(sess, current, field_raw(text, "event_id"));
 	} else if (current != NULL && current->view == RESP_HIDDEN && unnamed) {
@@ -428,6 +435,18 @@ static void cut_off(struct sess *sess)
 	lane_cancel(sess, agent->current);
 }
 
+/* Whether a request for a response may go out. */
+static bool is_free(const struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+
+	if (agent->take.state != TAKE_IDLE || (!TAILQ_EMPTY(&agent->kept) && agent->take.waits)) {
+		return false; /* what a verdict names goes first */
+	}
+	return agent->lane == LANE_IDLE && agent->current == NULL && agent->followup[0] == '\0' &&
+	       oldest_sent(agent, false) == NULL && !step_is_open(sess);
+}
+
 void lane_pump(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
@@ -436,8 +455,7 @@ void lane_pump(struct sess *sess)
 	if (sess->state == SESS_OPEN && agent->owed_at_once) {
 		cut_off(sess);
 	}
-	if (sess->state != SESS_OPEN || agent->lane != LANE_IDLE || agent->current != NULL ||
-	    agent->followup[0] != '\0' || oldest_sent(agent, false) != NULL || step_is_open(sess)) {
+	if (sess->state != SESS_OPEN || !is_free(sess)) {
 		return;
 	}
 	if (kept != NULL) {
@@ -524,6 +542,7 @@ void lane_speech(struct sess *sess, bool started)
 		return;
 	}
 	agent->answer_expected = false;
+	take_disturb(sess);
 	step_barge_in(sess);
 	if (!agent->interrupt_response || sess->state != SESS_OPEN) {
 		return;

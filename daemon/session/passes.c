@@ -3,8 +3,9 @@
  * said so far; and running the guesses that follow from the answers.
  *
  * A pass is given references to the conversation, the running turn's audio (or its transcript where audio is refused) and
- * the results of finished guesses, and last a directive; instructions and tools are inherited, because a changed front
- * loses the provider's prompt cache.
+ * last a directive; instructions and tools are inherited, because a changed front loses the provider's prompt cache.
+ * With premises it is also given the results of finished guesses, so that it can name what follows from them.  One that is
+ * to confirm those guesses must not be given them: at a pause both kinds start side by side.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
@@ -83,7 +84,7 @@ struct pairs {
 	struct sess *sess;
 	struct bc_buf *out;
 	enum bc_err err;
-	unsigned count;
+	uint32_t count;
 };
 
 /* A finished guess is context for calls that depend on it. */
@@ -98,18 +99,19 @@ static void put_pair(void *arg, const struct guess *guess)
 		return;
 	}
 	pairs->count++;
-	pairs->err =
-		bc_buf_printf(out,
-			      "{\"type\":\"function_call\",\"call_id\":\"bc_g%u\",\"name\":\"%s\","
-			      "\"arguments\":",
-			      pairs->count, guess->tool->name);
+	pairs->err = bc_buf_printf(out,
+				   "{\"type\":\"function_call\",\"call_id\":\"bc_g%" PRIu32
+				   "\",\"name\":\"%s\","
+				   "\"arguments\":",
+				   pairs->count, guess->tool->name);
 	if (pairs->err == BC_OK) {
 		pairs->err = json_string_put(out, bc_span_str(guess->arguments));
 	}
 	if (pairs->err == BC_OK) {
 		pairs->err = bc_buf_printf(
 			out,
-			"},{\"type\":\"function_call_output\",\"call_id\":\"bc_g%u\",\"output\":",
+			"},{\"type\":\"function_call_output\",\"call_id\":\"bc_g%" PRIu32
+			"\",\"output\":",
 			pairs->count);
 	}
 	if (pairs->err == BC_OK) {
@@ -120,9 +122,9 @@ static void put_pair(void *arg, const struct guess *guess)
 	}
 }
 
-static enum bc_err put_pass(struct sess *sess, struct bc_buf *out)
+static enum bc_err put_pass(struct sess *sess, const struct pass *pass, bool with_premises,
+			    struct bc_buf *out)
 {
-	struct agent *agent = sess->agent;
 	struct pairs pairs = {.sess = sess, .out = out};
 	enum bc_err err = bc_buf_printf(
 		out,
@@ -130,17 +132,16 @@ static enum bc_err put_pass(struct sess *sess, struct bc_buf *out)
 		"\"none\",\"output_modalities\":[\"text\"],\"tool_choice\":\"auto\",\"max_output_tokens\":"
 		"%" PRIu64 ",\"metadata\":{\"bc\":\"p\",\"bc_t\":\"%" PRIu64
 		"\",\"bc_v\":\"%" PRIu64 "\"},\"input\":[",
-		agent->pass.event_id, sess->cfg->speculation.tokens_max, agent->pass.turn,
-		agent->pass.number);
+		pass->event_id, sess->cfg->speculation.tokens_max, pass->turn, pass->number);
 
 	if (err == BC_OK) {
 		err = put_references(sess, out);
 	}
 	if (err == BC_OK) {
-		err = agent->pass.with_audio ? put_audio(sess, out) : put_words(sess, out);
+		err = pass->with_audio ? put_audio(sess, out) : put_words(sess, out);
 	}
-	if (err == BC_OK) {
-		spec_each_finished(agent->spec, put_pair, &pairs);
+	if (err == BC_OK && with_premises) {
+		(void)spec_each_finished(sess->agent->spec, put_pair, &pairs);
 		err = pairs.err;
 	}
 	if (err == BC_OK) {
@@ -155,49 +156,100 @@ static enum bc_err put_pass(struct sess *sess, struct bc_buf *out)
 
 /* ---- starting ---- */
 
-static bool may_start(struct sess *sess)
+static bool hears_audio(const struct sess *sess)
+{
+	return sess->cfg->speculation.input == CFG_PASS_INPUT_AUDIO &&
+	       !sess->agent->passes.audio_refused;
+}
+
+static bool may_start(struct sess *sess, bool pause)
 {
 	const struct agent *agent = sess->agent;
 	const struct hearing *hearing = &agent->hearing;
-	bool audio =
-		sess->cfg->speculation.input == CFG_PASS_INPUT_AUDIO && !agent->pass.audio_refused;
+	const struct passes *passes = &agent->passes;
 
-	if (!hearing->on || !hearing->turn_open || hearing->overflow || agent->pass.off ||
-	    agent->pass.vendor_tools || agent->refused || sess->state != SESS_OPEN ||
-	    sess_now(sess) < agent->pass.rest_until) {
+	if (!hearing->on || !hearing->turn_open || hearing->overflow || passes->off ||
+	    passes->vendor_tools || agent->refused || sess->state != SESS_OPEN ||
+	    sess_now(sess) < passes->rest_until) {
 		return false;
 	}
-	if (audio ? bc_buf_len(&hearing->audio) == 0 : bc_buf_len(&hearing->transcript) == 0) {
+	if (hears_audio(sess) ? bc_buf_len(&hearing->audio) == 0
+			      : bc_buf_len(&hearing->transcript) == 0) {
 		return false;
 	}
-	return spec_pass_may_start(agent->spec);
+	return spec_pass_may_start(agent->spec, pause);
 }
 
-static void start(struct sess *sess)
+static struct pass *free_pass(struct agent *agent)
+{
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		if (agent->passes.running[i].number == 0) {
+			return &agent->passes.running[i];
+		}
+	}
+	BC_BUG_ON(true);
+	return NULL;
+}
+
+static void count_pair(void *arg, const struct guess *guess)
+{
+	(void)guess;
+	(*(unsigned *)arg)++;
+}
+
+/* What was read too long ago is asked for again, so that the pass names it anew and it is there in time. */
+static void expire(struct sess *sess)
+{
+	spec_expire(sess->agent->spec, sess_now(sess));
+	pass_run_guesses(sess);
+}
+
+static void start(struct sess *sess, bool pause, bool with_premises)
 {
 	struct agent *agent = sess->agent;
-	struct pass *pass = &agent->pass;
+	struct pass *pass = free_pass(agent);
 	struct bc_buf text;
-	bc_usec horizon = (bc_usec)(agent->hearing.detector.samples * (uint64_t)BC_USEC_PER_SEC /
-				    audio_rate(agent->hearing.format));
+	unsigned pairs = 0;
+	struct spec_input input = {
+		.horizon = (bc_usec)(agent->hearing.detector.samples * (uint64_t)BC_USEC_PER_SEC /
+				     audio_rate(agent->hearing.format)),
+		.exact = hears_audio(sess),
+		.pause = pause};
 
-	pass->number = spec_pass_begin(agent->spec, horizon);
-	pass->turn = agent->hearing.turn;
-	pass->wanted = false;
-	pass->cancelled = false;
-	pass->with_audio =
-		sess->cfg->speculation.input == CFG_PASS_INPUT_AUDIO && !pass->audio_refused;
-	pass->response[0] = '\0';
+	if (with_premises) {
+		input.premises = spec_each_finished(agent->spec, count_pair, &pairs);
+	}
+	*pass = (struct pass){.number = spec_pass_begin(agent->spec, &input),
+			      .turn = agent->hearing.turn,
+			      .with_audio = hears_audio(sess)};
 	bc_id_new(pass->event_id, 'p');
 	bc_buf_init(&text, sess->cfg->session.message_max);
-	if (put_pass(sess, &text) == BC_OK) {
+	if (put_pass(sess, pass, with_premises, &text) == BC_OK) {
 		bc_metric_inc(BC_M_PASSES);
 		(void)sess_to_upstream(
 			sess, bc_buf_span(&text)); /* pressure shows with the next message */
 	} else {
-		spec_pass_end(agent->spec, false);
+		spec_pass_end(agent->spec, pass->number, false);
+		pass->number = 0;
 	}
 	bc_buf_release(&text);
+}
+
+/* Two kinds of knowledge at a pause: what the caller's words alone name, and what follows from results in hand. */
+static void start_at_pause(struct sess *sess)
+{
+	struct spec *spec = sess->agent->spec;
+	unsigned finished = 0;
+
+	(void)spec_each_finished(spec, count_pair, &finished);
+	if (sess->cfg->speculation.mode == CFG_SPEC_MODE_STRICT || finished == 0) {
+		start(sess, true, true);
+		return;
+	}
+	start(sess, true, false);
+	if (sess->state == SESS_OPEN && may_start(sess, true)) {
+		start(sess, true, true);
+	}
 }
 
 void pass_trigger(struct sess *sess)
@@ -205,18 +257,45 @@ void pass_trigger(struct sess *sess)
 	if (sess->agent->spec == NULL) {
 		return;
 	}
-	sess->agent->pass.wanted = true;
+	sess->agent->passes.wanted = true;
 	pass_advance(sess);
 }
 
-void pass_advance(struct sess *sess)
+/* A pass that will not be waited for: its proposals are void, and its place is free. */
+static void give_up(struct sess *sess, struct pass *pass)
+{
+	if (pass->response[0] != '\0') {
+		(void)lane_send_cancel(sess, pass->response);
+	}
+	/* One that the provider has not named yet is cancelled when it is (pass_created()). */
+	spec_pass_end(sess->agent->spec, pass->number, false);
+	pass->number = 0;
+}
+
+void pass_pause(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+
+	if (agent->spec == NULL) {
+		return;
+	}
+	/* What starts now may hear the whole turn; passes that have not are in its way. */
+	for (unsigned i = 0; i < SPEC_PASSES_MAX && !may_start(sess, true); i++) {
+		struct pass *pass = &agent->passes.running[i];
+
+		if (pass->number != 0 && !spec_pass_is_complete(agent->spec, pass->number)) {
+			give_up(sess, pass);
+		}
+	}
+	agent->passes.wanted_at_pause = true;
+	pass_advance(sess);
+}
+
+void pass_run_guesses(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
 	struct guess *guess;
 
-	if (agent->spec == NULL || sess->state != SESS_OPEN) {
-		return;
-	}
 	while ((guess = spec_next_stable(agent->spec)) != NULL) {
 		if (!work_guess(sess, guess)) {
 			spec_withdraw(agent->spec, guess);
@@ -225,77 +304,110 @@ void pass_advance(struct sess *sess)
 	while ((guess = spec_next_withdrawn(agent->spec)) != NULL) {
 		work_drop_guess(sess, guess);
 	}
-	if (agent->pass.wanted && may_start(sess)) {
-		start(sess);
+}
+
+void pass_advance(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+
+	if (agent->spec == NULL || sess->state != SESS_OPEN) {
+		return;
 	}
+	pass_run_guesses(sess);
+	if (agent->passes.wanted_at_pause && may_start(sess, true)) {
+		agent->passes.wanted_at_pause = false;
+		agent->passes.wanted = false;
+		expire(sess);
+		start_at_pause(sess);
+	} else if (agent->passes.wanted && may_start(sess, false)) {
+		agent->passes.wanted = false;
+		expire(sess);
+		start(sess, false, true);
+	}
+	take_advance(sess);
 }
 
 /* ---- answers ---- */
 
-static void cancel(struct sess *sess)
-{
-	struct pass *pass = &sess->agent->pass;
-
-	if (!pass->cancelled && pass->response[0] != '\0') {
-		(void)lane_send_cancel(sess, pass->response);
-	}
-	pass->cancelled = true; /* without a response: as soon as the provider has named it */
-}
-
-/* Whether a response that carries our mark is that of the running pass, and not of one that was given up. */
-static bool is_running_pass(const struct agent *agent, struct bc_span response)
+/* The pass that a response with our mark answers; NULL: it was given up. */
+static struct pass *pass_marked(struct agent *agent, struct bc_span response)
 {
 	char number[24];
 
-	(void)snprintf(number, sizeof(number), "%" PRIu64, agent->pass.number);
-	return spec_pass_is_running(agent->spec) && agent->pass.response[0] == '\0' &&
-	       field_is(field_raw(response, "metadata"), "bc_v", number);
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		struct pass *pass = &agent->passes.running[i];
+
+		(void)snprintf(number, sizeof(number), "%" PRIu64, pass->number);
+		if (pass->number != 0 && pass->response[0] == '\0' &&
+		    field_is(field_raw(response, "metadata"), "bc_v", number)) {
+			return pass;
+		}
+	}
+	return NULL;
 }
 
 void pass_created(struct sess *sess, struct resp *resp, struct bc_span response)
 {
-	struct pass *pass = &sess->agent->pass;
+	struct pass *pass = pass_marked(sess->agent, response);
 
-	if (!is_running_pass(sess->agent, response)) {
+	if (pass == NULL) {
 		(void)lane_send_cancel(sess, resp->id);
 		return;
 	}
 	memcpy(pass->response, resp->id, sizeof(pass->response));
-	if (pass->cancelled) {
-		(void)lane_send_cancel(sess, resp->id);
-	}
 }
 
-static bool answers_pass(const struct agent *agent, const struct resp *resp)
+/* The running pass a response answers, or NULL. */
+static struct pass *pass_of(struct agent *agent, const struct resp *resp)
 {
-	return spec_pass_is_running(agent->spec) && strcmp(resp->id, agent->pass.response) == 0;
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		struct pass *pass = &agent->passes.running[i];
+
+		if (pass->number != 0 && strcmp(resp->id, pass->response) == 0) {
+			return pass;
+		}
+	}
+	return NULL;
+}
+
+/* A call with these arguments; it is one of ours and fits its tool's schema. */
+static void name(struct sess *sess, const struct pass *pass, const struct cfg_tool *tool,
+		 const char *canonical)
+{
+	if (work_is_real(sess, tool, canonical, pass->turn)) {
+		return; /* the provider has made it meanwhile: nothing new */
+	}
+	if (spec_pass_names(sess->agent->spec, pass->number, tool, canonical) != BC_OK) {
+		bc_log(BC_LOG_DEBUG, &sess->log, "proposal dropped: too many in this turn");
+	}
 }
 
 void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item)
 {
 	struct agent *agent = sess->agent;
+	struct pass *pass = pass_of(agent, resp);
 	struct bc_span raw = field_raw(item, "arguments");
 	const struct cfg_tool *tool;
-	char name[SESS_ID_MAX];
+	char called[SESS_ID_MAX];
 	struct bc_buf message;
+	char *canonical = NULL;
 	char *arguments;
-	char *canonical;
 	size_t len;
 
-	if (agent->pass.cancelled || !answers_pass(agent, resp) ||
-	    !field_is(item, "type", "function_call") || !field_id(item, "name", name) ||
-	    !tools_is_gateway(sess, NULL, name, &tool) || !json_raw_is_string(raw)) {
+	if (pass == NULL || !field_is(item, "type", "function_call")) {
 		return;
 	}
-	arguments = malloc(raw.len);
+	arguments = json_raw_is_string(raw) ? malloc(raw.len) : NULL;
 	bc_buf_init(&message, 4096);
-	if (arguments != NULL && json_string_get(raw, arguments, raw.len, &len) == BC_OK &&
+	if (arguments != NULL && field_id(item, "name", called) &&
+	    tools_is_gateway(sess, NULL, called, &tool) &&
+	    json_string_get(raw, arguments, raw.len, &len) == BC_OK &&
 	    tool_args_check(tool, bc_span(arguments, len), &canonical, &message) == BC_OK) {
-		if (!work_is_real(sess, tool, canonical, agent->pass.turn) &&
-		    spec_pass_names(agent->spec, tool, canonical) != BC_OK) {
-			bc_log(BC_LOG_DEBUG, &sess->log, "proposal dropped: too many in this turn");
-		}
+		name(sess, pass, tool, canonical);
 		free(canonical);
+	} else {
+		/* The client's tool, or a call that cannot be made: the provider's own response has the word. */
+		spec_pass_names_other(agent->spec, pass->number);
 	}
 	bc_buf_release(&message);
 	free(arguments);
@@ -304,28 +416,43 @@ void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item)
 void pass_done(struct sess *sess, const struct resp *resp, struct bc_span response)
 {
 	struct agent *agent = sess->agent;
-	bool completed = field_is(response, "status", "completed");
+	struct pass *pass = pass_of(agent, resp);
 
-	if (!answers_pass(agent, resp)) {
+	if (pass == NULL) {
 		return;
 	}
 	if (field_is(response, "status", "failed")) {
 		bc_metric_inc(BC_M_PASSES_FAILED);
-		agent->pass.rest_until = sess_now(sess) + PASS_REST;
+		agent->passes.rest_until = sess_now(sess) + PASS_REST;
 	}
-	spec_pass_end(agent->spec, completed && !agent->pass.cancelled);
+	spec_pass_end(agent->spec, pass->number, field_is(response, "status", "completed"));
+	pass->number = 0;
 	pass_advance(sess);
+}
+
+/* The pass an error answers; where it does not say so, nothing else may have been asked for. */
+static struct pass *pass_refused(struct sess *sess, struct bc_span client_id, struct bc_span error)
+{
+	struct agent *agent = sess->agent;
+	bool nameless = error_is_about(error, "response") && !lane_is_asked(sess);
+
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		struct pass *pass = &agent->passes.running[i];
+
+		if (pass->number != 0 && (json_string_is(client_id, pass->event_id) ||
+					  (nameless && pass->response[0] == '\0'))) {
+			return pass;
+		}
+	}
+	return NULL;
 }
 
 bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
-	struct pass *pass = &sess->agent->pass;
-	/* Where the error does not say what it answers, nothing else may have been asked for. */
-	bool nameless = error_is_about(error, "response") && pass->response[0] == '\0' &&
-			!lane_is_asked(sess);
+	struct passes *passes = &sess->agent->passes;
+	struct pass *pass = sess->agent->spec == NULL ? NULL : pass_refused(sess, client_id, error);
 
-	if (sess->agent->spec == NULL || !spec_pass_is_running(sess->agent->spec) ||
-	    !(nameless || json_string_is(client_id, pass->event_id))) {
+	if (pass == NULL) {
 		return false;
 	}
 	bc_metric_inc(BC_M_PASSES_FAILED);
@@ -334,11 +461,12 @@ bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span err
 	       pass->with_audio ? "using the transcript from now on"
 				: "guessing no more in this session");
 	if (pass->with_audio) {
-		pass->audio_refused = true;
+		passes->audio_refused = true;
 	} else {
-		pass->off = true;
+		passes->off = true;
 	}
-	spec_pass_end(sess->agent->spec, false);
+	spec_pass_end(sess->agent->spec, pass->number, false);
+	pass->number = 0;
 	pass_advance(sess);
 	return true;
 }
@@ -350,10 +478,15 @@ void pass_turn_committed(struct sess *sess)
 	struct agent *agent = sess->agent;
 
 	spec_turn_commit(agent->spec);
-	agent->pass.wanted = false;
-	if (spec_pass_is_running(agent->spec) && !spec_pass_is_complete(agent->spec)) {
-		/* It has not heard the end: the provider's own pass, which starts now, will know better. */
-		cancel(sess);
+	agent->passes.wanted = false;
+	agent->passes.wanted_at_pause = false;
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		struct pass *pass = &agent->passes.running[i];
+
+		if (pass->number != 0 && !spec_pass_is_complete(agent->spec, pass->number)) {
+			/* The provider's own pass, which starts now, will know better. */
+			give_up(sess, pass);
+		}
 	}
 	if (agent->hearing.turn > 1) {
 		spec_withdraw_all(agent->spec, agent->hearing.turn - 1);
@@ -368,8 +501,12 @@ void pass_withdraw(struct sess *sess, uint64_t turn)
 	if (agent->spec == NULL) {
 		return;
 	}
-	if (spec_pass_is_running(agent->spec) && agent->pass.turn <= turn) {
-		cancel(sess);
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		struct pass *pass = &agent->passes.running[i];
+
+		if (pass->number != 0 && pass->turn <= turn) {
+			give_up(sess, pass);
+		}
 	}
 	spec_withdraw_all(agent->spec, turn);
 	pass_advance(sess);

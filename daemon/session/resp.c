@@ -42,6 +42,7 @@ struct resp *resp_remove(struct sess *sess, struct resp *resp)
 	sess->response_count--;
 	bc_buf_release(&resp->held);
 	json_decref(resp->params);
+	free(resp->leftovers);
 	free(resp);
 	return NULL;
 }

@@ -47,7 +47,7 @@ static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
 	return *ret_create == NULL ? RESP_VAD : RESP_CLIENT;
 }
 
-static bool hold(struct resp *resp, struct bc_span text)
+bool resp_hold(struct resp *resp, struct bc_span text)
 {
 	/* The mark of the end first, so that an event is held whole or not at all. */
 	return bc_buf_len(&resp->held) + text.len < SESS_HELD_MAX &&
@@ -73,7 +73,7 @@ static void withhold(struct sess *sess, struct resp *resp, struct bc_span text)
 		bc_buf_release(&stripped);
 	}
 	resp_view_set(sess, resp, RESP_WITHHELD);
-	if (!hold(resp, visible)) {
+	if (!resp_hold(resp, visible)) {
 		/* Too long to be kept: then the client learns of it now (P1). */
 		bc_buf_clear(&resp->held);
 		resp_view_set(sess, resp, RESP_SHOWN);
@@ -204,6 +204,7 @@ void resp_created(struct sess *sess, struct bc_span text)
 	create_free(create);
 	agent->hide_rate_limits = resp->view == RESP_HIDDEN || resp->view == RESP_MERGED;
 	agent->rate_limits_with = resp->view == RESP_WITHHELD ? resp : NULL;
+	take_advance(sess);
 }
 
 void resp_rate_limits(struct sess *sess, struct bc_span text)
@@ -211,7 +212,8 @@ void resp_rate_limits(struct sess *sess, struct bc_span text)
 	struct agent *agent = sess->agent;
 
 	if (agent->rate_limits_with != NULL) {
-		(void)hold(agent->rate_limits_with, text); /* an event the client can do without */
+		(void)resp_hold(agent->rate_limits_with,
+				text); /* an event the client can do without */
 	} else if (!agent->hide_rate_limits) {
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
 	}
@@ -219,18 +221,10 @@ void resp_rate_limits(struct sess *sess, struct bc_span text)
 	agent->rate_limits_with = NULL;
 }
 
-void resp_reveal(struct sess *sess, struct resp *resp)
+void resp_release_held(struct sess *sess, struct resp *resp)
 {
-	struct bc_span held;
+	struct bc_span held = bc_buf_span(&resp->held);
 
-	if (resp->view != RESP_WITHHELD) {
-		return;
-	}
-	resp_view_set(sess, resp, RESP_SHOWN);
-	if (sess->agent->rate_limits_with == resp) {
-		sess->agent->rate_limits_with = NULL;
-	}
-	held = bc_buf_span(&resp->held);
 	while (held.len > 0) {
 		size_t len = strnlen(held.ptr, held.len);
 
@@ -238,7 +232,19 @@ void resp_reveal(struct sess *sess, struct resp *resp)
 			sess, bc_span(held.ptr, len)); /* pressure shows with the next message */
 		held = bc_span(held.ptr + len + 1, held.len - len - 1);
 	}
-	bc_buf_release(&resp->held);
+	bc_buf_clear(&resp->held);
+}
+
+void resp_reveal(struct sess *sess, struct resp *resp)
+{
+	if (resp->view != RESP_WITHHELD) {
+		return;
+	}
+	resp_view_set(sess, resp, RESP_SHOWN);
+	if (sess->agent->rate_limits_with == resp) {
+		sess->agent->rate_limits_with = NULL;
+	}
+	resp_release_held(sess, resp);
 }
 
 void resp_hide(struct sess *sess, struct resp *resp)
@@ -255,11 +261,15 @@ void resp_hide(struct sess *sess, struct resp *resp)
 /* ---- in between ---- */
 
 /* Show an event of this response, under the id the client knows. */
-static void show(struct sess *sess, struct resp *resp, struct bc_span text)
+void resp_show(struct sess *sess, struct resp *resp, struct bc_span text)
 {
 	struct rewrite rewrite;
 	struct bc_buf out;
 
+	if (resp->taken) {
+		taken_hold(sess, resp, text);
+		return;
+	}
 	switch (resp->view) {
 	case RESP_HIDDEN:
 		return;
@@ -301,7 +311,7 @@ void resp_event(struct sess *sess, struct bc_span text)
 	if (resp == NULL) {
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
 	} else if (!is_hidden_item(sess, text, "item_id")) {
-		show(sess, resp, text);
+		resp_show(sess, resp, text);
 	}
 }
 
@@ -339,13 +349,15 @@ void resp_item_added(struct sess *sess, struct bc_span text)
 	} else if (resp->origin == RESP_PASS) {
 		return; /* its items are in no conversation */
 	} else if (gateway_call(sess, resp, item) != NULL) {
+		taken_note(resp, item);
 		hide_item(sess, item);
 		resp->gateway_items++;
 	} else if (resp->view == RESP_HIDDEN) {
 		hide_item(sess, item);
 	} else {
+		taken_note(resp, item);
 		resp->visible_items++;
-		show(sess, resp, text);
+		resp_show(sess, resp, text);
 	}
 }
 
@@ -370,11 +382,12 @@ void resp_item_done(struct sess *sess, struct bc_span text)
 	if (tool != NULL && is_hidden_item(sess, item, "id")) {
 		/* Arguments of a call that was cut off also end: only a complete one is meant. */
 		if (complete) {
+			taken_keep(resp, item);
 			step_call(sess, resp, tool, item);
 		}
 		return;
 	}
-	show(sess, resp, text);
+	resp_show(sess, resp, text);
 	resp->visible_items += resp->visible_items == 0; /* its begin was not announced */
 	if (complete && resp->default_conversation && resp->view != RESP_HIDDEN &&
 	    field_is(item, "type", "function_call")) {
@@ -423,7 +436,16 @@ static void end_later(struct sess *sess, struct resp *resp, struct bc_span text)
 		return;
 	}
 	agent->merge = resp;
-	(void)hold(resp, text); /* too long: another end is made for it */
+	(void)resp_hold(resp, text); /* too long: another end is made for it */
+}
+
+/* Whether an end is not shown now, or not at all. */
+static bool ends_unseen(struct sess *sess, struct resp *resp, bool completed)
+{
+	if (resp->taken) {
+		return taken_ends(sess, resp, completed);
+	}
+	return resp->view == RESP_HIDDEN || end_unseen(sess, resp, completed);
 }
 
 void resp_done(struct sess *sess, struct bc_span text)
@@ -444,7 +466,8 @@ void resp_done(struct sess *sess, struct bc_span text)
 		resp_remove(sess, resp);
 		return;
 	}
-	if (resp->view == RESP_HIDDEN || end_unseen(sess, resp, completed)) {
+	cancelled = cancelled && !resp->taken; /* that was us, and its calls count */
+	if (ends_unseen(sess, resp, completed)) {
 		end_later(sess, resp, text);
 	} else if (resp->view == RESP_MERGED) {
 		end_merged(sess, resp, text);
@@ -457,7 +480,7 @@ void resp_done(struct sess *sess, struct bc_span text)
 		lane_move(sess, LANE_EV_DONE);
 	}
 	if (resp->default_conversation && completed && resp->step == NULL &&
-	    resp->gateway_items == 0) {
+	    resp->gateway_items == 0 && agent->take.state == TAKE_IDLE) {
 		/* The turn was answered without a call: what was guessed for it is a miss. */
 		pass_withdraw(sess, resp->turn);
 	}
@@ -465,6 +488,7 @@ void resp_done(struct sess *sess, struct bc_span text)
 	if (agent->merge != resp) {
 		resp_remove(sess, resp);
 	}
+	take_advance(sess);
 	lane_pump(sess);
 }
 

@@ -1,4 +1,4 @@
-/* What the files of this room share: the objects of a session and the functions between its parts. */
+/* What the files of this room share: the objects of a session; parts.h has the functions between its parts. */
 #ifndef BACKCHANNEL_SESSION_SESS_H
 #define BACKCHANNEL_SESSION_SESS_H
 
@@ -26,6 +26,7 @@
 #define SESS_UPDATES_MAX   64    /* session updates unanswered */
 #define SESS_STEPS_MAX     32    /* responses whose calls are not all answered */
 #define SESS_WORKS_MAX     256   /* tool executions remembered */
+#define SESS_LEFTOVERS_MAX 4     /* items of a response that is being taken over */
 #define SESS_HELD_MAX      65536 /* bytes of events kept back with one withheld response */
 
 enum sess_state {
@@ -62,6 +63,24 @@ enum lane_event {
 #include "daemon/session/lane_fsm.def"
 	/* must be last */
 	LANE_EVENT__COUNT
+};
+
+enum take_state {
+#define STATE(id, name) TAKE_##id,
+#define EVENT(id, name)
+#define EDGE(from, on, to)
+#include "daemon/session/take_fsm.def"
+	/* must be last */
+	TAKE_STATE__COUNT
+};
+
+enum take_event {
+#define STATE(id, name)
+#define EVENT(id, name) TAKE_EV_##id,
+#define EDGE(from, on, to)
+#include "daemon/session/take_fsm.def"
+	/* must be last */
+	TAKE_EVENT__COUNT
 };
 
 /* Reasons for not reading from a side; several may hold. */
@@ -128,6 +147,7 @@ struct resp {
 	enum resp_view view;
 	bool default_conversation;
 	bool unwanted; /* the client has cancelled it: nobody speaks about its calls */
+	bool taken; /* it is being cancelled because a verdict takes its place: what it still says is held */
 	uint64_t turn; /* of the last commit before it began */
 	unsigned visible_items;
 	unsigned gateway_items; /* function calls of the gateway's tools, complete or not */
@@ -137,6 +157,9 @@ struct resp {
 	json_t *params; /* the "response" object of the client's request it goes back to; owned; NULL: none */
 	char id[SESS_ID_MAX];
 	char shown_id[SESS_ID_MAX]; /* MERGED: the id the client knows */
+	char (*leftovers)
+		[SESS_ID_MAX]; /* taken: items it began; owned, SESS_LEFTOVERS_MAX; NULL: none */
+	unsigned leftover_count;
 };
 
 TAILQ_HEAD(resp_list, resp);
@@ -170,6 +193,7 @@ struct work {
 	uint64_t turn;
 	char response[SESS_ID_MAX]; /* that named it first; "" for a guess */
 	bool stale;                 /* a read, and an effect has changed what it has read */
+	bool gated; /* a hold of a verdict: starts only while nothing speaks against it */
 };
 
 TAILQ_HEAD(work_list, work);
@@ -181,6 +205,7 @@ struct call {
 	char *call_id;     /* raw JSON string */
 	bool unspoken;     /* nobody is to be asked to speak about its result */
 	bool answered;     /* its output went into the conversation */
+	bool unsent;       /* made by the gateway, and its item is not in the conversation yet */
 };
 
 TAILQ_HEAD(call_list, call);
@@ -219,6 +244,7 @@ struct hearing {
 	struct audio_detector detector;
 	struct bc_buf audio;      /* of the running turn, as it came, decoded from base64 */
 	bool overflow;            /* the turn is longer than what may be kept */
+	bc_usec last_audio;       /* monotonic: when the last of it came */
 	size_t heard;             /* bytes of audio the detector has taken */
 	size_t onset_at;          /* offset into audio where the running speech began */
 	struct bc_buf transcript; /* of the running turn, as far as the provider has sent it */
@@ -226,18 +252,33 @@ struct hearing {
 	bool turn_open;           /* something was said since the last commit */
 };
 
+/* One pass that has no end yet. */
 struct pass {
-	uint64_t number;            /* of the running or last one */
+	uint64_t number;            /* 0: the place is free */
 	uint64_t turn;              /* it is about */
 	char response[SESS_ID_MAX]; /* "" until the provider has created it */
 	char event_id[BC_ID_SIZE];
-	bool wanted;    /* a trigger came while none could start */
-	bool cancelled; /* its proposals are void; cancel it as soon as its id is known */
 	bool with_audio;
-	bool off;          /* the upstream does not take passes */
+};
+
+struct passes {
+	struct pass running[SPEC_PASSES_MAX];
+	bool wanted;          /* a trigger came while none could start */
+	bool wanted_at_pause; /* … which was a pause */
+	bool off;             /* the upstream does not take passes */
 	bool vendor_tools; /* the session has tools the provider runs itself: a pass would run them */
 	bool audio_refused;
 	bc_usec rest_until; /* monotonic: the upstream was overloaded, none starts before */
+};
+
+/* Putting in what a verdict names, in place of the provider's own response (takeover.c). */
+struct takeover {
+	enum take_state state;
+	json_t *params; /* of the response that was cancelled for it; owned; NULL: none */
+	bool waits;     /* a kept request of the client waits for the verdict */
+	bool client_commits; /* the client has ended the turn itself, and the provider has not said so yet */
+	bool off;            /* the provider refuses calls it has not made itself */
+	uint64_t undisturbed; /* agent->disturbances at the last commit */
 };
 
 /* The part of a session that exists only with gateway tools. */
@@ -277,8 +318,11 @@ struct agent {
 	uint64_t committed_turn; /* of the last commit: what calls belong to */
 	uint64_t input;          /* grows with everything the caller adds that wants an answer */
 	struct hearing hearing;
-	struct pass pass;
-	struct spec *spec; /* NULL: speculation is off */
+	struct passes passes;
+	struct takeover take;
+	uint64_t
+		disturbances; /* grows when the caller speaks, and when the client cancels or clears */
+	struct spec *spec;    /* NULL: speculation is off */
 };
 
 struct sess {
@@ -308,213 +352,6 @@ struct toolset {
 	struct bc_buf *texts; /* one definition per tool, in the order of cfg->tool */
 };
 
-/* ---- sess.c: life ---- */
-
-void sess_move(struct sess *sess, enum sess_event event);
-const char *sess_state_name(enum sess_state state);
-bool sess_to_client(struct sess *sess, struct bc_span text);
-bool sess_to_upstream(struct sess *sess, struct bc_span text);
-/* Tell the client what happened, end open responses, close both sides. */
-void sess_end(struct sess *sess, enum bc_err err, const char *code, const char *message);
-bc_usec sess_now(const struct sess *sess);
-/* Log and count an event that could not be understood; it is forwarded as it is by the caller. */
-void sess_event_invalid(struct sess *sess, enum sess_side side, const char *what);
-
-/* ---- client.c, upstream.c: events of the two sides, with gateway tools ---- */
-
-void client_event(struct sess *sess, struct bc_span text);
-void upstream_event(struct sess *sess, struct bc_span text);
-/* Without gateway tools: forwarded already, only responses are noted. */
-void upstream_event_note(struct sess *sess, struct bc_span text);
-
-/* ---- fields.c: small reads from raw events ---- */
-
-/* Copy a string member as plain text; false: absent, no string, or too long. */
-bool field_id(struct bc_span object, const char *key, char out[SESS_ID_MAX]);
-/* A raw member; empty span when absent or the object is malformed. */
-struct bc_span field_raw(struct bc_span object, const char *key);
-bool field_is(struct bc_span object, const char *key, const char *string);
-/* Whether an error without the id of its cause names a parameter of such a request, "session" or "response". */
-bool error_is_about(struct bc_span error, const char *request);
-/* Heap copy of a raw span; NULL when out of memory. */
-char *field_dup(struct bc_span raw);
-
-/* ---- rewrite.c: change an event by splicing ---- */
-
-#define REWRITE_EDITS_MAX 8
-
-struct rewrite {
-	struct bc_span original;
-	struct json_edit edits[REWRITE_EDITS_MAX];
-	struct bc_buf inserts[REWRITE_EDITS_MAX];
-	unsigned count;
-	bool failed;
-};
-
-void rewrite_begin(struct rewrite *rewrite, struct bc_span original);
-/* Replace a span that lies inside the original. */
-void rewrite_replace(struct rewrite *rewrite, struct bc_span at, struct bc_span text);
-void rewrite_replace_string(struct rewrite *rewrite, struct bc_span at, const char *string);
-/* Set a member of an object that lies inside the original. */
-void rewrite_set(struct rewrite *rewrite, struct bc_span object, const char *key,
-		 struct bc_span raw);
-/* Make the text in out (initialised here; the caller releases it); false: failed, forward the original. */
-bool rewrite_end(struct rewrite *rewrite, struct bc_buf *out);
-
-/* ---- toolset.c: whose tools the provider is offered ---- */
-
-/*
- * Whether a call of that name is the gateway's to run.  params: of the response that makes it, whose own list of tools
- * counts before the session's; NULL: it has none.
- */
-bool tools_is_gateway(const struct sess *sess, const json_t *params, const char *name,
-		      const struct cfg_tool **ret);
-/* The gateway's own first update. */
-void tools_offer(struct sess *sess);
-/* A client's session.update: forwarded, rewritten where it carries tools. */
-void tools_client_update(struct sess *sess, struct bc_span text);
-/* Union of a client's raw list and the gateway's, heap.  BC_E_EXISTS: names clash and that is refused; BC_E_INVALID. */
-enum bc_err tools_union(struct sess *sess, struct bc_span client_list, char **ret) BC_MUST;
-/* A session.updated of the provider: shown with the client's own tools, or hidden when it answers the gateway's. */
-void tools_session_updated(struct sess *sess, struct bc_span text);
-/* An error that answers an update; true: it was the gateway's own. */
-bool tools_update_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
-void tools_fini(struct agent *agent);
-/* Answer a request of the client with an error; event_id: raw JSON, empty: none. */
-void client_refuse(struct sess *sess, struct bc_span event_id, const char *code,
-		   const char *message);
-
-/* ---- resp.c: the responses in flight ---- */
-
-struct resp *resp_find(const struct sess *sess, const char *id);
-/* A response that is shown for now; NULL: too many, or out of memory. */
-struct resp *resp_new(struct sess *sess, const char *id);
-struct resp *resp_remove(struct sess *sess, struct resp *resp);
-/* The one place where a response's view changes: it keeps special_responses right. */
-void resp_view_set(struct sess *sess, struct resp *resp, enum resp_view view);
-/* Tell the client that every open response has failed. */
-void resp_fail_open(struct sess *sess, const char *code, const char *message);
-void resp_fini(struct sess *sess);
-
-/* ---- responses.c: what the client sees of the provider's responses ---- */
-
-void resp_created(struct sess *sess, struct bc_span text);
-void resp_item_added(struct sess *sess, struct bc_span text);
-void resp_item_done(struct sess *sess, struct bc_span text);
-void resp_done(struct sess *sess, struct bc_span text);
-/* Any other response event: shown, held, hidden or renamed. */
-void resp_event(struct sess *sess, struct bc_span text);
-void resp_rate_limits(struct sess *sess, struct bc_span text);
-/* Show a withheld response from its beginning. */
-void resp_reveal(struct sess *sess, struct resp *resp);
-/* A withheld response will never be shown. */
-void resp_hide(struct sess *sess, struct resp *resp);
-/* End the response whose answer is still to come, towards the client; status "cancelled" or "failed". */
-void resp_merge_close(struct sess *sess, const char *status, const char *reason,
-		      const char *message);
-
-/* ---- usage.c ---- */
-
-/* Add the numbers of b to a, member by member. */
-void usage_owe(struct agent *agent, struct bc_span usage);
-/* Send a response.done: output without hidden items, usage with what is owed, metadata and id as the client knows them. */
-void done_show(struct sess *sess, const struct resp *resp, struct bc_span text);
-/* metadata without the gateway's keys, as raw JSON in out (initialised here; the caller releases it). */
-void metadata_strip(struct bc_span metadata, struct bc_buf *out);
-
-/* ---- lane.c: one response at a time ---- */
-
-void lane_move(struct sess *sess, enum lane_event event);
-const char *lane_state_name(enum lane_state state);
-/* Ask the provider to end a response; false: no memory for the event. */
-bool lane_send_cancel(struct sess *sess, const char *response);
-/* End the response that occupies the lane. */
-void lane_cancel(struct sess *sess, const struct resp *resp);
-/* A response.create of the client: forwarded, kept back or refused. */
-void lane_client_create(struct sess *sess, struct bc_span text);
-/* A response.cancel of the client. */
-void lane_client_cancel(struct sess *sess, struct bc_span text);
-/* Do what can be done now: send a kept request, or ask for the answer that is owed. */
-void lane_pump(struct sess *sess);
-/* An error that answers a response.create; true: it was the gateway's own and is hidden. */
-bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
-/* The client's request that a new response with this metadata answers: removed from the unanswered ones; NULL: none. */
-struct create *lane_take_sent(struct sess *sess, struct bc_span metadata, bool out_of_band);
-struct create *create_free(struct create *create);
-/* An answer is owed; params, borrowed: what it inherits; NULL: nothing new. */
-void lane_owe(struct sess *sess, json_t *params, bool at_once);
-/* Nobody has to be answered any more. */
-void lane_owe_nothing(struct agent *agent);
-/* Whether any request for a response, of the client or our own follow-up, has no answer yet. */
-bool lane_is_asked(const struct sess *sess);
-void lane_speech(struct sess *sess, bool started);
-void lane_fini(struct agent *agent);
-
-/* ---- works.c: executions of tools ---- */
-
-/* The work a real call stands for: an equal call of the turn, a guess, or a new run.  NULL when out of memory. */
-struct work *work_for_call(struct sess *sess, const struct resp *resp, const struct cfg_tool *tool,
-			   struct bc_span arguments);
-/* Whether the provider itself has made this call in that turn: a pass that names it again tells nothing new. */
-bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const char *arguments,
-		  uint64_t turn);
-/* Run a stable guess.  false: it could not be started. */
-bool work_guess(struct sess *sess, struct guess *guess);
-/* A guess nobody will use: abort it and forget the work. */
-void work_drop_guess(struct sess *sess, struct guess *guess);
-/* The caller has interrupted a read that nobody else waits for: abort it; its output says so. */
-void work_give_up(struct sess *sess, struct work *work);
-/* The output went into the conversation: settle the run. */
-void work_used(struct sess *sess, struct work *work);
-/* Forget works of turns before this one that no call refers to any more. */
-void works_forget(struct sess *sess, uint64_t before_turn);
-void works_fini(struct sess *sess);
-
-/* ---- steps.c: calls of gateway tools ---- */
-
-/* A complete function call of a gateway tool in the default conversation. */
-void step_call(struct sess *sess, struct resp *resp, const struct cfg_tool *tool,
-	       struct bc_span item);
-/* A complete function call of a client's tool in the default conversation. */
-void step_client_call(struct sess *sess, struct resp *resp, struct bc_span item);
-/* The response of a step has ended; params: what the follow-up inherits, borrowed. */
-void step_response_done(struct sess *sess, struct resp *resp, bool wants_answer);
-/* A work has its output: put in what can be put in. */
-void step_advance(struct sess *sess);
-/* The client has answered one of its own calls. */
-void step_client_output(struct sess *sess, struct bc_span call_id);
-/* A step that is not answered yet and that no later input has overtaken: a request for a response waits for it. */
-bool step_is_open(const struct sess *sess);
-/* The caller speaks: give up reads, and keep silent about other calls, whose tools say so. */
-void step_barge_in(struct sess *sess);
-/* Whatever is outstanding is put in when it comes, but nobody asks for an answer to it. */
-void step_abandon_all(struct sess *sess);
-/* Whether a call refers to this work. */
-bool step_uses(const struct sess *sess, const struct work *work);
-void step_fini(struct sess *sess);
-
-/* ---- hearing.c: the caller's words, for guessing ---- */
-
-void hear_configure(struct sess *sess, struct bc_span session);
-void hear_audio(struct sess *sess, struct bc_span text);
-void hear_transcript(struct sess *sess, struct bc_span text);
-void hear_committed(struct sess *sess);
-void hear_cleared(struct sess *sess);
-void hear_fini(struct agent *agent);
-
-/* ---- passes.c: asking what would be called, running guesses ---- */
-
-void pass_trigger(struct sess *sess);
-void pass_created(struct sess *sess, struct resp *resp, struct bc_span response);
-void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item);
-void pass_done(struct sess *sess, const struct resp *resp, struct bc_span response);
-/* An error that answers a pass; true: it was, and is hidden. */
-bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
-/* Start what has become stable, cancel what was withdrawn. */
-void pass_advance(struct sess *sess);
-void pass_turn_committed(struct sess *sess);
-/* Nothing of the turns up to this one will be called any more. */
-void pass_withdraw(struct sess *sess, uint64_t turn);
-void pass_fini(struct sess *sess);
+#include "daemon/session/parts.h"
 
 #endif

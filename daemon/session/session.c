@@ -148,6 +148,7 @@ static void agent_fini(struct sess *sess)
 	agent->current = NULL;
 	step_fini(sess);
 	pass_fini(sess);
+	take_fini(agent);
 	works_fini(sess);
 	resp_fini(sess);
 	lane_fini(agent);
@@ -164,6 +165,9 @@ static bool guesses_anything(const struct cfg *cfg)
 	if (cfg->speculation.mode == CFG_SPEC_MODE_OFF) {
 		return false;
 	}
+	if (cfg->speculation.mode != CFG_SPEC_MODE_STRICT) {
+		return true; /* a verdict may name any tool */
+	}
 	for (size_t i = 0; i < cfg->tool_count; i++) {
 		if (cfg->tool[i].effect == CFG_EFFECT_READ &&
 		    cfg->tool[i].disclosure != CFG_DISCLOSURE_THIRD_PARTY) {
@@ -173,10 +177,26 @@ static bool guesses_anything(const struct cfg *cfg)
 	return false;
 }
 
+static enum spec_mode mode_of(const struct cfg *cfg)
+{
+	switch (cfg->speculation.mode) {
+	case CFG_SPEC_MODE_CONFIRM:
+		return SPEC_CONFIRM;
+	case CFG_SPEC_MODE_INJECT:
+		return SPEC_INJECT;
+	case CFG_SPEC_MODE_OFF:
+	case CFG_SPEC_MODE_STRICT:
+		break;
+	}
+	return SPEC_STRICT;
+}
+
 static enum bc_err agent_new(struct sess *sess)
 {
 	const struct cfg_speculation *conf = &sess->cfg->speculation;
-	struct spec_conf spec = {.interval = conf->interval,
+	struct spec_conf spec = {.mode = mode_of(sess->cfg),
+				 .reversible = conf->reversible,
+				 .interval = conf->interval,
 				 .stable_for = conf->stable_for,
 				 .speech_max = conf->speech_max,
 				 .passes_max = (unsigned)conf->passes_max,
@@ -521,6 +541,13 @@ void sess_timer_fired(struct sess *sess, enum sess_timer which)
 	case SESS_TIMER_OWED:
 		sess->agent->answer_expected = false;
 		lane_pump(sess);
+		break;
+	case SESS_TIMER_CONFIRM:
+		take_wait_ends(sess);
+		lane_pump(sess);
+		break;
+	case SESS_TIMER_GATE:
+		take_advance(sess);
 		break;
 	case SESS_TIMER__COUNT:
 		BC_BUG_ON(true);

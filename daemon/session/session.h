@@ -32,10 +32,12 @@ enum sess_side {
 };
 
 enum sess_timer {
-	SESS_TIMER_LIFE,  /* idle and lifetime limits */
-	SESS_TIMER_STEP,  /* a step waits for the client's part */
-	SESS_TIMER_OWED,  /* an answer is owed and the provider has not begun one by itself */
-	SESS_TIMER__COUNT /* must be last */
+	SESS_TIMER_LIFE,    /* idle and lifetime limits */
+	SESS_TIMER_STEP,    /* a step waits for the client's part */
+	SESS_TIMER_OWED,    /* an answer is owed and the provider has not begun one by itself */
+	SESS_TIMER_CONFIRM, /* a request of the client waits for a verdict that is near */
+	SESS_TIMER_GATE,    /* a hold waits for the caller's silence */
+	SESS_TIMER__COUNT   /* must be last */
 };
 
 /* What a session can do to the world.  Each function gets the world pointer handed to sess_new(). */
@@ -52,13 +54,12 @@ struct sess_world {
 	void (*close)(void *world, enum sess_side side, uint16_t code, struct bc_span reason);
 	/* (Re)start a timer; a negative delay stops it. */
 	void (*timer)(void *world, enum sess_timer which, bc_usec delay);
-	/* As tool_run(), tool_cancel(), tool_settle(), tool_result(). */
+	/* As tool_run(), tool_cancel(), tool_settle(), tool_commit(), tool_result(). */
 	enum bc_err (*tool_run)(void *world, const struct tool_request *request,
 				struct tool_call **ret);
 	void (*tool_cancel)(void *world, struct tool_call *call);
-	/* As tool_commit(). */
-	void (*tool_commit)(void *world, struct tool_call *call);
 	void (*tool_settle)(void *world, struct tool_call *call, enum jrn_settlement how);
+	void (*tool_commit)(void *world, struct tool_call *call);
 	const struct tool_result *(*tool_result)(void *world, const struct tool_call *call);
 	/* An effect has changed what has this tag: every session of the daemon must hear of it, later (sess_tag_changed()). */
 	void (*changed)(void *world, const char *tag);

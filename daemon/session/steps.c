@@ -16,28 +16,27 @@
 	(300 * BC_USEC_PER_MS) /* for the client's response.create behind its output */
 #define CLIENT_OUTPUT_WAIT (30 * BC_USEC_PER_SEC) /* for the client's own outputs */
 
-static struct step *step_of(struct sess *sess, struct resp *resp)
+static struct step *step_new(struct agent *agent, json_t *params)
 {
-	struct agent *agent = sess->agent;
-	struct step *step = resp->step;
+	struct step *step = agent->step_count < SESS_STEPS_MAX ? calloc(1, sizeof(*step)) : NULL;
 
-	if (step != NULL) {
-		return step;
-	}
-	if (agent->step_count >= SESS_STEPS_MAX) {
-		return NULL;
-	}
-	step = calloc(1, sizeof(*step));
 	if (step == NULL) {
 		return NULL;
 	}
 	TAILQ_INIT(&step->calls);
 	step->input = agent->input;
-	step->params = json_incref(resp->params);
+	step->params = json_incref(params);
 	TAILQ_INSERT_TAIL(&agent->steps, step, link);
 	agent->step_count++;
-	resp->step = step;
 	return step;
+}
+
+static struct step *step_of(struct sess *sess, struct resp *resp)
+{
+	if (resp->step == NULL) {
+		resp->step = step_new(sess->agent, resp->params);
+	}
+	return resp->step;
 }
 
 static void step_free(struct agent *agent, struct step *step)
@@ -149,6 +148,117 @@ void step_client_call(struct sess *sess, struct resp *resp, struct bc_span item)
 	step->has_client_calls = true;
 }
 
+/* ---- calls of a verdict ---- */
+
+static void send_item(struct sess *sess, struct call *call)
+{
+	char event_id[BC_ID_SIZE];
+	char item_id[BC_ID_SIZE];
+	struct bc_buf text;
+
+	call->unsent = false;
+	bc_id_new(event_id, 'f');
+	bc_id_new(item_id, 'i');
+	bc_buf_init(&text, strlen(call->work->arguments) * 6 + 4096);
+	if (oai_call_item_put(&text, event_id, item_id, bc_span_str(call->call_id),
+			      call->work->tool->name,
+			      bc_span_str(call->work->arguments)) != BC_OK) {
+		bc_buf_release(&text);
+		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
+		return;
+	}
+	(void)sess_to_upstream(sess, bc_buf_span(&text)); /* pressure shows with the next message */
+	bc_buf_release(&text);
+}
+
+static bool inject_call(struct step *step, struct work *work)
+{
+	struct call *call = calloc(1, sizeof(*call));
+	char quoted[BC_ID_SIZE + 2];
+	char id[BC_ID_SIZE];
+
+	bc_id_new(id, 'c');
+	(void)snprintf(quoted, sizeof(quoted), "\"%s\"", id);
+	if (call == NULL || (call->call_id = field_dup(bc_span_str(quoted))) == NULL) {
+		free(call);
+		return false;
+	}
+	call->work = work;
+	call->unsent = true;
+	call->unspoken = work->tool->delivery == CFG_DELIVERY_SILENT;
+	TAILQ_INSERT_TAIL(&step->calls, call, link);
+	return true;
+}
+
+bool step_inject(struct sess *sess, json_t *params, struct work *const works[], unsigned count,
+		 bool wants_answer)
+{
+	struct step *step = step_new(sess->agent, params);
+	struct call *call;
+	bool made = step != NULL;
+
+	for (unsigned i = 0; i < count && made; i++) {
+		made = inject_call(step, works[i]);
+	}
+	if (!made) {
+		return false;
+	}
+	step->response_done = true;
+	step->wants_answer = wants_answer;
+	TAILQ_FOREACH(call, &step->calls, link) {
+		if (!call->work->gated && sess->state == SESS_OPEN) {
+			send_item(sess, call);
+		}
+	}
+	for (unsigned i = 0; i < count && made; i++) {
+		made = !works[i]->gated || work_release(works[i]);
+	}
+	return made;
+}
+
+static struct call *unsent_call_of(struct sess *sess, const struct work *work,
+				   struct step **ret_step)
+{
+	struct step *step;
+	struct call *call;
+
+	TAILQ_FOREACH(step, &sess->agent->steps, link) {
+		TAILQ_FOREACH(call, &step->calls, link) {
+			if (call->work == work && call->unsent) {
+				*ret_step = step;
+				return call;
+			}
+		}
+	}
+	return NULL;
+}
+
+void step_work_starts(struct sess *sess, const struct work *work)
+{
+	struct step *step;
+	struct call *call = unsent_call_of(sess, work, &step);
+
+	if (call != NULL) {
+		send_item(sess, call);
+	}
+}
+
+void step_work_dropped(struct sess *sess, const struct work *work)
+{
+	struct step *step;
+	struct call *call = unsent_call_of(sess, work, &step);
+
+	if (call == NULL) {
+		return;
+	}
+	TAILQ_REMOVE(&step->calls, call, link);
+	free(call->call_id);
+	free(call);
+	step_advance(sess);
+}
+
+/* ---- outputs ---- */
+
 static void put_in(struct sess *sess, struct call *call)
 {
 	char event_id[BC_ID_SIZE];
@@ -177,6 +287,11 @@ static bool put_in_ready(struct sess *sess, struct step *step)
 	bool all = true;
 	struct call *call;
 
+	TAILQ_FOREACH(call, &step->calls, link) {
+		if (call->unsent) {
+			return false; /* the calls of one step stand together, in front of their outputs */
+		}
+	}
 	TAILQ_FOREACH(call, &step->calls, link) {
 		if (call->work == NULL) {
 			continue;

@@ -373,7 +373,7 @@ static void accept_tools(struct agent *agent, struct update *update)
 	if (json_each(bc_span_str(agent->client_tools), is_vendor_tool, &vendor) != BC_OK) {
 		vendor = true;
 	}
-	agent->pass.vendor_tools = vendor;
+	agent->passes.vendor_tools = vendor;
 }
 
 static void show_updated(struct sess *sess, struct bc_span text)

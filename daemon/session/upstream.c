@@ -9,12 +9,16 @@ static void forward(struct sess *sess, struct bc_span text)
 /* What the caller said or typed is complete: calls belong to this turn from now on. */
 static void turn_ends(struct sess *sess)
 {
+	sess->agent->take.undisturbed = sess->agent->disturbances;
 	hear_committed(sess);
+	sess->agent->take.client_commits = false;
+	take_advance(sess);
 	works_forget(sess, sess->agent->committed_turn);
 }
 
 /* Show an event that names a previous item, as the client knows the order (R3). */
-static void forward_ordered(struct sess *sess, struct bc_span text)
+static void forward_ordered(struct sess *sess, struct bc_span text,
+			    void (*send)(struct sess *sess, struct bc_span text))
 {
 	struct bc_span named = field_raw(text, "previous_item_id");
 	const struct item *item = NULL;
@@ -28,7 +32,7 @@ static void forward_ordered(struct sess *sess, struct bc_span text)
 	}
 	visible = items_visible_before(item);
 	if (visible == item) {
-		forward(sess, text);
+		send(sess, text);
 		return;
 	}
 	rewrite_begin(&rewrite, text);
@@ -37,7 +41,7 @@ static void forward_ordered(struct sess *sess, struct bc_span text)
 	} else {
 		rewrite_replace_string(&rewrite, named, visible->id);
 	}
-	forward(sess, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
+	send(sess, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
 	bc_buf_release(&out);
 }
 
@@ -101,19 +105,25 @@ static void item_added(struct sess *sess, struct bc_span text)
 		}
 		return;
 	}
-	if (agent->current != NULL && field_is(raw, "role", "assistant") &&
-	    field_is(raw, "status", "in_progress")) {
+	if (item != NULL && taken_is_leftover(sess, item->id)) {
+		forward_ordered(sess, text, taken_hold_current);
+		return;
+	}
+	if (agent->current != NULL && !agent->current->taken &&
+	    field_is(raw, "role", "assistant") && field_is(raw, "status", "in_progress")) {
 		resp_reveal(sess, agent->current);
 	}
-	forward_ordered(sess, text);
+	forward_ordered(sess, text, forward);
 }
 
 static void item_done(struct sess *sess, struct bc_span text)
 {
 	struct item *item = note_item(sess, text, field_raw(text, "item"), true);
 
-	if (item == NULL || !item->hidden) {
-		forward_ordered(sess, text);
+	if (item != NULL && !item->hidden && taken_is_leftover(sess, item->id)) {
+		forward_ordered(sess, text, taken_hold_current);
+	} else if (item == NULL || !item->hidden) {
+		forward_ordered(sess, text, forward);
 	}
 }
 
@@ -144,7 +154,7 @@ static void committed(struct sess *sess, struct bc_span text)
 	if (field_id(text, "item_id", id) && (item = items_get(&agent->items, id)) != NULL) {
 		place_item(sess, text, item);
 	}
-	forward_ordered(sess, text);
+	forward_ordered(sess, text, forward);
 	lane_speech(sess, false);
 	agent->input++;
 	agent->answer_expected = true;
@@ -177,6 +187,10 @@ static void configured(struct sess *sess, struct bc_span text)
 		/* Without detection nobody would tell us that the speech is over. */
 		agent->speech = agent->speech && detection.ptr[0] == '{';
 	}
+	if (agent->spec != NULL) {
+		spec_verdict_void(
+			agent->spec); /* a pass may have been asked under other instructions */
+	}
 	hear_configure(sess, session);
 }
 
@@ -193,6 +207,9 @@ static void error_event(struct sess *sess, struct bc_span text)
 	}
 	if (!ours) {
 		forward(sess, text);
+		return;
+	}
+	if (take_failed(sess, client_id)) {
 		return;
 	}
 	if (bc_span_has_prefix(client_id, "\"bc_o") && sess->agent->unacked > 0) {
@@ -276,6 +293,7 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 		break;
 	case OAI_INPUT_AUDIO_BUFFER_CLEARED:
 		forward(sess, text);
+		take_disturb(sess);
 		hear_cleared(sess);
 		lane_speech(sess, false);
 		lane_pump(sess);

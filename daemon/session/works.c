@@ -81,6 +81,20 @@ void works_forget(struct sess *sess, uint64_t before_turn)
 	}
 }
 
+/* The permission to start an effect of a verdict is there: the last look at what may speak against it (J5). */
+static bool work_may_start(void *arg)
+{
+	struct work *work = arg;
+
+	BC_CHECK(work, WORK_MAGIC);
+	if (!take_gate_is_open(work->sess)) {
+		bc_metric_inc(BC_M_HOLDS_STOPPED);
+		return false;
+	}
+	step_work_starts(work->sess, work);
+	return true;
+}
+
 static bool start(struct work *work, bool speculative)
 {
 	struct sess *sess = work->sess;
@@ -89,6 +103,7 @@ static bool start(struct work *work, bool speculative)
 				       .session = bc_span_str(sess->log.session),
 				       .turn = work->turn,
 				       .speculative = speculative,
+				       .may_start = work->gated ? work_may_start : NULL,
 				       .done = work_ready,
 				       .arg = work};
 
@@ -155,6 +170,42 @@ void work_drop_guess(struct sess *sess, struct guess *guess)
 	spec_drop(sess->agent->spec, guess);
 }
 
+/* A guess becomes a real call: its work and what it has saved are accounted for. */
+static struct work *adopt(struct sess *sess, struct guess *guess)
+{
+	struct work *work = work_of_guess(sess, guess);
+	bc_usec ahead = sess_now(sess) - guess->dispatched;
+
+	work->guess = NULL;
+	bc_metric_inc(work->output != NULL ? BC_M_GUESS_HITS : BC_M_GUESS_JOINS);
+	if (work->output != NULL) {
+		const struct tool_result *result =
+			sess->world->tool_result(sess->world_arg, work->run);
+
+		ahead = result->finished - guess->dispatched;
+	}
+	bc_metric_add(BC_M_GUESS_SAVED_MS, ahead / BC_USEC_PER_MS);
+	sess->world->tool_commit(sess->world_arg, work->run);
+	spec_drop(sess->agent->spec, guess);
+	return work;
+}
+
+struct work *work_of_verdict(struct sess *sess, struct guess *guess)
+{
+	struct work *work;
+
+	if (guess->state != GUESS_PROPOSED) {
+		spec_take_guess(sess->agent->spec, guess);
+		return adopt(sess, guess);
+	}
+	work = work_new(sess, guess->tool, bc_span_str(guess->arguments), guess->turn);
+	if (work != NULL) {
+		work->gated = true;
+		spec_realise(sess->agent->spec, guess);
+	}
+	return work;
+}
+
 /* ---- real calls ---- */
 
 static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
@@ -179,30 +230,13 @@ static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
 static struct work *join_guess(struct sess *sess, struct spec_call *named)
 {
 	struct guess *guess;
-	struct work *work;
-	bc_usec ahead;
 
 	if (sess->agent->spec == NULL) {
 		return NULL;
 	}
 	named->fresh_since = sess_now(sess) - named->tool->fresh_for;
 	guess = spec_take(sess->agent->spec, named);
-	if (guess == NULL) {
-		return NULL;
-	}
-	work = work_of_guess(sess, guess);
-	work->guess = NULL;
-	bc_metric_inc(work->output != NULL ? BC_M_GUESS_HITS : BC_M_GUESS_JOINS);
-	ahead = (sess_now(sess) - guess->dispatched) / BC_USEC_PER_MS;
-	if (work->output != NULL) {
-		const struct tool_result *result =
-			sess->world->tool_result(sess->world_arg, work->run);
-
-		ahead = (result->finished - guess->dispatched) / BC_USEC_PER_MS;
-	}
-	bc_metric_add(BC_M_GUESS_SAVED_MS, ahead);
-	spec_drop(sess->agent->spec, guess);
-	return work;
+	return guess == NULL ? NULL : adopt(sess, guess);
 }
 
 static void invalidate_tag(struct sess *sess, const char *tag)
@@ -228,7 +262,12 @@ static void invalidate_reads(struct sess *sess, const struct cfg_tool *effect)
 	for (size_t i = 0; i < effect->tags.count; i++) {
 		invalidate_tag(sess, effect->tags.items[i]);
 	}
-	pass_advance(sess);
+}
+
+bool work_release(struct work *work)
+{
+	invalidate_reads(work->sess, work->tool);
+	return start(work, false);
 }
 
 void sess_tag_changed(struct sess *sess, const char *tag)
@@ -291,6 +330,7 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 	}
 	if (work == NULL) {
 		invalidate_reads(sess, tool);
+		pass_advance(sess);
 		work = work_new(sess, tool, bc_span_str(canonical), named.turn);
 		if (work != NULL && !start(work, false)) {
 			work_free(work);
@@ -342,11 +382,24 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
 		return;
 	}
+	if (work->gated && result->outcome == TOOL_CANCELLED) {
+		/* Something spoke against it in the last moment: nothing was sent, and the call never was. */
+		step_work_dropped(sess, work);
+		work_used(sess, work);
+		work_free(work);
+		return;
+	}
 	tell_others(sess, work->tool);
 	if (sess->state != SESS_OPEN) {
 		return;
 	}
+	if (work->gated) {
+		step_work_starts(
+			sess,
+			work); /* refused before it could start: the model is told all the same */
+	}
 	invalidate_reads(sess, work->tool);
+	pass_advance(sess);
 	if (work->guess != NULL) {
 		if (work->guess->state == GUESS_RUNNING) {
 			spec_finished(sess->agent->spec, work->guess);

@@ -1,40 +1,12 @@
 #include "daemon/spec/spec.h"
 
-#include "daemon/config/config.h"
-#include "daemon/spec/guess.h"
+#include "daemon/spec/table.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SPEC_MAGIC 0x73706563u
-
-TAILQ_HEAD(guess_list, guess);
-
-struct spec {
-	uint32_t magic;
-	struct spec_conf conf;
-	/* of the running turn and, until they are missed, of the last one */
-	struct guess_list guesses;
-	unsigned guess_count;
-	unsigned running; /* guesses in state RUNNING */
-	uint64_t turn;
-	bool committed; /* the running turn */
-
-	/* Passes; positions are stream time (G4). */
-	uint64_t pass;       /* number of the running or last pass, 0: none yet */
-	uint64_t pass_valid; /* number of the last valid one */
-	uint64_t pass_turn;  /* turn the running or last pass is about */
-	bool pass_running;
-	bc_usec pass_horizon; /* of the running or last pass */
-	unsigned passes_in_turn;
-	bc_usec pass_last; /* position at which the last pass of the turn began */
-
-	/* What was heard. */
-	bc_usec position;
-	bc_usec last_voiced;
-	bc_usec speech_since; /* begin of the unbroken speech */
-	bool speech;
-};
+static_assert(SPEC_GUESSES_MAX <= 32, "a mask of guesses has 32 bits");
 
 struct spec *spec_new(const struct spec_conf *conf)
 {
@@ -45,6 +17,8 @@ struct spec *spec_new(const struct spec_conf *conf)
 	}
 	spec->magic = SPEC_MAGIC;
 	spec->conf = *conf;
+	spec->valid_horizon = -1;
+	spec->beyond_horizon = -1;
 	TAILQ_INIT(&spec->guesses);
 	return spec;
 }
@@ -52,6 +26,7 @@ struct spec *spec_new(const struct spec_conf *conf)
 static void unlink_guess(struct spec *spec, struct guess *guess)
 {
 	TAILQ_REMOVE(&spec->guesses, guess, link);
+	spec->slots &= ~guess_bit(guess);
 	spec->guess_count--;
 }
 
@@ -80,6 +55,9 @@ void spec_turn_begin(struct spec *spec, uint64_t turn)
 	spec->turn = turn;
 	spec->committed = false;
 	spec->passes_in_turn = 0;
+	spec->confirms_in_turn = 0;
+	spec->valid_horizon = -1;
+	spec->beyond_horizon = -1;
 }
 
 void spec_turn_commit(struct spec *spec)
@@ -102,41 +80,9 @@ void spec_speech(struct spec *spec, bc_usec position, bool speech)
 	}
 }
 
-bool spec_pass_may_start(const struct spec *spec)
-{
-	BC_CHECK(spec, SPEC_MAGIC);
-	if (spec->pass_running || spec->committed || spec->turn == 0 ||
-	    spec->passes_in_turn >= spec->conf.passes_max) {
-		return false;
-	}
-	if (spec->passes_in_turn > 0 && spec->position - spec->pass_last < spec->conf.interval) {
-		return false;
-	}
-	return !spec->speech || spec->position - spec->speech_since <= spec->conf.speech_max;
-}
+/* ---- the table ---- */
 
-uint64_t spec_pass_begin(struct spec *spec, bc_usec horizon)
-{
-	BC_BUG_ON(!spec_pass_may_start(spec));
-	spec->pass_running = true;
-	spec->pass_turn = spec->turn;
-	spec->pass_horizon = horizon;
-	spec->pass_last = spec->position;
-	spec->passes_in_turn++;
-	return ++spec->pass;
-}
-
-bool spec_pass_is_complete(const struct spec *spec)
-{
-	return spec->last_voiced <= spec->pass_horizon;
-}
-
-bool spec_pass_is_running(const struct spec *spec)
-{
-	return spec->pass_running;
-}
-
-static struct guess *find(struct spec *spec, const struct spec_call *call)
+struct guess *table_find(struct spec *spec, const struct spec_call *call)
 {
 	struct guess *guess;
 
@@ -150,42 +96,20 @@ static struct guess *find(struct spec *spec, const struct spec_call *call)
 	return NULL;
 }
 
-/* How many equal calls the running pass has named before. */
-static unsigned named_before(struct spec *spec, const struct cfg_tool *tool, const char *arguments)
+static unsigned free_slot(const struct spec *spec)
 {
-	unsigned count = 0;
-	struct guess *guess;
+	unsigned slot = 0;
 
-	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (guess->named && guess->tool == tool && guess->turn == spec->pass_turn &&
-		    strcmp(guess->arguments, arguments) == 0) {
-			count++;
-		}
+	while ((spec->slots & UINT32_C(1) << slot) != 0) {
+		slot++;
 	}
-	return count;
+	return slot;
 }
 
-static bool may_be_guessed(const struct cfg_tool *tool)
+enum bc_err table_add(struct spec *spec, const struct spec_call *call, struct guess **ret)
 {
-	return tool->effect == CFG_EFFECT_READ && tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY;
-}
-
-enum bc_err spec_pass_names(struct spec *spec, const struct cfg_tool *tool, const char *arguments)
-{
-	struct spec_call named = {.tool = tool, .arguments = arguments, .turn = spec->pass_turn};
 	struct guess *guess;
 
-	BC_CHECK(spec, SPEC_MAGIC);
-	BC_BUG_ON(!spec->pass_running);
-	if (!may_be_guessed(tool)) {
-		return BC_OK;
-	}
-	named.occurrence = named_before(spec, tool, arguments);
-	guess = find(spec, &named);
-	if (guess != NULL) {
-		guess->named = true;
-		return BC_OK;
-	}
 	if (spec->guess_count >= SPEC_GUESSES_MAX) {
 		return BC_E_LIMIT;
 	}
@@ -194,60 +118,69 @@ enum bc_err spec_pass_names(struct spec *spec, const struct cfg_tool *tool, cons
 		return BC_E_NOMEM;
 	}
 	*guess = (struct guess){.magic = GUESS_MAGIC,
-				.tool = tool,
-				.arguments = strdup(arguments),
-				.occurrence = named.occurrence,
-				.turn = spec->pass_turn,
-				.named = true};
+				.tool = call->tool,
+				.arguments = strdup(call->arguments),
+				.occurrence = call->occurrence,
+				.turn = call->turn,
+				.slot = free_slot(spec),
+				.horizon = -1};
 	if (guess->arguments == NULL) {
 		guess_free(guess);
 		return BC_E_NOMEM;
 	}
 	TAILQ_INSERT_TAIL(&spec->guesses, guess, link);
+	spec->slots |= guess_bit(guess);
 	spec->guess_count++;
+	*ret = guess;
 	return BC_OK;
 }
 
-void spec_withdraw(struct spec *spec, struct guess *guess)
-{
-	if (guess->state == GUESS_RUNNING) {
-		spec->running--;
-	}
-	guess_move(guess, GUESS_EV_WITHDRAW);
-}
+/* ---- running ---- */
 
-/* The running pass was valid and has named this guess. */
-static void confirm(struct spec *spec, struct guess *guess)
+/*
+ * The guesses of the running turn that passes over the whole of it have named, with all they depend on.  A guess never
+ * depends on itself: its premises had their results before the pass began that named it.
+ */
+static uint32_t confirmed(const struct spec *spec)
 {
-	guess->named_in_row =
-		guess->pass != 0 && guess->pass == spec->pass_valid ? guess->named_in_row + 1 : 1;
-	guess->pass = spec->pass;
-	guess->horizon = spec->pass_horizon;
-}
+	const struct guess *guess;
+	uint32_t mask = 0;
+	uint32_t before;
 
-void spec_pass_end(struct spec *spec, bool valid)
-{
-	struct guess *guess;
-
-	BC_CHECK(spec, SPEC_MAGIC);
-	BC_BUG_ON(!spec->pass_running);
-	spec->pass_running = false;
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		bool waiting = guess->state == GUESS_PROPOSED || guess->state == GUESS_RUNNING;
-		bool named = guess->named;
-
-		guess->named = false;
-		if (guess->turn != spec->pass_turn || !waiting) {
-			continue;
-		}
-		if (valid && named) {
-			confirm(spec, guess);
-		} else if (valid || guess->pass == 0) {
-			/* A valid pass did not name it again, or only one that proves nothing ever did. */
-			spec_withdraw(spec, guess);
+		if (guess->turn == spec->turn && guess->state != GUESS_WITHDRAWN &&
+		    guess->pass != 0 && guess->horizon >= spec->last_voiced) {
+			mask |= guess_bit(guess);
 		}
 	}
-	spec->pass_valid = valid ? spec->pass : spec->pass_valid;
+	do {
+		before = mask;
+		TAILQ_FOREACH(guess, &spec->guesses, link) {
+			if ((guess->premises & ~mask) != 0) {
+				mask &= ~guess_bit(guess);
+			}
+		}
+	} while (mask != before);
+	return mask;
+}
+
+/* Whether a guess may be run before, or without, a real call (G3). */
+static bool may_run(const struct spec *spec, const struct guess *guess)
+{
+	const struct cfg_tool *tool = guess->tool;
+	bool final = spec->committed && (confirmed(spec) & guess_bit(guess)) != 0;
+
+	switch (tool->effect) {
+	case CFG_EFFECT_READ:
+		return tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY ||
+		       (final && spec->conf.mode != SPEC_STRICT);
+	case CFG_EFFECT_REVERSIBLE:
+		return spec->conf.reversible && spec->conf.mode != SPEC_STRICT && guess->exact &&
+		       tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY;
+	case CFG_EFFECT_HOLD:
+		return false;
+	}
+	return false;
 }
 
 static bool is_stable(const struct spec *spec, const struct guess *guess)
@@ -255,7 +188,7 @@ static bool is_stable(const struct spec *spec, const struct guess *guess)
 	if (guess->named_in_row >= 2) {
 		return true;
 	}
-	if (spec->committed && spec->last_voiced <= guess->horizon) {
+	if (spec->committed && (confirmed(spec) & guess_bit(guess)) != 0) {
 		return true;
 	}
 	/* A later pass that did not name it would have withdrawn it. */
@@ -272,7 +205,7 @@ struct guess *spec_next_stable(struct spec *spec)
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		if (guess->state == GUESS_PROPOSED && guess->turn == spec->turn &&
-		    guess->pass != 0 && is_stable(spec, guess)) {
+		    guess->pass != 0 && is_stable(spec, guess) && may_run(spec, guess)) {
 			return guess;
 		}
 	}
@@ -293,6 +226,106 @@ void spec_finished(struct spec *spec, struct guess *guess)
 	spec->running--;
 }
 
+/* ---- taking ---- */
+
+static void forget_premise(struct spec *spec, uint32_t bit)
+{
+	struct guess *guess;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		guess->premises &= ~bit;
+	}
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		spec->pass[i].premises &= ~bit;
+	}
+}
+
+void spec_take_guess(struct spec *spec, struct guess *guess)
+{
+	BC_CHECK(spec, SPEC_MAGIC);
+	if (guess->state == GUESS_RUNNING) {
+		spec->running--;
+	}
+	guess_move(guess, GUESS_EV_TAKE);
+	/* It is real now, and in the conversation: what follows from it stands on firm ground. */
+	forget_premise(spec, guess_bit(guess));
+	unlink_guess(spec, guess);
+}
+
+void spec_realise(struct spec *spec, struct guess *guess)
+{
+	BC_BUG_ON(guess->state != GUESS_PROPOSED);
+	/* What follows from it is not wrong because it is real. */
+	forget_premise(spec, guess_bit(guess));
+	spec_withdraw(spec, guess);
+}
+
+struct guess *spec_take(struct spec *spec, const struct spec_call *call)
+{
+	struct guess *guess;
+
+	BC_CHECK(spec, SPEC_MAGIC);
+	guess = table_find(spec, call);
+	if (guess == NULL) {
+		return NULL;
+	}
+	if (guess->state == GUESS_PROPOSED) {
+		spec_realise(spec, guess); /* the real call is run */
+		return NULL;
+	}
+	if (guess->dispatched < call->fresh_since) {
+		spec_withdraw(spec, guess);
+		return NULL;
+	}
+	spec_take_guess(spec, guess);
+	return guess;
+}
+
+void spec_drop(struct spec *spec, struct guess *guess)
+{
+	BC_BUG_ON(guess->state != GUESS_TAKEN && guess->state != GUESS_WITHDRAWN);
+	if (guess->state == GUESS_WITHDRAWN) {
+		unlink_guess(spec, guess);
+	}
+	guess_free(guess);
+}
+
+/* ---- withdrawing ---- */
+
+void spec_withdraw(struct spec *spec, struct guess *guess)
+{
+	struct guess *other;
+
+	if (guess->state == GUESS_WITHDRAWN) {
+		return;
+	}
+	if (guess->state == GUESS_RUNNING) {
+		spec->running--;
+	}
+	guess_move(guess, GUESS_EV_WITHDRAW);
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		spec->pass[i].void_premise = spec->pass[i].void_premise ||
+					     (spec->pass[i].premises & guess_bit(guess)) != 0;
+	}
+	TAILQ_FOREACH(other, &spec->guesses, link) {
+		if ((other->premises & guess_bit(guess)) != 0) {
+			spec_withdraw(spec, other);
+		}
+	}
+}
+
+void spec_expire(struct spec *spec, bc_usec now)
+{
+	struct guess *guess;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		if (guess->state == GUESS_DONE && guess->tool->effect == CFG_EFFECT_READ &&
+		    now - guess->dispatched > guess->tool->fresh_for) {
+			spec_withdraw(spec, guess);
+		}
+	}
+}
+
 struct guess *spec_next_withdrawn(struct spec *spec)
 {
 	struct guess *guess;
@@ -304,36 +337,6 @@ struct guess *spec_next_withdrawn(struct spec *spec)
 		}
 	}
 	return NULL;
-}
-
-struct guess *spec_take(struct spec *spec, const struct spec_call *call)
-{
-	struct guess *guess;
-
-	BC_CHECK(spec, SPEC_MAGIC);
-	guess = find(spec, call);
-	if (guess == NULL) {
-		return NULL;
-	}
-	if (guess->state == GUESS_PROPOSED || guess->dispatched < call->fresh_since) {
-		spec_withdraw(spec, guess);
-		return NULL;
-	}
-	if (guess->state == GUESS_RUNNING) {
-		spec->running--;
-	}
-	guess_move(guess, GUESS_EV_TAKE);
-	unlink_guess(spec, guess);
-	return guess;
-}
-
-void spec_drop(struct spec *spec, struct guess *guess)
-{
-	BC_BUG_ON(guess->state != GUESS_TAKEN && guess->state != GUESS_WITHDRAWN);
-	if (guess->state == GUESS_WITHDRAWN) {
-		unlink_guess(spec, guess);
-	}
-	guess_free(guess);
 }
 
 void spec_withdraw_all(struct spec *spec, uint64_t turn)
@@ -364,20 +367,125 @@ void spec_withdraw_tag(struct spec *spec, const char *tag)
 
 	BC_CHECK(spec, SPEC_MAGIC);
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (spec_has_tag(guess->tool, tag)) {
+		/* What only waits to be run will see the change; an effect that ran is not made wrong by another. */
+		if (guess->state != GUESS_PROPOSED && guess->tool->effect == CFG_EFFECT_READ &&
+		    spec_has_tag(guess->tool, tag)) {
 			spec_withdraw(spec, guess);
 		}
 	}
 }
 
-void spec_each_finished(struct spec *spec, void (*each)(void *arg, const struct guess *guess),
-			void *arg)
+/* ---- looking ---- */
+
+uint32_t spec_each_finished(struct spec *spec, void (*each)(void *arg, const struct guess *guess),
+			    void *arg)
 {
 	struct guess *guess;
+	uint32_t mask = 0;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		if (guess->turn == spec->turn && guess->state == GUESS_DONE) {
+			mask |= guess_bit(guess);
 			each(arg, guess);
 		}
 	}
+	return mask;
+}
+
+bool spec_expects_verdict(const struct spec *spec)
+{
+	const struct guess *guess;
+	bool proposed = false;
+	bool heard = false;
+
+	if (spec->conf.mode == SPEC_STRICT) {
+		return false;
+	}
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		bool counts = guess->turn == spec->turn && guess->state != GUESS_WITHDRAWN;
+
+		proposed = proposed || counts;
+		heard = heard ||
+			(counts && guess->pass != 0 && guess->horizon >= spec->last_voiced);
+	}
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		heard = heard ||
+			(spec->pass[i].number != 0 && spec->pass[i].horizon >= spec->last_voiced);
+	}
+	return proposed && heard;
+}
+
+/* ---- the verdict ---- */
+
+/* How many levels of premises stand below each guess, by slot. */
+static void levels(const struct spec *spec, unsigned level[SPEC_GUESSES_MAX])
+{
+	const struct guess *guess;
+	const struct guess *premise;
+	bool changed = true;
+
+	memset(level, 0, SPEC_GUESSES_MAX * sizeof(level[0]));
+	while (changed) {
+		changed = false;
+		TAILQ_FOREACH(guess, &spec->guesses, link) {
+			TAILQ_FOREACH(premise, &spec->guesses, link) {
+				if ((guess->premises & guess_bit(premise)) != 0 &&
+				    level[guess->slot] <= level[premise->slot]) {
+					level[guess->slot] = level[premise->slot] + 1;
+					changed = true;
+				}
+			}
+		}
+	}
+}
+
+static bool counts(const struct spec *spec, const struct guess *guess, uint32_t mask)
+{
+	if ((mask & guess_bit(guess)) != 0) {
+		return true;
+	}
+	return spec->conf.mode == SPEC_INJECT && guess->turn == spec->turn &&
+	       guess->state == GUESS_DONE && guess->tool->effect == CFG_EFFECT_READ;
+}
+
+static bool goes_before(const struct spec_named *a, const struct spec_named *b)
+{
+	if (a->level != b->level) {
+		return a->level < b->level;
+	}
+	return a->guess->pass != b->guess->pass ? a->guess->pass < b->guess->pass
+						: a->guess->place < b->guess->place;
+}
+
+unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX])
+{
+	unsigned level[SPEC_GUESSES_MAX];
+	uint32_t mask = confirmed(spec);
+	struct guess *guess;
+	unsigned count = 0;
+
+	if (!spec->committed || spec->conf.mode == SPEC_STRICT ||
+	    spec->beyond_horizon >= spec->last_voiced) {
+		return 0;
+	}
+	levels(spec, level);
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		struct spec_named named = {.guess = guess, .level = level[guess->slot]};
+		unsigned at = count;
+
+		if (!counts(spec, guess, mask)) {
+			continue;
+		}
+		if (guess->tool->effect != CFG_EFFECT_READ && !guess->exact) {
+			/* Words of another recogniser are no authority for an effect. */
+			return 0;
+		}
+		while (at > 0 && goes_before(&named, &out[at - 1])) {
+			out[at] = out[at - 1];
+			at--;
+		}
+		out[at] = named;
+		count++;
+	}
+	return count;
 }

@@ -1,15 +1,20 @@
 /*
  * Deciding what to guess in one session: when a pass may start, which of its proposals are stable enough to be
- * run, and which guess a real call of the provider takes.  Decides only: it starts no tool and sends no event.
+ * run, which of them a verdict over the whole turn confirms, and which guess a real call of the provider takes.
+ * Decides only: it starts no tool and sends no event.
  *
  * Words: a pass is a model inference that looks for tool calls without being shown to the client; a proposal is a call
- * it names; a guess is a proposal that was handed out to be run.
+ * it names; a guess is a proposal, whether it was handed out to be run or not; the premises of a guess are the guesses whose
+ * results the pass was given that named it; a guess is confirmed when a pass that has heard the whole turn has named it and
+ * its premises are confirmed; the confirmed guesses of a turn are its verdict.
  *
  * Invariants:
  *   G1  A guess belongs to one turn, tool, canonical arguments and occurrence; no two guesses share all four.
  *   G2  A guess is taken by at most one real call.
- *   G3  Only tools of class read that are not third_party, and valid arguments, become proposals.
+ *   G3  Before the commit only reads and, where allowed, reversible calls are handed out, never third_party ones; a hold is
+ *       handed out by nobody here.
  *   G4  Nothing here is started or finished by the wall clock: positions are stream time, counted in samples.
+ *   G5  When a guess is withdrawn, so is every guess that has it for a premise.
  */
 #ifndef BACKCHANNEL_SPEC_SPEC_H
 #define BACKCHANNEL_SPEC_SPEC_H
@@ -25,7 +30,8 @@
 
 struct cfg_tool;
 
-#define SPEC_GUESSES_MAX 32 /* proposals and guesses of one turn kept at once */
+#define SPEC_GUESSES_MAX 32 /* proposals and guesses kept at once; one bit each in a mask */
+#define SPEC_PASSES_MAX  2  /* running at once */
 
 enum guess_state {
 #define STATE(id, name) GUESS_##id,
@@ -61,19 +67,34 @@ struct guess {
 	unsigned
 		occurrence; /* how many equal calls the pass that named it first had named before */
 	uint64_t turn;      /* it was named in */
-	bool named;         /* by the running pass, which proves nothing before its end */
-	uint64_t pass;      /* number of the last valid pass that named it; 0: none yet */
-	unsigned named_in_row;  /* valid passes in a row that named it */
-	bc_usec horizon;        /* stream time of the end of what the last of them had heard */
+	unsigned slot;      /* its bit in masks of guesses */
+	uint32_t premises;  /* guesses it depends on, less those that became real since */
+	unsigned
+		named; /* bits of the running passes that have named it, which prove nothing before their end */
+	unsigned order[SPEC_PASSES_MAX]; /* its place among what each of them named */
+	uint64_t pass;  /* number of the last valid pass that named it; 0: none yet */
+	unsigned place; /* among what that pass named */
+	unsigned
+		named_in_row; /* valid passes that named it, each having heard more than the one before */
+	bc_usec horizon; /* stream time of the end of what the last of them had heard */
+	bool exact; /* the last of them heard the caller's own input, not a recogniser's words */
 	struct tool_call *call; /* the session's handle, from dispatch on; NULL before */
 	bc_usec dispatched;     /* monotonic time of the dispatch */
 };
 
+enum spec_mode {
+	SPEC_STRICT,  /* guesses are used by real calls of the provider only */
+	SPEC_CONFIRM, /* what a pass over the whole turn names counts as called */
+	SPEC_INJECT   /* reads that are in hand at the commit count as called, too */
+};
+
 struct spec_conf {
-	bc_usec interval;    /* stream time between two passes of a turn */
+	enum spec_mode mode;
+	bool reversible;     /* reversible calls may be guessed, not only reads */
+	bc_usec interval;    /* stream time between two passes of a turn, but those at pauses */
 	bc_usec stable_for;  /* stream time */
 	bc_usec speech_max;  /* unbroken speech after which no pass starts */
-	unsigned passes_max; /* per turn */
+	unsigned passes_max; /* per turn, and as many again at pauses */
 	unsigned calls_max;  /* guesses running at once */
 };
 
@@ -94,31 +115,60 @@ void spec_heard(struct spec *spec, bc_usec position, bc_usec last_voiced);
 void spec_speech(struct spec *spec, bc_usec position, bool speech);
 
 /*
- * Whether a pass may start now: one at a time, at most passes_max a turn, interval apart, not after speech_max, not
- * after the commit.
+ * Whether a pass may start now: a place is free, at most passes_max a turn, interval apart, not after speech_max, not
+ * after the commit.  pause: the caller is silent and this pass may be the one that hears the whole turn; it waits for no
+ * interval and has a count of its own.
  */
-bool spec_pass_may_start(const struct spec *spec);
+bool spec_pass_may_start(const struct spec *spec, bool pause);
 
-/* A pass over the running turn that has heard the input up to horizon starts; returns its number (> 0). */
-uint64_t spec_pass_begin(struct spec *spec, bc_usec horizon);
+struct spec_input {
+	bc_usec horizon;   /* stream time of the end of what it hears */
+	uint32_t premises; /* guesses whose results it is given, from spec_each_finished() */
+	bool exact;        /* it hears the caller's own input: audio, or typed words */
+	bool pause;        /* as above */
+};
 
-/* Whether the running pass heard everything that was said up to now: no voiced sample follows its horizon. */
-bool spec_pass_is_complete(const struct spec *spec);
+/* A pass over the running turn starts; returns its number (> 0). */
+uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input);
+
+bool spec_pass_is_running(const struct spec *spec, uint64_t pass);
+
+/* Whether a running pass heard everything that was said up to now: no voiced sample follows its horizon. */
+bool spec_pass_is_complete(const struct spec *spec, uint64_t pass);
 
 /*
- * The running pass names a call.  arguments is canonical JSON, copied.  A tool that may not be guessed (G3) is
- * ignored.  BC_E_LIMIT: more than SPEC_GUESSES_MAX in the turn, BC_E_NOMEM: the proposal is dropped.
+ * A running pass names a call of a tool of the gateway.  arguments is canonical JSON, copied.  BC_E_LIMIT: more than
+ * SPEC_GUESSES_MAX, BC_E_NOMEM: the proposal is dropped, and the pass confirms nothing.
  */
-enum bc_err spec_pass_names(struct spec *spec, const struct cfg_tool *tool,
+enum bc_err spec_pass_names(struct spec *spec, uint64_t pass, const struct cfg_tool *tool,
 			    const char *arguments) BC_MUST;
 
+/* A running pass names what the gateway cannot put in by itself: it confirms nothing. */
+void spec_pass_names_other(struct spec *spec, uint64_t pass);
+
 /*
- * The running pass has ended; valid is false when it failed or was cancelled, and its proposals count for nothing.
- * A valid pass withdraws what it did not name again, except guesses that have finished (the pass was given their
- * results) and calls that were taken.
+ * A running pass has ended; valid is false when it failed or was cancelled, and its proposals count for nothing.
+ * A valid pass withdraws what it did not name again although it was not given its result, except dependent calls whose
+ * premises it did not know, and calls that were taken.  One that has heard less than a valid one before counts for
+ * nothing, too.
  */
-void spec_pass_end(struct spec *spec, bool valid);
-bool spec_pass_is_running(const struct spec *spec);
+void spec_pass_end(struct spec *spec, uint64_t pass, bool valid);
+
+/* What was heard so far cannot be confirmed any more: the session's tools or instructions have changed. */
+void spec_verdict_void(struct spec *spec);
+
+struct spec_named {
+	struct guess *guess;
+	unsigned level; /* of premises below it; 0: it has none */
+};
+
+/*
+ * The verdict: the guesses of the running turn that are confirmed, in the order in which they are to be put in: those
+ * without premises first, each level in the order in which its pass named it.  Fills out, returns how many; 0 before the
+ * commit, when words follow what was confirmed, or when a part of what was named cannot be put in: then the provider's own
+ * response decides.  With SPEC_INJECT finished reads count as confirmed by any pass.
+ */
+unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX]);
 
 /* The next proposal that is stable now and may be run, or NULL.  The caller starts it and calls spec_dispatched(). */
 struct guess *spec_next_stable(struct spec *spec);
@@ -147,6 +197,15 @@ struct spec_call {
  */
 struct guess *spec_take(struct spec *spec, const struct spec_call *call);
 
+/* As spec_take() for a guess in hand that runs or has finished. */
+void spec_take_guess(struct spec *spec, struct guess *guess);
+
+/* A proposal that is run as a real call from now on: withdrawn, but what depends on it is not. */
+void spec_realise(struct spec *spec, struct guess *guess);
+
+/* Withdraw reads that have finished longer ago than their tools' results stay fresh: a pass may name them anew. */
+void spec_expire(struct spec *spec, bc_usec now);
+
 /* Withdraw one guess that could not be run. */
 void spec_withdraw(struct spec *spec, struct guess *guess);
 
@@ -156,14 +215,21 @@ void spec_drop(struct spec *spec, struct guess *guess);
 /* Withdraw everything that nobody has taken and that belongs to a turn up to turn. */
 void spec_withdraw_all(struct spec *spec, uint64_t turn);
 
-/* Whether a tool reads or changes this. */
+/* Whether a tool reads or changes what has this tag. */
 bool spec_has_tag(const struct cfg_tool *tool, const char *tag);
 
 /* Withdraw what reads a tag that an effect changes. */
 void spec_withdraw_tag(struct spec *spec, const char *tag);
 
-/* Calls each() for every guess of the running turn whose result is there, oldest first: the pairs a pass is given. */
-void spec_each_finished(struct spec *spec, void (*each)(void *arg, const struct guess *guess),
-			void *arg);
+/* Calls each() for every guess of the running turn whose result is there, oldest first: what a pass can be given.  Returns
+ * the mask of them. */
+uint32_t spec_each_finished(struct spec *spec, void (*each)(void *arg, const struct guess *guess),
+			    void *arg);
+
+/*
+ * Whether a verdict with calls is there or near: something was proposed in the running turn, and a pass that has heard
+ * all of it has named it or still runs.  Never with SPEC_STRICT.
+ */
+bool spec_expects_verdict(const struct spec *spec);
 
 #endif

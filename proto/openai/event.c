@@ -96,6 +96,34 @@ enum bc_err oai_output_item_put(struct bc_buf *out, const char *event_id, const 
 	return err == BC_OK ? bc_buf_put_str(out, "}}") : err;
 }
 
+enum bc_err oai_call_item_put(struct bc_buf *out, const char *event_id, const char *item_id,
+			      struct bc_span call_id, const char *name, struct bc_span arguments)
+{
+	enum bc_err err = bc_buf_printf(
+		out,
+		"{\"type\":\"conversation.item.create\",\"event_id\":\"%s\",\"item\":{\"id\":\"%s\","
+		"\"type\":\"function_call\",\"status\":\"completed\",\"call_id\":%.*s,\"name\":\"%s\","
+		"\"arguments\":",
+		event_id, item_id, BC_SPAN_ARG(call_id), name);
+
+	if (err == BC_OK) {
+		err = json_string_put(out, arguments);
+	}
+	return err == BC_OK ? bc_buf_put_str(out, "}}") : err;
+}
+
+enum bc_err oai_delete_put(struct bc_buf *out, const char *event_id, const char *item_id)
+{
+	enum bc_err err = bc_buf_printf(
+		out, "{\"type\":\"conversation.item.delete\",\"event_id\":\"%s\",\"item_id\":",
+		event_id);
+
+	if (err == BC_OK) {
+		err = json_string_put(out, bc_span_str(item_id));
+	}
+	return err == BC_OK ? bc_buf_put_str(out, "}") : err;
+}
+
 enum bc_err oai_cancel_put(struct bc_buf *out, const char *event_id, const char *response_id)
 {
 	return bc_buf_printf(

@@ -48,6 +48,18 @@ enum bc_err oai_error_put(struct bc_buf *out, const struct oai_error *error) BC_
 enum bc_err oai_output_item_put(struct bc_buf *out, const char *event_id, const char *item_id,
 				struct bc_span call_id, struct bc_span output) BC_MUST;
 
+/*
+ * Append conversation.item.create with a completed function_call.  call_id is raw JSON (a string with quotes), name plain
+ * text of [A-Za-z0-9_-], arguments the JSON text that becomes the string.  Errors of bc_buf_put().
+ * Source: openai 7.57.0 RealtimeConversationItemFunctionCall.
+ */
+enum bc_err oai_call_item_put(struct bc_buf *out, const char *event_id, const char *item_id,
+			      struct bc_span call_id, const char *name,
+			      struct bc_span arguments) BC_MUST;
+
+/* Append conversation.item.delete; item_id is plain text.  Errors of bc_buf_put(). */
+enum bc_err oai_delete_put(struct bc_buf *out, const char *event_id, const char *item_id) BC_MUST;
+
 /* Append response.cancel for one response; response_id is plain text of [A-Za-z0-9_-]. */
 enum bc_err oai_cancel_put(struct bc_buf *out, const char *event_id,
 			   const char *response_id) BC_MUST;

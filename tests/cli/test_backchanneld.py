@@ -156,7 +156,7 @@ class Print(Case):
         printed = tomllib.loads(done.stdout)
         self.assertEqual(printed["upstream"][0]["key"], f"file:{self.folder.resolve()}/provider.key")
         self.assertEqual(printed["listen"][0]["port"], self.port)
-        self.assertEqual(printed["speculation"]["mode"], "strict")  # a default
+        self.assertEqual(printed["speculation"]["mode"], "confirm")  # a default
         self.assert_nothing_was_started()
 
     def test_is_a_configuration_again(self):

@@ -10,6 +10,7 @@ import source
 MOVERS = {
     "daemon/session/session.c": ("sess_move", "daemon/session/sess_fsm.def"),
     "daemon/session/lane.c": ("lane_move", "daemon/session/lane_fsm.def"),
+    "daemon/session/takeover.c": ("take_move", "daemon/session/take_fsm.def"),
     "daemon/spec/guess.c": ("guess_move", "daemon/spec/guess_fsm.def"),
     "daemon/tools/breaker.c": ("breaker_move", "daemon/tools/breaker_fsm.def"),
     "daemon/tools/rollback.c": ("case_move", "daemon/tools/rollback_fsm.def"),

@@ -286,6 +286,20 @@ const char *rig_string(const json_t *event, const char *path)
 	return json_is_string(event) ? json_string_value(event) : "";
 }
 
+bool rig_start(struct rig *rig, unsigned index)
+{
+	struct rig_run *run = &rig->runs[index];
+
+	ck_assert_uint_lt(index, rig->run_count);
+	if (run->may_start == NULL || run->may_start(run->arg)) {
+		return true;
+	}
+	run->finished = true;
+	run->result = (struct tool_result){.outcome = TOOL_CANCELLED, .output = BC_SPAN_LIT("{}")};
+	run->done(run->arg, (struct tool_call *)run, &run->result);
+	return false;
+}
+
 void rig_finish(struct rig *rig, unsigned number, const char *output)
 {
 	struct rig_run *run = &rig->runs[number];

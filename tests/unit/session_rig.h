@@ -71,6 +71,12 @@ void rig_silent(struct rig *rig, enum sess_side side);
 /* A member of a parsed event by dotted path, as text; "" when absent. */
 const char *rig_string(const json_t *event, const char *path);
 
+/*
+ * The journal has recorded the intent of an effect: whether the session still lets it start.  Where it does not, the run
+ * is told that it was cancelled.
+ */
+bool rig_start(struct rig *rig, unsigned run);
+
 /* A tool run ends well with this output. */
 void rig_finish(struct rig *rig, unsigned run, const char *output);
 

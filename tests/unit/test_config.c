@@ -309,7 +309,7 @@ START_TEST(test_defaults)
 	ck_assert_uint_eq(cfg->session.message_max, (size_t)16 << 20);
 	ck_assert_int_eq(cfg->session.lifetime_max, 65 * 60 * BC_USEC_PER_SEC);
 	ck_assert_int_eq(cfg->speculation.pause, 150 * BC_USEC_PER_MS);
-	ck_assert_int_eq(cfg->speculation.mode, CFG_SPEC_MODE_STRICT);
+	ck_assert_int_eq(cfg->speculation.mode, CFG_SPEC_MODE_CONFIRM);
 	ck_assert_int_eq(cfg->journal.retention, 720 * 3600 * BC_USEC_PER_SEC);
 	ck_assert_uint_eq(cfg->tool_count, 0);
 	ck_assert_ptr_null(cfg_unref(cfg));

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STRICT TALK_CONFIG "[speculation]\nmode = \"strict\"\n"
+
 static struct rig rig;
 
 static void setup(void)
 {
-	talk_begin(&rig, TALK_CONFIG, "pcm");
+	talk_begin(&rig, STRICT, "pcm");
 }
 
 static void teardown(void)
@@ -102,7 +104,7 @@ START_TEST(a_pause_asks_for_a_pass_and_a_stable_proposal_runs)
 	static const char *const formats[] = {"pcm", "pcmu", "pcma"};
 
 	rig_fini(&rig);
-	talk_begin(&rig, TALK_CONFIG, formats[_i]);
+	talk_begin(&rig, STRICT, formats[_i]);
 	talk_audio(&rig, 400, false);
 	ck_assert_ptr_null(next_pass()); /* nobody has said anything */
 	speak_and_pause();
@@ -324,7 +326,7 @@ END_TEST
 START_TEST(late_words_of_an_earlier_turn_are_none_of_the_next)
 {
 	rig_fini(&rig);
-	talk_begin(&rig, TALK_CONFIG "[speculation]\ninput = \"text\"\n", "pcm");
+	talk_begin(&rig, STRICT "input = \"text\"\n", "pcm");
 	talk_audio(&rig, 300, true);
 	talk_commit(&rig, "u1", NULL);
 	talk_audio(&rig, 300, true);

@@ -13,6 +13,7 @@
 
 static const char *const tags[] = {"orders"};
 static const struct cfg_tool read_tool = {.name = "read",
+					  .fresh_for = 5000 * MS,
 					  .effect = CFG_EFFECT_READ,
 					  .disclosure = CFG_DISCLOSURE_FIRST_PARTY,
 					  .tags = {tags, 1}};
@@ -32,6 +33,8 @@ static const struct spec_conf conf = {.interval = 400 * MS,
 				      .calls_max = 2};
 static struct spec *spec;
 static char handle; /* stands for tool calls */
+static bc_usec spec_position;
+static struct spec_named named[SPEC_GUESSES_MAX];
 
 static void setup(void)
 {
@@ -57,20 +60,54 @@ static void teardown(void)
 	spec = spec_free(spec);
 }
 
-static void name(const struct cfg_tool *tool, const char *arguments)
+static void count_one(void *arg, const struct guess *guess)
 {
-	ck_assert_int_eq(spec_pass_names(spec, tool, arguments), BC_OK);
+	(void)guess;
+	++*(unsigned *)arg;
+}
+
+/* A pass that is given what has finished, as all are but those that are to confirm it. */
+static uint64_t begin(bc_usec horizon)
+{
+	struct spec_input input = {.horizon = horizon, .exact = true};
+	unsigned count = 0;
+
+	input.premises = spec_each_finished(spec, count_one, &count);
+	return spec_pass_begin(spec, &input);
+}
+
+static uint64_t begin_at_pause(bc_usec horizon, bool given)
+{
+	struct spec_input input = {.horizon = horizon, .exact = true, .pause = true};
+	unsigned count = 0;
+
+	if (given) {
+		input.premises = spec_each_finished(spec, count_one, &count);
+	}
+	return spec_pass_begin(spec, &input);
+}
+
+static uint64_t begin_bare(bc_usec horizon)
+{
+	return begin_at_pause(horizon, false);
+}
+
+static void name(uint64_t number, const struct cfg_tool *tool, const char *arguments)
+{
+	ck_assert_int_eq(spec_pass_names(spec, number, tool, arguments), BC_OK);
 }
 
 /* A pass at this position that names one call. */
 static void pass(bc_usec at, const char *arguments, bool valid)
 {
+	uint64_t number;
+
 	spec_heard(spec, at, at);
-	(void)spec_pass_begin(spec, at);
+	number = begin(at);
 	if (arguments != NULL) {
-		name(&read_tool, arguments);
+		name(number, &read_tool, arguments);
 	}
-	spec_pass_end(spec, valid);
+	spec_pass_end(spec, number, valid);
 }
 
 static struct guess *run(void)
@@ -141,19 +178,20 @@ END_TEST
 
 START_TEST(passes_keep_their_distance_and_their_number)
 {
+	uint64_t number;
 	for (unsigned i = 0; i < 3; i++) {
 		spec_heard(spec, i * 400 * MS, i * 400 * MS);
-		ck_assert(spec_pass_may_start(spec));
-		(void)spec_pass_begin(spec, i * 400 * MS);
-		ck_assert(!spec_pass_may_start(spec)); /* one at a time */
-		spec_pass_end(spec, true);
+		ck_assert(spec_pass_may_start(spec, false));
+		number = begin(i * 400 * MS);
+		ck_assert(!spec_pass_may_start(spec, false)); /* the interval */
+		spec_pass_end(spec, number, true);
 		spec_heard(spec, i * 400 * MS + 399 * MS, 0);
-		ck_assert(!spec_pass_may_start(spec));
+		ck_assert(!spec_pass_may_start(spec, false));
 	}
 	spec_heard(spec, 9000 * MS, 9000 * MS);
-	ck_assert(!spec_pass_may_start(spec));
+	ck_assert(!spec_pass_may_start(spec, false));
 	spec_turn_begin(spec, 2);
-	ck_assert(spec_pass_may_start(spec));
+	ck_assert(spec_pass_may_start(spec, false));
 }
 END_TEST
 
@@ -161,29 +199,30 @@ START_TEST(no_pass_before_a_turn_after_a_commit_or_in_endless_speech)
 {
 	struct spec *fresh = spec_new(&conf);
 
-	ck_assert(!spec_pass_may_start(fresh));
+	ck_assert(!spec_pass_may_start(fresh, false));
 	fresh = spec_free(fresh);
 	spec_speech(spec, 0, true);
 	spec_heard(spec, 10000 * MS, 10000 * MS);
-	ck_assert(spec_pass_may_start(spec));
+	ck_assert(spec_pass_may_start(spec, false));
 	spec_heard(spec, 10001 * MS, 10001 * MS);
-	ck_assert(!spec_pass_may_start(spec));
+	ck_assert(!spec_pass_may_start(spec, false));
 	spec_speech(spec, 10100 * MS, false);
-	ck_assert(spec_pass_may_start(spec));
+	ck_assert(spec_pass_may_start(spec, false));
 	spec_turn_commit(spec);
-	ck_assert(!spec_pass_may_start(spec));
+	ck_assert(!spec_pass_may_start(spec, false));
 }
 END_TEST
 
 START_TEST(g3_only_disclosable_reads_become_proposals)
 {
+	uint64_t number;
 	const struct cfg_tool *const never[] = {&third_tool, &hold_tool, &reversible_tool};
 
 	for (size_t i = 0; i < BC_ARRAY_LEN(never); i++) {
 		spec_heard(spec, (bc_usec)i * 400 * MS, 0);
-		(void)spec_pass_begin(spec, 0);
-		name(never[i], "{}");
-		spec_pass_end(spec, true);
+		number = begin(0);
+		name(number, never[i], "{}");
+		spec_pass_end(spec, number, true);
 	}
 	spec_turn_commit(spec);
 	ck_assert_ptr_null(spec_next_stable(spec));
@@ -194,13 +233,14 @@ END_TEST
 
 START_TEST(two_equal_proposals_in_a_row_are_stable)
 {
+	uint64_t number;
 	pass(100 * MS, "{}", true);
 	ck_assert_ptr_null(spec_next_stable(spec));
 	spec_heard(spec, 501 * MS, 501 * MS);
-	(void)spec_pass_begin(spec, 501 * MS);
-	name(&read_tool, "{}");
+	number = begin(501 * MS);
+	name(number, &read_tool, "{}");
 	spec_heard(spec, 510 * MS, 510 * MS);
-	spec_pass_end(spec, true);
+	spec_pass_end(spec, number, true);
 	ck_assert_ptr_nonnull(spec_next_stable(spec));
 }
 END_TEST
@@ -242,12 +282,13 @@ END_TEST
 
 START_TEST(a_running_pass_does_not_speak_before_its_end)
 {
+	uint64_t number;
 	spec_heard(spec, 100 * MS, 100 * MS);
-	(void)spec_pass_begin(spec, 100 * MS);
-	name(&read_tool, "{}");
+	number = begin(100 * MS);
+	name(number, &read_tool, "{}");
 	spec_heard(spec, 2000 * MS, 100 * MS);
 	ck_assert_ptr_null(spec_next_stable(spec));
-	spec_pass_end(spec, true);
+	spec_pass_end(spec, number, true);
 	ck_assert_ptr_nonnull(spec_next_stable(spec));
 }
 END_TEST
@@ -270,12 +311,13 @@ END_TEST
 
 START_TEST(a_pass_belongs_to_the_turn_it_began_in)
 {
+	uint64_t number;
 	spec_heard(spec, 100 * MS, 100 * MS);
-	(void)spec_pass_begin(spec, 100 * MS);
+	number = begin(100 * MS);
 	spec_turn_commit(spec);
 	spec_turn_begin(spec, 2);
-	name(&read_tool, "{}");
-	spec_pass_end(spec, true);
+	name(number, &read_tool, "{}");
+	spec_pass_end(spec, number, true);
 	spec_heard(spec, 5000 * MS, 5000 * MS);
 	ck_assert_ptr_null(spec_next_stable(spec)); /* nothing of the new turn was heard by it */
 }
@@ -283,15 +325,16 @@ END_TEST
 
 START_TEST(only_so_many_guesses_run_at_once)
 {
+	uint64_t number;
 	const char *const arguments[] = {"1", "2", "3"};
 	struct guess *guess = NULL;
 
 	spec_heard(spec, 100 * MS, 100 * MS);
-	(void)spec_pass_begin(spec, 100 * MS);
+	number = begin(100 * MS);
 	for (size_t i = 0; i < BC_ARRAY_LEN(arguments); i++) {
-		name(&read_tool, arguments[i]);
+		name(number, &read_tool, arguments[i]);
 	}
-	spec_pass_end(spec, true);
+	spec_pass_end(spec, number, true);
 	spec_turn_commit(spec);
 	guess = run();
 	(void)run();
@@ -303,16 +346,305 @@ END_TEST
 
 START_TEST(proposals_are_bounded)
 {
+	uint64_t number;
 	char arguments[16];
 
 	spec_heard(spec, 100 * MS, 100 * MS);
-	(void)spec_pass_begin(spec, 100 * MS);
+	number = begin(100 * MS);
 	for (unsigned i = 0; i < SPEC_GUESSES_MAX; i++) {
 		(void)snprintf(arguments, sizeof(arguments), "%u", i);
-		name(&read_tool, arguments);
+		name(number, &read_tool, arguments);
 	}
-	ck_assert_int_eq(spec_pass_names(spec, &read_tool, "x"), BC_E_LIMIT);
-	spec_pass_end(spec, true);
+	ck_assert_int_eq(spec_pass_names(spec, number, &read_tool, "x"), BC_E_LIMIT);
+	spec_pass_end(spec, number, true);
+}
+END_TEST
+
+/* ---- verdicts ---- */
+
+static void use_mode(enum spec_mode mode)
+{
+	struct spec_conf other = conf;
+
+	other.mode = mode;
+	other.reversible = true;
+	other.passes_max = 8;
+	other.calls_max = 8;
+	spec = spec_free(spec);
+	spec = spec_new(&other);
+	spec_turn_begin(spec, 1);
+}
+
+/* A pass at a pause that hears everything and names these. */
+static void confirm(const struct cfg_tool *tool, const char *arguments)
+{
+	uint64_t number = begin_bare(spec_position);
+
+	if (tool != NULL) {
+		name(number, tool, arguments);
+	}
+	spec_pass_end(spec, number, true);
+}
+
+static void hear(bc_usec position)
+{
+	spec_position = position;
+	spec_heard(spec, position, position);
+}
+
+static unsigned verdict(void)
+{
+	return spec_verdict(spec, named);
+}
+
+START_TEST(a_verdict_needs_the_commit_and_all_that_was_said)
+{
+	use_mode(_i == 0 ? SPEC_CONFIRM : SPEC_STRICT);
+	hear(500 * MS);
+	confirm(&hold_tool, "{}");
+	ck_assert_uint_eq(verdict(), 0);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), _i == 0 ? 1 : 0);
+	spec_heard(spec, 700 * MS, 510 * MS); /* a word follows */
+	ck_assert_uint_eq(verdict(), 0);
+}
+END_TEST
+
+START_TEST(silence_behind_the_horizon_does_not_take_a_verdict_away)
+{
+	use_mode(SPEC_CONFIRM);
+	hear(500 * MS);
+	confirm(&read_tool, "{}");
+	spec_heard(spec, 2000 * MS, 500 * MS);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), 1);
+}
+END_TEST
+
+START_TEST(what_a_pass_cannot_put_in_voids_its_verdict)
+{
+	uint64_t number;
+
+	use_mode(SPEC_CONFIRM);
+	hear(500 * MS);
+	number = begin_bare(500 * MS);
+	name(number, &read_tool, "{}");
+	spec_pass_names_other(spec, number);
+	spec_pass_end(spec, number, true);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), 0);
+}
+END_TEST
+
+START_TEST(changed_instructions_void_every_verdict_of_what_was_heard)
+{
+	use_mode(SPEC_CONFIRM);
+	hear(500 * MS);
+	confirm(&read_tool, "{}");
+	spec_verdict_void(spec);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), 0);
+}
+END_TEST
+
+START_TEST(words_of_a_recogniser_confirm_reads_but_no_effect)
+{
+	struct spec_input words = {.horizon = 500 * MS, .pause = true};
+	uint64_t number;
+
+	use_mode(SPEC_CONFIRM);
+	hear(500 * MS);
+	number = spec_pass_begin(spec, &words);
+	name(number, &read_tool, "{}");
+	if (_i == 1) {
+		name(number, &hold_tool, "{}");
+	}
+	spec_pass_end(spec, number, true);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), _i == 0 ? 1 : 0);
+}
+END_TEST
+
+START_TEST(a_guess_the_whole_turn_does_not_name_is_withdrawn_although_finished)
+{
+	use_mode(SPEC_CONFIRM);
+	pass(100 * MS, "{}", true);
+	hear(500 * MS);
+	spec_finished(spec, run());
+	hear(900 * MS);
+	confirm(NULL, NULL);
+	ck_assert_ptr_nonnull(spec_next_withdrawn(spec));
+	spec_next_withdrawn(spec)->call = NULL;
+}
+END_TEST
+
+/* A read has finished in mid-speech; at the pause one pass is given it and one is not. */
+static void two_passes(bool bare_first, bool bare_names_it)
+{
+	uint64_t bare;
+	uint64_t given;
+
+	use_mode(SPEC_CONFIRM);
+	pass(100 * MS, "{}", true);
+	hear(500 * MS);
+	spec_finished(spec, run());
+	hear(900 * MS);
+	bare = begin_bare(900 * MS);
+	given = begin_at_pause(900 * MS, true);
+	for (unsigned i = 0; i < 2; i++) {
+		if ((i == 0) == bare_first) {
+			if (bare_names_it) {
+				name(bare, &read_tool, "{}");
+			}
+			spec_pass_end(spec, bare, true);
+		} else {
+			name(given, &hold_tool, "{\"of\":1}");
+			spec_pass_end(spec, given, true);
+		}
+	}
+	spec_turn_commit(spec);
+}
+
+START_TEST(what_follows_from_a_guess_is_confirmed_with_it)
+{
+	two_passes(_i == 0, true);
+	ck_assert_uint_eq(verdict(), 2);
+	ck_assert_ptr_eq(named[0].guess->tool, &read_tool);
+	ck_assert_uint_eq(named[0].level, 0);
+	ck_assert_ptr_eq(named[1].guess->tool, &hold_tool);
+	ck_assert_uint_eq(named[1].level, 1);
+	named[0].guess->call = NULL;
+}
+END_TEST
+
+START_TEST(g5_what_follows_from_a_wrong_guess_goes_with_it)
+{
+	two_passes(_i == 0, false);
+	ck_assert_uint_eq(verdict(), 0);
+	while (spec_next_withdrawn(spec) != NULL) {
+		spec_next_withdrawn(spec)->call = NULL;
+		spec_drop(spec, spec_next_withdrawn(spec));
+	}
+	ck_assert(!spec_expects_verdict(spec));
+}
+END_TEST
+
+START_TEST(what_follows_from_a_call_that_became_real_stands_by_itself)
+{
+	struct guess *real;
+
+	two_passes(true, true);
+	real = take("{}", 0, 1);
+	ck_assert_ptr_nonnull(real);
+	spec_drop(spec, real);
+	ck_assert_uint_eq(verdict(), 1);
+	ck_assert_uint_eq(named[0].level, 0);
+}
+END_TEST
+
+START_TEST(a_pass_that_has_heard_less_and_ends_later_counts_for_nothing)
+{
+	uint64_t early;
+
+	use_mode(SPEC_CONFIRM);
+	hear(500 * MS);
+	early = begin(500 * MS);
+	name(early, &read_tool, "{\"to\":\"Paris\"}");
+	hear(900 * MS);
+	confirm(&read_tool, "{\"to\":\"London\"}");
+	spec_pass_end(spec, early, true);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), 1);
+	ck_assert_str_eq(named[0].guess->arguments, "{\"to\":\"London\"}");
+}
+END_TEST
+
+START_TEST(inject_counts_finished_reads_that_nobody_has_confirmed)
+{
+	use_mode(_i == 0 ? SPEC_INJECT : SPEC_CONFIRM);
+	pass(100 * MS, "{}", true);
+	hear(500 * MS);
+	spec_finished(spec, run());
+	hear(900 * MS);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), _i == 0 ? 1 : 0);
+	spec_withdraw_all(spec, 1);
+	spec_next_withdrawn(spec)->call = NULL;
+}
+END_TEST
+
+START_TEST(a_verdict_lists_calls_in_the_order_they_were_named)
+{
+	uint64_t number;
+
+	use_mode(SPEC_CONFIRM);
+	pass(100 * MS, "{\"n\":2}", true);
+	hear(500 * MS);
+	number = begin_bare(500 * MS);
+	name(number, &hold_tool, "{\"n\":1}");
+	name(number, &read_tool, "{\"n\":2}");
+	name(number, &read_tool, "{\"n\":3}");
+	spec_pass_end(spec, number, true);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), 3);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(named[i].guess->arguments[5], (int)('1' + i));
+	}
+}
+END_TEST
+
+START_TEST(reversible_calls_run_on_guesses_where_allowed)
+{
+	uint64_t number;
+
+	use_mode(_i == 0 ? SPEC_CONFIRM : SPEC_STRICT);
+	hear(500 * MS);
+	number = begin(500 * MS);
+	name(number, &reversible_tool, "{}");
+	name(number, &hold_tool, "{}");
+	name(number, &third_tool, "{}");
+	spec_pass_end(spec, number, true);
+	spec_heard(spec, 900 * MS, 500 * MS);
+	if (_i == 0) {
+		struct guess *guess = run();
+
+		ck_assert_ptr_eq(guess->tool, &reversible_tool);
+		ck_assert_ptr_null(spec_next_stable(spec));
+		spec_turn_commit(spec);
+		/* The third party may be asked when the turn is final, the hold still only by the session's gate. */
+		ck_assert_ptr_eq(run()->tool, &third_tool);
+		ck_assert_ptr_null(spec_next_stable(spec));
+		spec_withdraw_all(spec, 1);
+		while ((guess = spec_next_withdrawn(spec)) != NULL) {
+			guess->call = NULL;
+			spec_drop(spec, guess);
+		}
+	} else {
+		spec_turn_commit(spec);
+		ck_assert_ptr_null(spec_next_stable(spec));
+	}
+}
+END_TEST
+
+START_TEST(reads_expire_and_may_be_named_anew)
+{
+	struct guess *guess;
+
+	use_mode(SPEC_CONFIRM);
+	pass(100 * MS, "{}", true);
+	hear(500 * MS);
+	guess = run();
+	spec_finished(spec, guess);
+	spec_expire(spec, guess->dispatched + read_tool.fresh_for);
+	ck_assert_ptr_null(spec_next_withdrawn(spec));
+	spec_expire(spec, guess->dispatched + read_tool.fresh_for + 1);
+	ck_assert_ptr_eq(spec_next_withdrawn(spec), guess);
+	guess->call = NULL;
+	sweep();
+	hear(900 * MS);
+	confirm(&read_tool, "{}");
+	spec_turn_commit(spec);
+	ck_assert_ptr_nonnull(spec_next_stable(spec));
 }
 END_TEST
 
@@ -320,14 +652,15 @@ END_TEST
 
 START_TEST(g1_equal_calls_of_one_pass_are_told_apart_by_occurrence)
 {
+	uint64_t number;
 	struct guess *first;
 	struct guess *second;
 
 	spec_heard(spec, 100 * MS, 100 * MS);
-	(void)spec_pass_begin(spec, 100 * MS);
-	name(&read_tool, "{}");
-	name(&read_tool, "{}");
-	spec_pass_end(spec, true);
+	number = begin(100 * MS);
+	name(number, &read_tool, "{}");
+	name(number, &read_tool, "{}");
+	spec_pass_end(spec, number, true);
 	spec_turn_commit(spec);
 	(void)run();
 	(void)run();
@@ -384,24 +717,21 @@ END_TEST
 
 START_TEST(an_effect_withdraws_what_reads_its_tag)
 {
+	uint64_t number;
 	spec_heard(spec, 100 * MS, 100 * MS);
-	(void)spec_pass_begin(spec, 100 * MS);
-	name(&read_tool, "{}");
-	name(&other_tool, "{}");
-	spec_pass_end(spec, true);
+	number = begin(100 * MS);
+	name(number, &read_tool, "{}");
+	name(number, &other_tool, "{}");
+	spec_pass_end(spec, number, true);
+	spec_turn_commit(spec);
+	ck_assert_ptr_eq(run()->tool, &read_tool);
 	spec_withdraw_tag(spec, "orders");
 	ck_assert_ptr_eq(spec_next_withdrawn(spec)->tool, &read_tool);
+	spec_next_withdrawn(spec)->call = NULL;
 	sweep();
-	spec_turn_commit(spec);
 	ck_assert_ptr_eq(spec_next_stable(spec)->tool, &other_tool);
 }
 END_TEST
-
-static void count_one(void *arg, const struct guess *guess)
-{
-	(void)guess;
-	++*(unsigned *)arg;
-}
 
 START_TEST(a_pass_is_given_finished_guesses_of_its_turn_only)
 {
@@ -409,13 +739,13 @@ START_TEST(a_pass_is_given_finished_guesses_of_its_turn_only)
 
 	pass(100 * MS, "{}", true);
 	spec_turn_commit(spec);
-	spec_each_finished(spec, count_one, &count);
+	(void)spec_each_finished(spec, count_one, &count);
 	ck_assert_uint_eq(count, 0);
 	spec_finished(spec, run());
-	spec_each_finished(spec, count_one, &count);
+	(void)spec_each_finished(spec, count_one, &count);
 	ck_assert_uint_eq(count, 1);
 	spec_turn_begin(spec, 2);
-	spec_each_finished(spec, count_one, &count);
+	(void)spec_each_finished(spec, count_one, &count);
 	ck_assert_uint_eq(count, 1);
 }
 END_TEST
@@ -442,6 +772,14 @@ static Suite *suite(void)
 		a_real_call_withdraws_the_proposal_that_was_not_run_yet,
 		an_effect_withdraws_what_reads_its_tag,
 		a_pass_is_given_finished_guesses_of_its_turn_only,
+		silence_behind_the_horizon_does_not_take_a_verdict_away,
+		what_a_pass_cannot_put_in_voids_its_verdict,
+		changed_instructions_void_every_verdict_of_what_was_heard,
+		a_guess_the_whole_turn_does_not_name_is_withdrawn_although_finished,
+		what_follows_from_a_call_that_became_real_stands_by_itself,
+		a_pass_that_has_heard_less_and_ends_later_counts_for_nothing,
+		a_verdict_lists_calls_in_the_order_they_were_named,
+		reads_expire_and_may_be_named_anew,
 	};
 	Suite *s = suite_create("spec");
 	TCase *c = tcase_create("spec");
@@ -450,6 +788,12 @@ static Suite *suite(void)
 	for (size_t i = 0; i < BC_ARRAY_LEN(cases); i++) {
 		tcase_add_test(c, cases[i]);
 	}
+	tcase_add_loop_test(c, a_verdict_needs_the_commit_and_all_that_was_said, 0, 2);
+	tcase_add_loop_test(c, words_of_a_recogniser_confirm_reads_but_no_effect, 0, 2);
+	tcase_add_loop_test(c, what_follows_from_a_guess_is_confirmed_with_it, 0, 2);
+	tcase_add_loop_test(c, g5_what_follows_from_a_wrong_guess_goes_with_it, 0, 2);
+	tcase_add_loop_test(c, inject_counts_finished_reads_that_nobody_has_confirmed, 0, 2);
+	tcase_add_loop_test(c, reversible_calls_run_on_guesses_where_allowed, 0, 2);
 	tcase_add_test_raise_signal(c, a_pair_without_an_edge_aborts, SIGABRT);
 	suite_add_tcase(s, c);
 	return s;

@@ -1,0 +1,359 @@
+/*
+ * Taking over: a pass over the whole turn has named calls, so they are put into the conversation with their results, and
+ * the provider's own response, which would name the same a model pass later, is cancelled.
+ *
+ * Invariants:
+ *   V1  A response is taken over only while it has shown no item, and only when every read that is put in has its result.
+ *   V2  A hold starts only when no response of the provider is alive, no voice follows what the verdict has heard, the
+ *       caller has been silent for hold_quiet, and since the commit nobody spoke, cancelled or cleared (J5); asked again in
+ *       the step that receives the permission to start.
+ *   V3  A response that came to its own end before the cancel reached it wins, and so does one that named a call.
+ *   V4  Whoever loses an answer by a takeover that comes to nothing gets another one.
+ */
+#include "daemon/base/metric.h"
+#include "daemon/session/sess.h"
+
+#include <assert.h>
+
+static const char *const take_state_names[] = {
+#define STATE(id, name) name,
+#define EVENT(id, name)
+#define EDGE(from, on, to)
+#include "daemon/session/take_fsm.def"
+};
+
+static_assert(BC_ARRAY_LEN(take_state_names) == TAKE_STATE__COUNT, "a state has no name");
+
+static enum take_state take_next(enum take_state from, enum take_event on)
+{
+	switch (BC_FSM_KEY(from, on)) {
+#define STATE(id, name)
+#define EVENT(id, name)
+#define EDGE(from, on, to)                          \
+	case BC_FSM_KEY(TAKE_##from, TAKE_EV_##on): \
+		return TAKE_##to;
+#include "daemon/session/take_fsm.def"
+	default:
+		return TAKE_STATE__COUNT;
+	}
+}
+
+const char *take_state_name(enum take_state state)
+{
+	BC_BUG_ON(state >= TAKE_STATE__COUNT);
+	return take_state_names[state];
+}
+
+static void take_move(struct sess *sess, enum take_event event)
+{
+	struct takeover *take = &sess->agent->take;
+	enum take_state next = take_next(take->state, event);
+
+	BC_BUG_ON(next == TAKE_STATE__COUNT);
+	if (bc_log_wants(BC_LOG_DEBUG)) {
+		bc_log(BC_LOG_DEBUG, &sess->log, "takeover %s -> %s", take_state_names[take->state],
+		       take_state_names[next]);
+	}
+	take->state = next;
+}
+
+static void forget_params(struct takeover *take)
+{
+	json_decref(take->params);
+	take->params = NULL;
+}
+
+void take_fini(struct agent *agent)
+{
+	forget_params(&agent->take);
+}
+
+/* ---- what can be put in ---- */
+
+/* The first so many guesses of a verdict. */
+struct share {
+	struct spec_named named[SPEC_GUESSES_MAX];
+	unsigned count;
+	bool effects; /* the last level starts effects */
+};
+
+static bool is_in_hand(const struct guess *guess)
+{
+	return guess->state == GUESS_DONE;
+}
+
+/* Whether an effect is started by putting it in, and not already done on a guess. */
+static bool starts(const struct guess *guess)
+{
+	return guess->tool->effect != CFG_EFFECT_READ && guess->state == GUESS_PROPOSED;
+}
+
+/*
+ * Level by level: a level whose reads are not all in hand ends it, and so does, inclusively, one that starts an
+ * effect, because what follows may depend on it.
+ */
+static void take_share(struct sess *sess, struct share *share)
+{
+	unsigned count = spec_verdict(sess->agent->spec, share->named);
+	unsigned begin = 0;
+
+	share->count = 0;
+	share->effects = false;
+	while (begin < count && !share->effects) {
+		unsigned end = begin;
+		bool ready = true;
+		bool effects = false;
+
+		for (; end < count && share->named[end].level == share->named[begin].level; end++) {
+			const struct guess *guess = share->named[end].guess;
+
+			effects = effects || starts(guess);
+			ready = ready && (is_in_hand(guess) || starts(guess));
+		}
+		if (!ready) {
+			return;
+		}
+		share->effects = effects;
+		share->count = end;
+		begin = end;
+	}
+}
+
+/* The turn is over, and what was heard of it still holds. */
+static bool is_settled(const struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+
+	return sess->state == SESS_OPEN && agent->spec != NULL && !agent->take.off &&
+	       !agent->refused && agent->committed_turn == agent->hearing.turn &&
+	       !agent->hearing.turn_open && !agent->speech && !agent->hearing.detector.speech &&
+	       agent->disturbances == agent->take.undisturbed;
+}
+
+/* ---- the gate of holds ---- */
+
+/* How long the caller has been silent: by the stream, and by the clock where no audio comes any more. */
+static bc_usec quiet_for(struct sess *sess)
+{
+	const struct hearing *hearing = &sess->agent->hearing;
+	uint64_t silent = hearing->detector.samples - hearing->detector.last_voiced;
+	bc_usec streamed =
+		(bc_usec)(silent * (uint64_t)BC_USEC_PER_SEC / audio_rate(hearing->format));
+
+	if (!hearing->on || hearing->detector.last_voiced == 0) {
+		return INT64_MAX; /* nothing was spoken: typed words end where they end */
+	}
+	return streamed + sess_now(sess) - hearing->last_audio;
+}
+
+bool take_gate_is_open(struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+
+	return is_settled(sess) && agent->current == NULL && agent->followup[0] == '\0' &&
+	       quiet_for(sess) >= sess->cfg->speculation.hold_quiet;
+}
+
+/* ---- putting in ---- */
+
+static void put_level(struct sess *sess, const struct share *share, unsigned begin, unsigned end)
+{
+	struct work *works[SPEC_GUESSES_MAX];
+	bool made = true;
+
+	for (unsigned i = begin; i < end && made; i++) {
+		works[i - begin] = work_of_verdict(sess, share->named[i].guess);
+		made = works[i - begin] != NULL;
+	}
+	if (!made ||
+	    !step_inject(sess, sess->agent->take.params, works, end - begin, end == share->count)) {
+		sess_end(sess, BC_E_LIMIT, "gateway_limit",
+			 "The gateway cannot take more tool calls in this session.");
+	}
+}
+
+static void put_in(struct sess *sess, const struct share *share)
+{
+	unsigned begin = 0;
+
+	take_move(sess, TAKE_EV_PUT);
+	bc_metric_inc(BC_M_TAKEOVERS);
+	while (begin < share->count && sess->state == SESS_OPEN) {
+		unsigned end = begin;
+
+		while (end < share->count && share->named[end].level == share->named[begin].level) {
+			end++;
+		}
+		put_level(sess, share, begin, end);
+		begin = end;
+	}
+	forget_params(&sess->agent->take);
+	if (sess->state == SESS_OPEN) {
+		take_wait_ends(sess);
+		step_advance(sess);
+	}
+}
+
+/* Nothing is put in after all: where nobody speaks, the answer that was cancelled is asked for again (V4). */
+static void drop(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	bool disturbed = agent->disturbances != agent->take.undisturbed;
+	bool answered = agent->current != NULL || agent->followup[0] != '\0';
+
+	take_move(sess, TAKE_EV_DROP);
+	bc_metric_inc(BC_M_TAKEOVERS_DROPPED);
+	if (!disturbed && !answered && TAILQ_EMPTY(&agent->kept)) {
+		lane_owe(sess, agent->take.params, false);
+	}
+	forget_params(&agent->take);
+	take_wait_ends(sess);
+	lane_pump(sess);
+}
+
+/* ---- advancing ---- */
+
+/* The provider's response that would have to be cancelled; NULL: there is none that may be. */
+static struct resp *rival(const struct sess *sess)
+{
+	struct resp *current = sess->agent->current;
+
+	if (current == NULL || sess->agent->lane != LANE_ACTIVE || current->visible_items > 0 ||
+	    current->gateway_items > 0 || current->view == RESP_MERGED ||
+	    current->view == RESP_HIDDEN || current->unwanted ||
+	    current->turn != sess->agent->committed_turn) {
+		return NULL;
+	}
+	return current;
+}
+
+static void begin(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	struct resp *resp = rival(sess);
+	struct share share;
+
+	take_share(sess, &share);
+	if (share.count == 0) {
+		return;
+	}
+	if (resp != NULL) {
+		take_move(sess, TAKE_EV_CANCEL);
+		resp->taken = true;
+		forget_params(&agent->take);
+		agent->take.params = json_incref(resp->params);
+		lane_cancel(sess, resp);
+	} else if (agent->current == NULL && agent->lane == LANE_IDLE &&
+		   agent->followup[0] == '\0' && !TAILQ_EMPTY(&agent->kept) &&
+		   !step_is_open(sess)) {
+		/* The client's request was kept back: no response is in the way. */
+		take_move(sess, TAKE_EV_READY);
+	}
+}
+
+static void pass_gate(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	struct share share;
+
+	take_share(sess, &share);
+	if (share.count == 0 || !is_settled(sess)) {
+		drop(sess);
+		return;
+	}
+	if (agent->current != NULL || agent->followup[0] != '\0') {
+		drop(sess); /* a response that nobody expected: it decides */
+		return;
+	}
+	if (share.effects && !take_gate_is_open(sess)) {
+		sess->world->timer(sess->world_arg, SESS_TIMER_GATE,
+				   sess->cfg->speculation.hold_quiet - quiet_for(sess));
+		return;
+	}
+	put_in(sess, &share);
+}
+
+void take_advance(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+
+	if (agent->spec == NULL || sess->state != SESS_OPEN) {
+		return;
+	}
+	if (agent->take.state == TAKE_IDLE && is_settled(sess)) {
+		begin(sess);
+	}
+	if (agent->take.state == TAKE_GATE) {
+		pass_gate(sess);
+	} else if (agent->take.waits && !take_waits(sess)) {
+		take_wait_ends(sess);
+		lane_pump(sess);
+	}
+}
+
+void take_resp_done(struct sess *sess, struct resp *resp, bool completed)
+{
+	struct agent *agent = sess->agent;
+
+	resp->taken = false;
+	if (agent->take.state != TAKE_CANCELLING) {
+		return;
+	}
+	if (resp->step != NULL || (completed && resp->visible_items > 0)) {
+		/* It has decided itself; an answer to its calls follows as to any. */
+		take_move(sess, TAKE_EV_DROP);
+		forget_params(&agent->take);
+		return;
+	}
+	take_move(sess, TAKE_EV_DONE);
+}
+
+void take_lost(struct sess *sess)
+{
+	if (sess->agent->take.state == TAKE_CANCELLING) {
+		take_move(sess, TAKE_EV_DROP);
+		forget_params(&sess->agent->take);
+		bc_metric_inc(BC_M_TAKEOVERS_DROPPED);
+	}
+}
+
+/* ---- a request of the client that waits for the verdict ---- */
+
+bool take_waits(struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+
+	if (agent->spec == NULL || agent->take.off || sess->cfg->speculation.confirm_wait == 0) {
+		return false;
+	}
+	if (agent->take.state != TAKE_IDLE) {
+		return true;
+	}
+	return (agent->take.client_commits || is_settled(sess)) &&
+	       spec_expects_verdict(agent->spec);
+}
+
+void take_wait_ends(struct sess *sess)
+{
+	sess->agent->take.waits = false;
+	sess->world->timer(sess->world_arg, SESS_TIMER_CONFIRM, -1);
+}
+
+/* ---- what speaks against it ---- */
+
+void take_disturb(struct sess *sess)
+{
+	sess->agent->disturbances++;
+}
+
+bool take_failed(struct sess *sess, struct bc_span client_id)
+{
+	if (!bc_span_has_prefix(client_id, "\"bc_f")) {
+		return false;
+	}
+	sess->agent->take.off = true;
+	bc_metric_inc(BC_M_TAKEOVERS_REFUSED);
+	bc_log(BC_LOG_WARNING, &sess->log,
+	       "provider takes no calls it has not made itself, using guesses only for its own calls from now on");
+	return true;
+}

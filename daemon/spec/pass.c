@@ -1,0 +1,219 @@
+/* Passes: when one may start, and what its end says about the proposals. */
+#include "daemon/spec/table.h"
+
+#include <string.h>
+
+static struct spec_pass *pass_of(struct spec *spec, uint64_t number)
+{
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		if (number != 0 && spec->pass[i].number == number) {
+			return &spec->pass[i];
+		}
+	}
+	return NULL;
+}
+
+static unsigned bit_of(const struct spec *spec, const struct spec_pass *pass)
+{
+	return 1u << (unsigned)(pass - spec->pass);
+}
+
+static const struct spec_pass *free_place(const struct spec *spec)
+{
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		if (spec->pass[i].number == 0) {
+			return &spec->pass[i];
+		}
+	}
+	return NULL;
+}
+
+/* ---- begin ---- */
+
+bool spec_pass_may_start(const struct spec *spec, bool pause)
+{
+	BC_CHECK(spec, SPEC_MAGIC);
+	if (free_place(spec) == NULL || spec->committed || spec->turn == 0) {
+		return false;
+	}
+	if (pause) {
+		return !spec->speech && spec->confirms_in_turn < spec->conf.passes_max;
+	}
+	if (spec->passes_in_turn >= spec->conf.passes_max) {
+		return false;
+	}
+	if (spec->passes_in_turn + spec->confirms_in_turn > 0 &&
+	    spec->position - spec->pass_last < spec->conf.interval) {
+		return false;
+	}
+	return !spec->speech || spec->position - spec->speech_since <= spec->conf.speech_max;
+}
+
+uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
+{
+	struct spec_pass *pass;
+
+	BC_BUG_ON(!spec_pass_may_start(spec, input->pause));
+	pass = &spec->pass[free_place(spec) - spec->pass];
+	*pass = (struct spec_pass){.number = ++spec->pass_count,
+				   .turn = spec->turn,
+				   .horizon = input->horizon,
+				   .premises = input->premises,
+				   .exact = input->exact};
+	spec->pass_last = spec->position;
+	if (input->pause) {
+		spec->confirms_in_turn++;
+	} else {
+		spec->passes_in_turn++;
+	}
+	return pass->number;
+}
+
+bool spec_pass_is_running(const struct spec *spec, uint64_t number)
+{
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		if (number != 0 && spec->pass[i].number == number) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool spec_pass_is_complete(const struct spec *spec, uint64_t number)
+{
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		if (number != 0 && spec->pass[i].number == number) {
+			return spec->last_voiced <= spec->pass[i].horizon;
+		}
+	}
+	return false;
+}
+
+/* ---- what it names ---- */
+
+/* How many equal calls the pass has named before. */
+static unsigned named_before(const struct spec *spec, const struct spec_pass *pass,
+			     const struct spec_call *call)
+{
+	unsigned count = 0;
+	const struct guess *guess;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		if ((guess->named & bit_of(spec, pass)) != 0 && guess->tool == call->tool &&
+		    guess->turn == pass->turn && strcmp(guess->arguments, call->arguments) == 0) {
+			count++;
+		}
+	}
+	return count;
+}
+
+enum bc_err spec_pass_names(struct spec *spec, uint64_t number, const struct cfg_tool *tool,
+			    const char *arguments)
+{
+	struct spec_pass *pass = pass_of(spec, number);
+	struct spec_call named = {.tool = tool, .arguments = arguments};
+	struct guess *guess;
+	enum bc_err err;
+
+	BC_CHECK(spec, SPEC_MAGIC);
+	BC_BUG_ON(pass == NULL);
+	named.turn = pass->turn;
+	named.occurrence = named_before(spec, pass, &named);
+	guess = table_find(spec, &named);
+	if (guess == NULL) {
+		err = table_add(spec, &named, &guess);
+		if (err != BC_OK) {
+			pass->beyond = true;
+			return err;
+		}
+	}
+	guess->named |= bit_of(spec, pass);
+	guess->order[pass - spec->pass] = pass->named++;
+	return BC_OK;
+}
+
+void spec_pass_names_other(struct spec *spec, uint64_t number)
+{
+	struct spec_pass *pass = pass_of(spec, number);
+
+	BC_BUG_ON(pass == NULL);
+	pass->beyond = true;
+}
+
+void spec_verdict_void(struct spec *spec)
+{
+	spec->beyond_horizon = spec->position;
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		spec->pass[i].beyond = true;
+	}
+}
+
+/* ---- end ---- */
+
+/* The pass was valid and has named this guess. */
+static void note_named(struct guess *guess, const struct spec_pass *pass, unsigned place)
+{
+	if (guess->pass != 0 && pass->horizon == guess->horizon &&
+	    (guess->premises & ~pass->premises) == 0) {
+		return; /* as much was known from the same words, and from fewer premises */
+	}
+	guess->named_in_row += guess->pass == 0 || pass->horizon > guess->horizon;
+	guess->pass = pass->number;
+	guess->place = place;
+	guess->horizon = pass->horizon;
+	guess->exact = pass->exact;
+	guess->premises = pass->premises & ~guess_bit(guess);
+}
+
+/* Whether it says something about a guess that this valid pass has not named it. */
+static bool contradicts(const struct spec_pass *pass, const struct guess *guess)
+{
+	if ((pass->premises & guess_bit(guess)) != 0) {
+		return false; /* it was given the result: nothing was left to be named */
+	}
+	if (guess->named != 0 && guess->pass == 0) {
+		return false; /* another pass that still runs may prove it */
+	}
+	return guess->pass < pass->number && (guess->premises & ~pass->premises) == 0;
+}
+
+static void judge(struct spec *spec, const struct spec_pass *pass, bool valid)
+{
+	unsigned bit = bit_of(spec, pass);
+	struct guess *guess;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		bool named = (guess->named & bit) != 0;
+
+		guess->named &= ~bit;
+		if (guess->turn != pass->turn || guess->state == GUESS_WITHDRAWN) {
+			continue;
+		}
+		if (valid && named) {
+			note_named(guess, pass, guess->order[pass - spec->pass]);
+		} else if ((valid && contradicts(pass, guess)) ||
+			   (guess->pass == 0 && guess->named == 0)) {
+			/* Not named again, or only by passes that prove nothing. */
+			spec_withdraw(spec, guess);
+		}
+	}
+}
+
+void spec_pass_end(struct spec *spec, uint64_t number, bool valid)
+{
+	struct spec_pass *pass = pass_of(spec, number);
+
+	BC_CHECK(spec, SPEC_MAGIC);
+	BC_BUG_ON(pass == NULL);
+	valid = valid && !pass->void_premise && pass->turn == spec->turn &&
+		pass->horizon >= spec->valid_horizon;
+	judge(spec, pass, valid);
+	if (valid) {
+		spec->valid_horizon = pass->horizon;
+	}
+	if (valid && pass->beyond && pass->horizon > spec->beyond_horizon) {
+		spec->beyond_horizon = pass->horizon;
+	}
+	pass->number = 0;
+	pass->premises = 0;
+}

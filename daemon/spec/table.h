@@ -1,0 +1,64 @@
+/* What the files of daemon/spec share: the table of guesses and the passes of one session. */
+#ifndef BACKCHANNEL_SPEC_TABLE_H
+#define BACKCHANNEL_SPEC_TABLE_H
+
+#include "daemon/spec/guess.h"
+
+#include "daemon/config/config.h"
+
+#define SPEC_MAGIC 0x73706563u
+
+TAILQ_HEAD(guess_list, guess);
+
+/* One pass that has no end yet. */
+struct spec_pass {
+	uint64_t number; /* 0: the place is free */
+	uint64_t turn;   /* it is about */
+	bc_usec horizon;
+	uint32_t
+		premises; /* guesses whose results it was given, less those that became real since */
+	unsigned named;   /* calls it has named so far */
+	bool exact;
+	bool void_premise; /* a guess it was given turned out wrong */
+	bool beyond;       /* it named something the gateway cannot put in by itself */
+};
+
+struct spec {
+	uint32_t magic;
+	struct spec_conf conf;
+	/* of the running turn and, until they are missed, of the last one */
+	struct guess_list guesses;
+	unsigned guess_count;
+	uint32_t slots;   /* bits in use */
+	unsigned running; /* guesses in state RUNNING */
+	uint64_t turn;
+	bool committed; /* the running turn */
+
+	/* Passes; positions are stream time (G4). */
+	struct spec_pass pass[SPEC_PASSES_MAX];
+	uint64_t pass_count;   /* passes ever begun: the last number */
+	bc_usec valid_horizon; /* of the valid pass that has heard most in this turn; -1: none yet */
+	bc_usec beyond_horizon; /* no verdict over what was heard up to here; -1: nothing stands in the way */
+	unsigned passes_in_turn;   /* but those at pauses */
+	unsigned confirms_in_turn; /* those at pauses */
+	bc_usec pass_last;         /* position at which the last pass of the turn began */
+
+	/* What was heard. */
+	bc_usec position;
+	bc_usec last_voiced;
+	bc_usec speech_since; /* begin of the unbroken speech */
+	bool speech;
+};
+
+/* The guess that stands for this call and is not withdrawn, or NULL. */
+struct guess *table_find(struct spec *spec, const struct spec_call *call);
+
+/* A new proposal; BC_E_LIMIT, BC_E_NOMEM. */
+enum bc_err table_add(struct spec *spec, const struct spec_call *call, struct guess **ret) BC_MUST;
+
+static inline uint32_t guess_bit(const struct guess *guess)
+{
+	return UINT32_C(1) << guess->slot;
+}
+
+#endif

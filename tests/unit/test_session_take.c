@@ -1,0 +1,575 @@
+/* Takeovers as client and provider see them: a pass over the whole turn has named calls, and they are put in. */
+#include "daemon/config/config.h"
+#include "tests/unit/session_talk.h"
+#include "tests/unit/tap.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFIRM TALK_CONFIG "[speculation]\nmode = \"confirm\"\n"
+
+#define MARKS_MAX 16
+
+static struct rig rig;
+static char marks[MARKS_MAX][128]; /* metadata of the passes asked for, newest last */
+static unsigned mark_count;
+
+static void setup(void)
+{
+	talk_begin(&rig, CONFIRM, "pcm");
+	mark_count = 0;
+}
+
+static void teardown(void)
+{
+	rig_fini(&rig);
+}
+
+/* ---- pieces ---- */
+
+/* Look through what reached the provider: passes are remembered. */
+static void find_passes(void)
+{
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		json_t *event =
+			json_loads(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]++], 0, NULL);
+
+		if (strcmp(rig_string(event, "response.metadata.bc"), "p") == 0) {
+			char *text = json_dumps(
+				json_object_get(json_object_get(event, "response"), "metadata"), 0);
+
+			ck_assert_uint_lt(mark_count, MARKS_MAX);
+			(void)snprintf(marks[mark_count], sizeof(marks[0]), "%s", text);
+			mark_count++;
+			free(text);
+		}
+		json_decref(event);
+	}
+}
+
+/* The provider answers the newest pass: up to two calls, and its end. */
+static void answer_pass(const char *id, const char *tool, const char *arguments, const char *second)
+{
+	ck_assert_uint_gt(mark_count, 0);
+	rig_up(&rig,
+	       "{'type':'response.created','response':{'id':'%s','status':'in_progress','conversation_id':null,'metadata':%s,'output':[]}}",
+	       id, marks[mark_count - 1]);
+	if (tool != NULL) {
+		rig_up(&rig,
+		       "{'type':'response.output_item.done','response_id':'%s','item':{'id':'i_%s','type':'function_call','status':'completed','name':'%s','call_id':'cp','arguments':'%s'}}",
+		       id, id, tool, arguments);
+	}
+	if (second != NULL) {
+		rig_up(&rig,
+		       "{'type':'response.output_item.done','response_id':'%s','item':{'id':'j_%s','type':'function_call','status':'completed','name':'%s','call_id':'cq','arguments':'{}'}}",
+		       id, id, second);
+	}
+	rig_up(&rig,
+	       "{'type':'response.done','response':{'id':'%s','status':'completed','conversation_id':null,'metadata':%s,'output':[],'usage':{'total_tokens':1}}}",
+	       id, marks[mark_count - 1]);
+}
+
+/* The caller has spoken, and a pass over all of it names this; silence goes on until 520 ms. */
+static void turn_naming(const char *tool, const char *arguments)
+{
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p1", tool, arguments, NULL);
+	talk_audio(&rig, 320, false);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_skip(&rig, SESS_CLIENT);
+}
+
+static void expect_cancel(const char *response)
+{
+	json_t *event = rig_next(&rig, SESS_UPSTREAM, "response.cancel");
+
+	ck_assert_str_eq(rig_string(event, "response_id"), response);
+	json_decref(event);
+}
+
+/* The next event to the provider puts a call in; the provider confirms it.  Its call_id, until the next call. */
+static const char *expect_call(const char *name)
+{
+	static char call_id[64];
+	json_t *event = rig_next(&rig, SESS_UPSTREAM, "conversation.item.create");
+
+	ck_assert_str_eq(rig_string(event, "item.type"), "function_call");
+	ck_assert_str_eq(rig_string(event, "item.name"), name);
+	(void)snprintf(call_id, sizeof(call_id), "%s", rig_string(event, "item.call_id"));
+	rig_up(&rig, "{'type':'conversation.item.added','item':{'id':'%s','type':'function_call'}}",
+	       rig_string(event, "item.id"));
+	json_decref(event);
+	return call_id;
+}
+
+static void expect_output(const char *call_id, const char *output)
+{
+	json_t *event = rig_next(&rig, SESS_UPSTREAM, "conversation.item.create");
+
+	ck_assert_str_eq(rig_string(event, "item.type"), "function_call_output");
+	ck_assert_str_eq(rig_string(event, "item.call_id"), call_id);
+	ck_assert_str_eq(rig_string(event, "item.output"), output);
+	rig_up(&rig,
+	       "{'type':'conversation.item.added','item':{'id':'%s','type':'function_call_output'}}",
+	       rig_string(event, "item.id"));
+	json_decref(event);
+}
+
+static void expect_followup(void)
+{
+	json_t *event = rig_next(&rig, SESS_UPSTREAM, "response.create");
+
+	ck_assert_str_eq(rig_string(event, "response.metadata.bc"), "f");
+	json_decref(event);
+}
+
+/* A read is in hand, the turn is committed, and the client has seen that. */
+static void read_in_hand(void)
+{
+	turn_naming("get_order", TALK_ORDER);
+	ck_assert_uint_eq(rig.run_count, 1);
+	rig_finish(&rig, 0, "{\"at\":1}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_CLIENT);
+	talk_skip(&rig, SESS_UPSTREAM); /* passes that were in its way are cancelled */
+}
+
+static void cancelled(const char *id)
+{
+	talk_done(&rig, id, "cancelled");
+}
+
+/* ---- reads ---- */
+
+START_TEST(a_read_in_hand_takes_the_responses_place)
+{
+	read_in_hand();
+	rig_silent(&rig, SESS_UPSTREAM); /* nothing to cancel yet */
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	rig_silent(&rig, SESS_UPSTREAM); /* not before its end */
+	cancelled("r1");
+	expect_output(expect_call("get_order"), "{\"at\":1}");
+	expect_followup();
+	rig_silent(&rig, SESS_CLIENT);
+	ck_assert(rig.runs[0].committed);
+	ck_assert_int_eq(rig.runs[0].settled, JRN_USED);
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r2','item':{'id':'m1','type':'message','role':'assistant'}}");
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	ck_assert_uint_eq(rig.run_count, 1);
+}
+END_TEST
+
+START_TEST(a_read_that_runs_is_not_waited_for)
+{
+	turn_naming("get_order", TALK_ORDER);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	rig_silent(&rig, SESS_UPSTREAM);
+	if (_i == 0) {
+		rig_finish(&rig, 0, "{}");
+		expect_cancel("r1");
+	} else {
+		/* The provider names it first: then it joins. */
+		talk_call(&rig, "r1", "f1", "get_order", TALK_ORDER);
+		rig_finish(&rig, 0, "{}");
+		rig_silent(&rig, SESS_UPSTREAM);
+		talk_done(&rig, "r1", "completed");
+		expect_output("c_f1", "{}");
+		ck_assert_uint_eq(rig.run_count, 1);
+	}
+}
+END_TEST
+
+START_TEST(a_response_that_has_shown_an_item_wins)
+{
+	turn_naming("get_order", TALK_ORDER);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r1','item':{'id':'m1','type':'message','role':'assistant'}}");
+	rig_finish(&rig, 0, "{}");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+START_TEST(a_turn_without_calls_is_left_alone)
+{
+	turn_naming(NULL, NULL);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_audio(&rig, 1000, false);
+	talk_done(&rig, "r1", "completed");
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		rig_expect(&rig, SESS_UPSTREAM, "input_audio_buffer.append");
+	}
+}
+END_TEST
+
+START_TEST(words_behind_the_pass_take_its_verdict_away)
+{
+	turn_naming("get_order", TALK_ORDER);
+	rig_finish(&rig, 0, "{}");
+	talk_audio(&rig, 100, true);
+	talk_audio(&rig, 100, false); /* too short for another pass */
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+START_TEST(a_client_tool_beside_it_leaves_the_word_to_the_provider)
+{
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p1", "get_order", TALK_ORDER, "show_map");
+	talk_audio(&rig, 320, false);
+	rig_finish(&rig, 0, "{}");
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+START_TEST(changed_tools_or_instructions_leave_it_to_the_provider)
+{
+	turn_naming("get_order", TALK_ORDER);
+	rig_finish(&rig, 0, "{}");
+	rig_up(&rig, "{'type':'session.updated','session':{'tools':[]}}");
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+/* ---- the race with the cancel ---- */
+
+START_TEST(a_call_that_slips_in_is_the_real_one)
+{
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	talk_call(&rig, "r1", "f1", "get_order", TALK_ORDER);
+	cancelled("r1");
+	expect_output("c_f1", "{\"at\":1}");
+	expect_followup();
+	ck_assert_uint_eq(rig.run_count, 1);
+	rig_silent(&rig, SESS_CLIENT);
+}
+END_TEST
+
+START_TEST(what_was_cut_off_leaves_the_conversation)
+{
+	static const char *const kinds[] = {"message", "function_call"};
+	json_t *event;
+
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r1','item':{'id':'m1','type':'%s','role':'assistant','name':'book','status':'in_progress'}}",
+	       kinds[_i]);
+	rig_up(&rig,
+	       "{'type':'conversation.item.added','previous_item_id':'u1','item':{'id':'m1','type':'%s','role':'assistant','name':'book','status':'in_progress'}}",
+	       kinds[_i]);
+	rig_up(&rig,
+	       "{'type':'response.output_item.done','response_id':'r1','item':{'id':'m1','type':'%s','role':'assistant','name':'book','status':'incomplete','arguments':'{}'}}",
+	       kinds[_i]);
+	rig_silent(&rig, SESS_CLIENT);
+	cancelled("r1");
+	event = rig_next(&rig, SESS_UPSTREAM, "conversation.item.delete");
+	ck_assert_str_eq(rig_string(event, "item_id"), "m1");
+	json_decref(event);
+	expect_output(expect_call("get_order"), "{\"at\":1}");
+	expect_followup();
+	rig_up(&rig, "{'type':'conversation.item.deleted','item_id':'m1'}");
+	rig_silent(&rig, SESS_CLIENT);
+}
+END_TEST
+
+START_TEST(an_answer_that_was_complete_before_the_cancel_is_shown)
+{
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r1','item':{'id':'m1','type':'message','role':'assistant','status':'in_progress'}}");
+	rig_up(&rig,
+	       "{'type':'conversation.item.added','previous_item_id':'u1','item':{'id':'m1','type':'message','role':'assistant','status':'in_progress'}}");
+	rig_up(&rig,
+	       "{'type':'response.output_audio.delta','response_id':'r1','item_id':'m1','delta':'AAAA'}");
+	rig_silent(&rig, SESS_CLIENT);
+	talk_done(&rig, "r1", "completed");
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	rig_expect(&rig, SESS_CLIENT, "conversation.item.added");
+	rig_expect(&rig, SESS_CLIENT, "response.output_audio.delta");
+	rig_expect(&rig, SESS_CLIENT, "response.done");
+	rig_up(&rig,
+	       "{'type':'error','error':{'code':'response_cancel_not_active','event_id':'bc_x1'}}");
+	rig_silent(&rig, SESS_CLIENT);
+	rig_silent(&rig, SESS_UPSTREAM);
+	ck_assert_int_eq(rig.runs[0].settled, JRN_UNUSED);
+}
+END_TEST
+
+START_TEST(speech_between_cancel_and_end_drops_it)
+{
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	cancelled("r1");
+	rig_silent(&rig, SESS_UPSTREAM);
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_started");
+	rig_silent(&rig, SESS_CLIENT);
+}
+END_TEST
+
+START_TEST(a_response_of_the_client_is_merged_with_its_followup)
+{
+	json_t *event;
+
+	rig_client(&rig, "{'type':'response.create','response':{'instructions':'Be brief.'}}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	expect_cancel("r1");
+	cancelled("r1");
+	expect_output(expect_call("get_order"), "{\"at\":1}");
+	event = rig_next(&rig, SESS_UPSTREAM, "response.create");
+	ck_assert_str_eq(rig_string(event, "response.instructions"), "Be brief.");
+	json_decref(event);
+	rig_silent(&rig, SESS_CLIENT);
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	talk_done(&rig, "r2", "completed");
+	event = rig_next(&rig, SESS_CLIENT, "response.done");
+	ck_assert_str_eq(rig_string(event, "response.id"), "r1");
+	ck_assert_str_eq(rig_string(event, "response.status"), "completed");
+	json_decref(event);
+	rig_silent(&rig, SESS_CLIENT);
+}
+END_TEST
+
+/* ---- holds ---- */
+
+/* A booking is named by a pass over the whole turn, and r1 was cancelled for it, 520 ms after the last word. */
+static void booking_at_the_gate(void)
+{
+	turn_naming("book", TALK_NIGHT);
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_CLIENT);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	ck_assert_uint_eq(rig.run_count, 0); /* never while a response is alive */
+	cancelled("r1");
+	ck_assert_uint_eq(rig.run_count, 0);
+}
+
+START_TEST(a_hold_starts_when_the_caller_has_been_silent)
+{
+	const char *call_id;
+
+	booking_at_the_gate();
+	talk_audio(&rig, 160, false);
+	ck_assert_uint_eq(rig.run_count, 0);
+	if (_i == 0) {
+		talk_audio(&rig, 40, false);
+	} else {
+		rig_wait(&rig, 250 * BC_USEC_PER_MS); /* by the clock where no audio comes */
+	}
+	ck_assert_uint_eq(rig.run_count, 1);
+	ck_assert(!rig.runs[0].speculative);
+	talk_skip(&rig, SESS_UPSTREAM);
+	ck_assert(rig_start(&rig, 0));
+	call_id = expect_call("book");
+	rig_silent(&rig, SESS_UPSTREAM);
+	rig_finish(&rig, 0, "{\"booked\":true}");
+	expect_output(call_id, "{\"booked\":true}");
+	expect_followup();
+	ck_assert_int_eq(rig.runs[0].settled, JRN_USED);
+}
+END_TEST
+
+START_TEST(j5_whatever_speaks_against_a_hold_stops_it)
+{
+	static const char *const from_client[] = {"{'type':'response.cancel'}", NULL, NULL, NULL};
+	static const char *const from_provider[] = {
+		NULL, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}",
+		"{'type':'input_audio_buffer.cleared'}", NULL};
+	bool asked = _i / 4 == 0; /* before it was asked for, or when its ticket comes */
+	int how = _i % 4;
+
+	booking_at_the_gate();
+	if (!asked) {
+		talk_audio(&rig, 220, false);
+		ck_assert_uint_eq(rig.run_count, 1);
+	}
+	if (from_client[how] != NULL) {
+		rig_client(&rig, "%s", from_client[how]);
+	} else if (from_provider[how] != NULL) {
+		rig_up(&rig, "%s", from_provider[how]);
+	} else {
+		talk_audio(&rig, 60, true); /* heard before the provider says so */
+	}
+	if (asked) {
+		talk_audio(&rig, 1000, false);
+		ck_assert_uint_eq(rig.run_count, 0);
+	} else {
+		ck_assert(!rig_start(&rig, 0));
+		talk_audio(&rig, 1000, false);
+	}
+	for (; rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]; rig.seen[SESS_UPSTREAM]++) {
+		ck_assert_ptr_null(
+			strstr(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]], "function_call"));
+	}
+}
+END_TEST
+
+START_TEST(a_hold_with_a_read_enters_in_the_order_they_were_named)
+{
+	char read_id[64];
+
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p1", "get_order", TALK_ORDER, "book");
+	talk_audio(&rig, 320, false);
+	ck_assert_uint_eq(rig.run_count, 1);
+	rig_finish(&rig, 0, "{}");
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	cancelled("r1");
+	talk_audio(&rig, 300, false);
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM] &&
+	       strstr(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]], "append") != NULL) {
+		rig.seen[SESS_UPSTREAM]++;
+	}
+	(void)snprintf(read_id, sizeof(read_id), "%s", expect_call("get_order"));
+	talk_skip(&rig, SESS_UPSTREAM);
+	ck_assert(rig_start(&rig, 1));
+	(void)expect_call("book"); /* outputs wait for it */
+	rig_finish(&rig, 1, "{\"b\":1}");
+	expect_output(read_id, "{}");
+}
+END_TEST
+
+/* ---- turns the client ends itself ---- */
+
+START_TEST(a_request_waits_for_a_verdict_that_is_near)
+{
+	json_t *event;
+
+	turn_naming("get_order", TALK_ORDER);
+	rig_finish(&rig, 0, "{}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_client(&rig, "{'type':'input_audio_buffer.commit'}");
+	rig_client(&rig, "{'type':'response.create','event_id':'mine'}");
+	rig_expect(&rig, SESS_UPSTREAM, "input_audio_buffer.commit");
+	rig_silent(&rig, SESS_UPSTREAM);
+	if (_i == 1) {
+		rig_wait(&rig, 301 * BC_USEC_PER_MS); /* the provider does not confirm the turn */
+	} else {
+		talk_commit(&rig, "u1", NULL);
+		expect_output(expect_call("get_order"), "{}");
+	}
+	event = rig_next(&rig, SESS_UPSTREAM, "response.create");
+	ck_assert_str_eq(rig_string(event, "event_id"), "mine");
+	json_decref(event);
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+START_TEST(a_request_waits_for_nothing_where_nothing_was_proposed)
+{
+	turn_naming(NULL, NULL);
+	rig_client(&rig, "{'type':'input_audio_buffer.commit'}");
+	rig_client(&rig, "{'type':'response.create'}");
+	rig_expect(&rig, SESS_UPSTREAM, "input_audio_buffer.commit");
+	rig_expect(&rig, SESS_UPSTREAM, "response.create");
+}
+END_TEST
+
+/* ---- providers that do not play along ---- */
+
+START_TEST(a_provider_that_refuses_calls_is_not_asked_again)
+{
+	json_t *event;
+
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	cancelled("r1");
+	event = rig_next(&rig, SESS_UPSTREAM, "conversation.item.create");
+	rig_up(&rig, "{'type':'error','error':{'code':'invalid_value','event_id':'%s'}}",
+	       rig_string(event, "event_id"));
+	json_decref(event);
+	rig_silent(&rig, SESS_CLIENT);
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	talk_done(&rig, "r2", "completed");
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	mark_count = 0;
+	find_passes();
+	answer_pass("p2", "get_order", TALK_ORDER, NULL);
+	talk_audio(&rig, 320, false);
+	rig_finish(&rig, 1, "{}");
+	talk_commit(&rig, "u2", "u1");
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r3", "null");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	const TTest *const cases[] = {
+		a_read_in_hand_takes_the_responses_place,
+		a_response_that_has_shown_an_item_wins,
+		a_turn_without_calls_is_left_alone,
+		words_behind_the_pass_take_its_verdict_away,
+		a_client_tool_beside_it_leaves_the_word_to_the_provider,
+		changed_tools_or_instructions_leave_it_to_the_provider,
+		a_call_that_slips_in_is_the_real_one,
+		an_answer_that_was_complete_before_the_cancel_is_shown,
+		speech_between_cancel_and_end_drops_it,
+		a_response_of_the_client_is_merged_with_its_followup,
+		a_hold_with_a_read_enters_in_the_order_they_were_named,
+		a_request_waits_for_nothing_where_nothing_was_proposed,
+		a_provider_that_refuses_calls_is_not_asked_again,
+	};
+	Suite *s = suite_create("session_take");
+	TCase *c = tcase_create("session_take");
+
+	tcase_add_checked_fixture(c, setup, teardown);
+	for (size_t i = 0; i < BC_ARRAY_LEN(cases); i++) {
+		tcase_add_test(c, cases[i]);
+	}
+	tcase_add_loop_test(c, a_read_that_runs_is_not_waited_for, 0, 2);
+	tcase_add_loop_test(c, what_was_cut_off_leaves_the_conversation, 0, 2);
+	tcase_add_loop_test(c, a_hold_starts_when_the_caller_has_been_silent, 0, 2);
+	tcase_add_loop_test(c, j5_whatever_speaks_against_a_hold_stops_it, 0, 8);
+	tcase_add_loop_test(c, a_request_waits_for_a_verdict_that_is_near, 0, 2);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+int main(void)
+{
+	return tap_run(suite());
+}
