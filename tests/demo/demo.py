@@ -22,7 +22,7 @@ from world import DemoError, World, fetch, wait_idle
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEFAULT_CALL = "orders-1"
 AT_ONCE = 3  # calls played at the same time; they hardly use the processor
-MODES = (("plain", "off"), ("speculative", "strict"))
+MODES = (("plain", "off"), ("speculative", "confirm"))
 LEGEND = """
   #  the caller speaks            .  silence, until the provider takes the turn as ended
   ~  pass: the gateway asks ahead what the caller may want

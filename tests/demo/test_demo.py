@@ -36,7 +36,7 @@ class Configuration(unittest.TestCase):
                 set_option(self.text, section, key, "1")
 
     def test_the_shipped_file_speculates(self):
-        self.assertEqual(tomllib.loads(self.text)["speculation"]["mode"], "strict")
+        self.assertEqual(tomllib.loads(self.text)["speculation"]["mode"], "confirm")
 
 
 class Tools(unittest.TestCase):
