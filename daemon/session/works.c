@@ -6,6 +6,8 @@
  *   W1  work->run is settled exactly once: used, or dropped with its guess, or at the end of the session.
  *   W2  A guess's work is forgotten when the guess is withdrawn; a real one not before its turn is over.
  *   W3  What was read before an effect ended that changed it is used for no call made after that.
+ *   W4  With tools.sequential no real call starts while another one runs; those that wait start in the order they were
+ *       made.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
@@ -308,6 +310,58 @@ static struct work *work_refused(struct sess *sess, const struct spec_call *name
 	return work;
 }
 
+/* ---- one after the other ---- */
+
+static bool call_runs(const struct sess *sess)
+{
+	const struct work *work;
+
+	TAILQ_FOREACH(work, &sess->agent->works, link) {
+		if (work->guess == NULL && work->run != NULL && work->output == NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Start the oldest call that waits, if nothing runs any more. */
+static void start_next(struct sess *sess)
+{
+	struct work *work;
+
+	if (sess->state != SESS_OPEN || call_runs(sess)) {
+		return;
+	}
+	TAILQ_FOREACH(work, &sess->agent->works, link) {
+		if (!work->waiting) {
+			continue;
+		}
+		work->waiting = false;
+		work->stale = false; /* it has read nothing yet */
+		invalidate_reads(sess, work->tool);
+		pass_advance(sess);
+		if (!start(work, false)) {
+			bc_metric_inc(BC_M_LIMIT_CLOSES);
+			sess_end(sess, BC_E_LIMIT, "gateway_limit",
+				 "The gateway cannot take more tool calls in this session.");
+		}
+		return;
+	}
+}
+
+static bool start_or_wait(struct work *work)
+{
+	struct sess *sess = work->sess;
+
+	if (sess->cfg->tools.sequential && call_runs(sess)) {
+		work->waiting = true;
+		return true;
+	}
+	invalidate_reads(sess, work->tool);
+	pass_advance(sess);
+	return start(work, false);
+}
+
 struct work *work_for_call(struct sess *sess, const struct resp *resp, const struct cfg_tool *tool,
 			   struct bc_span arguments)
 {
@@ -329,10 +383,8 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 		work = join_guess(sess, &named);
 	}
 	if (work == NULL) {
-		invalidate_reads(sess, tool);
-		pass_advance(sess);
 		work = work_new(sess, tool, bc_span_str(canonical), named.turn);
-		if (work != NULL && !start(work, false)) {
+		if (work != NULL && !start_or_wait(work)) {
 			work_free(work);
 			work = NULL;
 		}
@@ -355,10 +407,12 @@ void work_give_up(struct sess *sess, struct work *work)
 	if (work->output == NULL) {
 		return; /* then it goes on, and its result comes */
 	}
+	work->waiting = false;
 	if (work->run != NULL) {
 		sess->world->tool_cancel(sess->world_arg, work->run);
 		work->run = NULL;
 	}
+	start_next(sess);
 }
 
 void work_used(struct sess *sess, struct work *work)
@@ -387,6 +441,7 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 		step_work_dropped(sess, work);
 		work_used(sess, work);
 		work_free(work);
+		start_next(sess);
 		return;
 	}
 	tell_others(sess, work->tool);
@@ -407,5 +462,6 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 		pass_trigger(sess);
 		return;
 	}
+	start_next(sess);
 	step_advance(sess);
 }
