@@ -192,9 +192,9 @@ struct work {
 	char *output;          /* what the model gets; NULL: still running */
 	uint64_t turn;
 	char response[SESS_ID_MAX]; /* that named it first; "" for a guess */
-	bool waiting;               /* a real call, until those before it have ended: tools.sequential */
-	bool stale;                 /* a read, and an effect has changed what it has read */
-	bool gated; /* a hold of a verdict: starts only while nothing speaks against it */
+	bool waiting; /* a real call, until those before it have ended: tools.sequential */
+	bool stale;   /* a read, and an effect has changed what it has read */
+	bool gated;   /* a hold of a verdict: starts only while nothing speaks against it */
 };
 
 TAILQ_HEAD(work_list, work);

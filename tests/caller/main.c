@@ -1,4 +1,4 @@
-/* The scripted caller: options, one call, its time line. */
+/* The scripted caller: options; one call and its time line, or a crowd of them. */
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/caller/call.h"
+#include "tests/caller/crowd.h"
+#include "tests/caller/url.h"
 
-#define ID_SIZE     128
 #define HEADER_SIZE 512
-#define HOST_SIZE   256
 
 struct options {
 	const char *url;
@@ -20,6 +19,7 @@ struct options {
 	const char *provider;
 	const char *timeline;
 	const char *id;
+	bool crowd;
 	struct call_conf conf;
 };
 
@@ -38,7 +38,12 @@ enum {
 	OPT_PAUSE_RATE,
 	OPT_RESUME_RATE,
 	OPT_PATIENCE,
-	OPT_REPAIRS
+	OPT_REPAIRS,
+	OPT_REPAIR_RATE,
+	OPT_SILENCE,
+	OPT_TURNS,
+	OPT_ALONE,
+	OPT_CROWD
 };
 
 static const struct option option_table[] = {
@@ -57,6 +62,11 @@ static const struct option option_table[] = {
 	{"resume-rate", required_argument, NULL, OPT_RESUME_RATE},
 	{"patience", required_argument, NULL, OPT_PATIENCE},
 	{"repairs", no_argument, NULL, OPT_REPAIRS},
+	{"repair-rate", required_argument, NULL, OPT_REPAIR_RATE},
+	{"silence", required_argument, NULL, OPT_SILENCE},
+	{"turns", required_argument, NULL, OPT_TURNS},
+	{"alone", required_argument, NULL, OPT_ALONE},
+	{"crowd", no_argument, NULL, OPT_CROWD},
 	{NULL, 0, NULL, 0},
 };
 
@@ -66,7 +76,10 @@ static int usage(void)
 		"usage: caller --url ws[s]://HOST:PORT/PATH?model=ID --dialogues FILE... --timing FILE\n"
 		"              [--dialogue ID] [--key KEY] [--ca FILE] [--format pcm|pcmu|pcma]\n"
 		"              [--timeline FILE] [--provider NAME] [--seed N] [--scale X] [--patience S]\n"
-		"              [--pause-rate P] [--resume-rate P] [--repairs]\n",
+		"              [--pause-rate P] [--resume-rate P] [--repairs | --repair-rate P]\n"
+		"              [--turns vad|manual|text] [--silence S] [--alone TURN]\n"
+		"       caller --crowd ...: without --url, --dialogue, --timeline and --alone; one JSON object\n"
+		"              a line on standard input is one call (see tests/caller/crowd.h)\n",
 		stderr);
 	return 2;
 }
@@ -80,18 +93,39 @@ static bool parse_real(const char *text, double min, double *ret)
 	return errno == 0 && end != text && *end == '\0' && *ret >= min && *ret <= 1e6;
 }
 
-static bool parse_format(const char *text, enum audio_format *ret)
+/* Parse a word of a list into its index. */
+static bool parse_word(const char *text, const char *const *words, size_t n, size_t *ret)
 {
-	static const char *const names[] = {
-		[AUDIO_PCM16] = "pcm", [AUDIO_PCMU] = "pcmu", [AUDIO_PCMA] = "pcma"};
-
-	for (size_t i = 0; i < BC_ARRAY_LEN(names); i++) {
-		if (strcmp(text, names[i]) == 0) {
-			*ret = (enum audio_format)i;
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(text, words[i]) == 0) {
+			*ret = i;
 			return true;
 		}
 	}
 	return false;
+}
+
+static bool parse_format(const char *text, enum audio_format *ret)
+{
+	static const char *const names[] = {
+		[AUDIO_PCM16] = "pcm", [AUDIO_PCMU] = "pcmu", [AUDIO_PCMA] = "pcma"};
+	size_t i = 0;
+	bool found = parse_word(text, names, BC_ARRAY_LEN(names), &i);
+
+	*ret = (enum audio_format)i;
+	return found;
+}
+
+static bool parse_turns(const char *text, enum call_turns *ret)
+{
+	static const char *const names[] = {[CALL_TURNS_VAD] = "vad",
+					    [CALL_TURNS_MANUAL] = "manual",
+					    [CALL_TURNS_TEXT] = "text"};
+	size_t i = 0;
+	bool found = parse_word(text, names, BC_ARRAY_LEN(names), &i);
+
+	*ret = (enum call_turns)i;
+	return found;
 }
 
 static bool load_dialogues(struct dialogue_set *set, char *const *argv)
@@ -130,6 +164,33 @@ static const char **text_option(int option, struct options *options)
 	}
 }
 
+/* How a call goes. */
+static bool parse_manner(int option, struct options *options)
+{
+	struct call_conf *conf = &options->conf;
+	double turn = 0;
+
+	switch (option) {
+	case OPT_FORMAT:
+		return parse_format(optarg, &conf->format);
+	case OPT_TURNS:
+		return parse_turns(optarg, &conf->turns);
+	case OPT_SILENCE:
+		return parse_real(optarg, 0.01, &conf->silence);
+	case OPT_ALONE:
+		if (!parse_real(optarg, 0, &turn) || turn > 255) {
+			return false;
+		}
+		conf->alone = (int)turn;
+		return true;
+	case OPT_CROWD:
+		options->crowd = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool parse_option(int option, struct options *options)
 {
 	struct call_conf *conf = &options->conf;
@@ -141,8 +202,6 @@ static bool parse_option(int option, struct options *options)
 		return true;
 	}
 	switch (option) {
-	case OPT_FORMAT:
-		return parse_format(optarg, &conf->format);
 	case OPT_SEED:
 		errno = 0;
 		conf->seed = strtoull(optarg, &end, 10);
@@ -156,10 +215,12 @@ static bool parse_option(int option, struct options *options)
 	case OPT_PATIENCE:
 		return parse_real(optarg, 0.1, &conf->patience);
 	case OPT_REPAIRS:
-		conf->repairs = true;
+		conf->repair_rate = 1;
 		return true;
+	case OPT_REPAIR_RATE:
+		return parse_real(optarg, 0, &conf->repair_rate) && conf->repair_rate <= 1;
 	default:
-		return false;
+		return parse_manner(option, options);
 	}
 }
 
@@ -173,37 +234,8 @@ static bool parse_options(int argc, char **argv, struct options *options, struct
 			return false;
 		}
 	}
-	return optind == argc && set->n > 0 && options->timing != NULL && options->url != NULL;
-}
-
-/* The parts of the URL; host and id are filled as strings. */
-static bool parse_url(const char *url, struct wire_connect_conf *wire, char host[HOST_SIZE],
-		      bool *ret_tls)
-{
-	const char *at = url;
-	size_t len = 0;
-	unsigned long port = 0;
-	char *end = NULL;
-
-	*ret_tls = strncmp(url, "wss://", 6) == 0;
-	if (!*ret_tls && strncmp(url, "ws://", 5) != 0) {
-		return false;
-	}
-	at += *ret_tls ? 6 : 5;
-	len = strcspn(at, ":/?");
-	if (len == 0 || len >= HOST_SIZE || at[len] != ':') {
-		return false;
-	}
-	memcpy(host, at, len);
-	host[len] = '\0';
-	port = strtoul(at + len + 1, &end, 10);
-	if (port == 0 || port > UINT16_MAX || *end != '/') {
-		return false;
-	}
-	wire->host = host;
-	wire->port = (unsigned)port;
-	wire->target = end;
-	return true;
+	return optind == argc && set->n > 0 && options->timing != NULL &&
+	       (options->url != NULL) != options->crowd;
 }
 
 /* The dialogue is named by --dialogue, else by the model in the URL. */
@@ -257,40 +289,70 @@ static int report(const struct options *options, const struct call *call)
 	return status;
 }
 
-static int make_call(const struct options *options)
+static void on_ended(void *arg)
 {
-	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+	ev_break(arg, EVBREAK_ALL);
+}
+
+static int make_call(struct options *options, struct ev_loop *loop)
+{
 	struct call *call = NULL;
 	int status = 3;
 
-	if (loop == NULL || call_new(loop, &options->conf, &call) != BC_OK) {
+	options->conf.ended = on_ended;
+	options->conf.arg = loop;
+	if (call_new(loop, &options->conf, &call) != BC_OK) {
 		(void)fprintf(stderr, "caller: cannot connect\n");
 	} else {
 		ev_run(loop, 0);
 		status = report(options, call);
 	}
 	(void)call_free(call);
-	if (loop != NULL) {
-		ev_loop_destroy(loop);
+	return status;
+}
+
+static int run_one(struct options *options, struct ev_loop *loop, const struct dialogue_set *set)
+{
+	struct url url;
+	int status = 0;
+
+	options->conf.dialogue = choose(options, set);
+	if (options->conf.dialogue == NULL || !url_parse(options->url, &url)) {
+		(void)fprintf(stderr, "caller: no such dialogue, or the URL is none\n");
+		return 2;
 	}
+	options->conf.wire.host = url.host;
+	options->conf.wire.port = url.port;
+	options->conf.wire.target = url.target;
+	if (url.tls && (options->conf.wire.tls = wire_tls_client(options->ca)) == NULL) {
+		return 2;
+	}
+	status = make_call(options, loop);
+	options->conf.wire.tls = wire_tls_free(options->conf.wire.tls);
+	return status;
+}
+
+static int run_crowd(struct options *options, struct ev_loop *loop, const struct dialogue_set *set)
+{
+	int status = 0;
+
+	if (options->ca != NULL &&
+	    (options->conf.wire.tls = wire_tls_client(options->ca)) == NULL) {
+		return 2;
+	}
+	status = crowd_run(loop, &options->conf, set);
+	options->conf.wire.tls = wire_tls_free(options->conf.wire.tls);
 	return status;
 }
 
 static int run(struct options *options, const struct dialogue_set *set)
 {
+	struct ev_loop *loop = NULL;
 	struct timing timing;
-	char host[HOST_SIZE];
 	char headers[HEADER_SIZE] = "";
 	char error[256];
-	bool tls = false;
-	int status = 0;
+	int status = 3;
 
-	options->conf.dialogue = choose(options, set);
-	if (options->conf.dialogue == NULL ||
-	    !parse_url(options->url, &options->conf.wire, host, &tls)) {
-		(void)fprintf(stderr, "caller: no such dialogue, or the URL is none\n");
-		return 2;
-	}
 	if (timing_load(options->timing, options->provider, &timing, error, sizeof(error)) !=
 	    BC_OK) {
 		(void)fprintf(stderr, "caller: %s\n", error);
@@ -302,19 +364,22 @@ static int run(struct options *options, const struct dialogue_set *set)
 			       options->key);
 	}
 	options->conf.wire.headers = headers;
-	if (tls && (options->conf.wire.tls = wire_tls_client(options->ca)) == NULL) {
-		return 2;
+	loop = ev_loop_new(EVFLAG_AUTO);
+	if (loop != NULL) {
+		status = options->crowd ? run_crowd(options, loop, set)
+					: run_one(options, loop, set);
+		ev_loop_destroy(loop);
 	}
-	status = make_call(options);
-	options->conf.wire.tls = wire_tls_free(options->conf.wire.tls);
 	return status;
 }
 
 int main(int argc, char **argv)
 {
 	struct dialogue_set set = {0};
-	struct options options = {.provider = "gpt-realtime",
-				  .conf = {.seed = 1, .scale = 1, .patience = 30}};
+	struct options options = {
+		.provider = "gpt-realtime",
+		.conf = {
+			.seed = 1, .scale = 1, .patience = 30, .silence = -1, .alone = CALL_WHOLE}};
 	int status = 0;
 
 	/* A peer that goes away is an event of the connection, not the end of the program. */

@@ -118,6 +118,30 @@ START_TEST(visible_function_call_is_kept)
 }
 END_TEST
 
+START_TEST(own_function_call_is_no_breach)
+{
+	watch_expect(watch, "own_f1");
+	watch_expect(watch, NULL);
+	feed("{\"type\":\"conversation.item.added\",\"item\":{\"id\":\"own_f1\",\"type\":\"function_call\","
+	     "\"name\":\"get_order\"}}");
+	ck_assert_uint_eq(json_array_size(watch_breaches(watch)), 0);
+	feed("{\"type\":\"conversation.item.added\",\"item\":{\"id\":\"f2\",\"type\":\"function_call\","
+	     "\"name\":\"get_order\"}}");
+	ck_assert_uint_eq(json_array_size(watch_breaches(watch)), 1);
+}
+END_TEST
+
+START_TEST(a_transcript_announces_its_item_where_nobody_detects_speech)
+{
+	static const char delta[] =
+		"{\"type\":\"conversation.item.input_audio_transcription.delta\",\"item_id\":\"u1\"}";
+
+	watch_without_detector(watch);
+	feed(delta);
+	ck_assert_uint_eq(json_array_size(watch_breaches(watch)), 0);
+}
+END_TEST
+
 START_TEST(session_created_comes_first)
 {
 	struct watch *fresh = watch_new();
@@ -140,6 +164,8 @@ int main(void)
 	tcase_add_loop_test(tcase, bad_event_is_one_breach, 0, (int)(sizeof(bad) / sizeof(bad[0])));
 	tcase_add_test(tcase, open_response_is_a_breach_at_the_end);
 	tcase_add_test(tcase, visible_function_call_is_kept);
+	tcase_add_test(tcase, own_function_call_is_no_breach);
+	tcase_add_test(tcase, a_transcript_announces_its_item_where_nobody_detects_speech);
 	tcase_add_test(tcase, session_created_comes_first);
 	suite_add_tcase(suite, tcase);
 	return tap_run(suite);

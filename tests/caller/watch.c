@@ -8,11 +8,13 @@
 
 struct watch {
 	json_t *items;     /* set of ids: in the conversation or announced */
+	json_t *own;       /* set of ids: the caller has made them itself */
 	json_t *responses; /* id -> whether it is open */
 	json_t *breaches;
 	json_t *counts;
 	json_t *function_calls;
-	bool greeted; /* session.created was the first event */
+	bool no_detector; /* transcripts may announce items */
+	bool greeted;     /* session.created was the first event */
 };
 
 struct watch *watch_free(struct watch *watch)
@@ -21,6 +23,7 @@ struct watch *watch_free(struct watch *watch)
 		return NULL;
 	}
 	json_decref(watch->items);
+	json_decref(watch->own);
 	json_decref(watch->responses);
 	json_decref(watch->breaches);
 	json_decref(watch->counts);
@@ -37,6 +40,7 @@ struct watch *watch_new(void)
 		return NULL;
 	}
 	watch->items = json_object();
+	watch->own = json_object();
 	watch->responses = json_object();
 	watch->breaches = json_array();
 	watch->counts = json_object();
@@ -122,8 +126,10 @@ static void want_item(struct watch *watch, const char *id, const char *where)
 static void look_at_kind(struct watch *watch, const json_t *item)
 {
 	const char *type = text(item, "type");
+	const char *id = text(item, "id");
 
-	if (type != NULL && strncmp(type, "function_call", 13) == 0) {
+	if (type != NULL && strncmp(type, "function_call", 13) == 0 &&
+	    (id == NULL || json_object_get(watch->own, id) == NULL)) {
 		watch_breach(watch, "tool call shown", text(item, "name"));
 	}
 }
@@ -221,6 +227,9 @@ static void sort_out(struct watch *watch, json_t *event, const char *type)
 	} else if (strcmp(type, "conversation.item.added") == 0 ||
 		   strcmp(type, "conversation.item.done") == 0) {
 		on_item(watch, event);
+	} else if (watch->no_detector &&
+		   strcmp(type, "conversation.item.input_audio_transcription.delta") == 0) {
+		item_seen(watch, text(event, "item_id"));
 	} else if (strncmp(type, "conversation.item.", 18) == 0) {
 		want_item(watch, text(event, "item_id"), "event about an unknown item");
 	} else if (strcmp(type, "response.created") == 0) {
@@ -262,6 +271,18 @@ bool watch_is_answering(const struct watch *watch)
 		}
 	}
 	return false;
+}
+
+void watch_expect(struct watch *watch, const char *id)
+{
+	if (id != NULL) {
+		(void)json_object_set_new(watch->own, id, json_true());
+	}
+}
+
+void watch_without_detector(struct watch *watch)
+{
+	watch->no_detector = true;
 }
 
 void watch_end(struct watch *watch)

@@ -21,6 +21,12 @@ struct watch *watch_free(struct watch *watch);
 /* Look at one event of the server; event is borrowed. */
 void watch_event(struct watch *watch, json_t *event);
 
+/* The caller itself is about to make an item of that id: it may be a tool call.  id NULL: nothing. */
+void watch_expect(struct watch *watch, const char *id);
+
+/* Nobody detects speech: the transcript of a turn may be the first that names its item. */
+void watch_without_detector(struct watch *watch);
+
 /* The session has ended: what is still open never came to its end. */
 void watch_end(struct watch *watch);
 
