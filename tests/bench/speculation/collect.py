@@ -1,0 +1,271 @@
+"""Puts the records of one run together, turn by turn: the caller's time lines, the tool server's calls and effects, the
+provider's log.  Pure.
+
+Latencies come from the caller alone: last voiced frame sent to first audio (or text) of the substantive answer received.
+Tool server and caller share the machine's monotonic clock.  The provider's log counts from its own start; it is moved so
+that no first audio arrives before it was sent.
+"""
+import collections
+import json
+
+from dialogues import kind_of
+
+COMMIT_SLACK = 0.02  # seconds the client may hear of a commit later than the gateway acted on it
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def number_equal(text):
+    """Canonical JSON in which 5 and 5.0 are the same number."""
+    return canonical(plain_numbers(json.loads(text)))
+
+
+def plain_numbers(value):
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [plain_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain_numbers(item) for key, item in value.items()}
+    return value
+
+
+def call_key(name, args):
+    return (name, canonical(plain_numbers(args)))
+
+
+def instance_of(name):
+    """What tells one session's records from another's: the scene's name without the turn it begins with."""
+    dialogue, mark, instance = name.partition("@")
+    return dialogue + mark + instance.partition(":")[0]
+
+
+def session_of(record):
+    """Of a request or effect at the tool server: the gateway sends the scene's name with every request."""
+    return instance_of(record.get("session") or "")
+
+
+class Log:
+    """The provider's log, by session."""
+
+    def __init__(self, lines):
+        self.parameters = {}
+        self.scene_of = {}
+        self.responses = collections.defaultdict(list)
+        self.items = {}
+        for line in lines:
+            kind, session = line.get("kind"), line.get("session")
+            if kind == "parameters":
+                self.parameters = {key: value for key, value in line.items() if key not in ("t", "session", "kind")}
+            elif kind == "session":
+                self.scene_of[session] = instance_of(line["name"])
+            elif kind == "response":
+                self.responses[session].append(line)
+            elif kind == "conversation":
+                self.items[session] = line["items"]
+
+    def by_scene(self):
+        return {scene: session for session, scene in self.scene_of.items()}
+
+
+def load_log(path):
+    with open(path, encoding="utf-8") as file:
+        return Log(json.loads(line) for line in file if line.strip())
+
+
+def clock_offset(log, timelines):
+    """Seconds to add to the provider's times, so that the quickest first audio took no time at all; None: unknown."""
+    theirs = {line["id"]: line["first"] for lines in log.responses.values() for line in lines if line.get("first")}
+    gaps = [answer["first"] - theirs[answer["id"]] for timeline in timelines for turn in timeline["turns"]
+            for answer in turn["answers"] if answer["first"] and answer["id"] in theirs]
+    return min(gaps, default=None)
+
+
+def substantive(turn, script, real):
+    """The answer a caller waited for: the first completed one that says the turn's reply.  From a real model any
+    completed answer counts, for nobody knows its words."""
+    reply = script.get("reply") or "Done."
+    heard = [answer for answer in turn["answers"] if answer["status"] == "completed" and answer["first"]
+             and answer["first"] >= (turn["ended"] or 0)]
+    said = [answer for answer in heard if real or answer["text"].strip() == reply.strip()]
+    return said[0] if said else None
+
+
+def conversation_calls(items, first_turn, alone, turns):
+    """The calls a conversation holds, by turn.  User items follow the turns; a turn that was split has several."""
+    users = [item for item in items if item.get("role") == "user"]
+    found = {index: [] for index in range(first_turn, first_turn + turns)}
+    outputs = {item["call_id"]: item.get("output") for item in items if item["kind"] == "function_call_output"}
+    at = -1
+    for item in items:
+        if item.get("role") == "user":
+            at += 1
+        elif item["kind"] == "function_call" and at >= 0:
+            # Alone: everything before the last user item is the history that was put in.
+            index = at if len(users) == turns + (first_turn if alone else 0) else None
+            if index is None:
+                index = first_turn if alone and at == len(users) - 1 else min(at, first_turn + turns - 1)
+            if index in found:
+                found[index].append((item["name"], number_equal(item["arguments"] or "{}"),
+                                     outputs.get(item["call_id"])))
+    return found
+
+
+class Windows:
+    """Which turn a moment belongs to."""
+
+    def __init__(self, turns):
+        self.begins = [(turn["began"], turn["turn"]) for turn in turns if turn["began"]]
+
+    def turn_at(self, moment):
+        found = self.begins[0][1] if self.begins else None
+        for began, index in self.begins:
+            if moment >= began:
+                found = index
+        return found
+
+
+def relative(value, zero):
+    return None if value is None else round(value - zero, 4)
+
+
+def tools_of(calls, windows, turns, writes):
+    """Tool requests by turn: where the backend knows the call's place it counts, else the moment."""
+    played = {turn["turn"] for turn in turns}
+    found = collections.defaultdict(list)
+    for call in calls:
+        index = call.get("turn") if call.get("turn") in played else windows.turn_at(call["arrived"])
+        found[index].append({"tool": call["tool"], "args": number_equal(json.dumps(call["args"])),
+                             "verdict": call["verdict"], "write": call["tool"] in writes, "arrived": call["arrived"],
+                             "answered": call["answered"]})
+    return found
+
+
+def waste_of(requests, final):
+    """Requests whose result nobody used, and their seconds."""
+    used = collections.Counter((name, args) for name, args, _ in final)
+    wasted, seconds = 0, 0.0
+    # Of equal requests the last one is the one that was used: a staler one was run again.
+    for request in reversed(requests):
+        key = (request["tool"], request["args"])
+        if used[key] > 0:
+            used[key] -= 1
+        elif not request["write"]:
+            wasted += 1
+            seconds += (request["answered"] or request["arrived"]) - request["arrived"]
+    return wasted, seconds
+
+
+def early_effects(requests, turn, live, manual):
+    """Writes that reached a tool before the turn was committed and were not taken back.  Where the client ends its turns
+    itself, its last word is the commit."""
+    committed = turn["ended"] if manual else turn.get("first_commit") or turn["committed"] or turn["ended"]
+    if committed is None:
+        return 0
+    kept = collections.Counter(live)
+    return sum(1 for request in requests if request["write"] and request["verdict"] not in ("repeat", "undo")
+               and request["arrived"] < committed - COMMIT_SLACK and kept[(request["tool"], request["args"])] > 0)
+
+
+def order_holds(effects, script):
+    """Whether the writes of a turn stand behind those they must follow."""
+    place = {key: index for index, key in enumerate(effects)}
+    gold = [call_key(call["name"], call["args"]) for call in script.get("calls") or []]
+    for index, call in enumerate(script.get("calls") or []):
+        for before in call.get("order_after") or []:
+            if gold[index] in place and gold[before] in place and place[gold[index]] < place[gold[before]]:
+                return False
+    return True
+
+
+def responses_of(lines, index, zero, offset, last):
+    rows = []
+    for line in lines:
+        if (line.get("turn") == index or (line.get("turn") is None and last)) and offset is not None:
+            rows.append({"aside": bool(line.get("aside")), "status": line.get("status"),
+                         "from": relative(line["created"] + offset, zero) if line.get("created") else None,
+                         "first": relative(line["first"] + offset, zero) if line.get("first") else None,
+                         "to": relative(line["done"] + offset, zero) if line.get("done") else None,
+                         "tokens": line.get("tokens") or {}, "usd": line.get("usd") or 0.0,
+                         "says": line.get("says")})
+    return rows
+
+
+class Manner:
+    """How a run was played, as far as its records must be read differently."""
+
+    def __init__(self, manual=False, real=False):
+        self.manual = manual  # the client ended its turns itself
+        self.real = real      # a real model: nobody knows its words
+
+
+class Joined:
+    """One session's part of all records."""
+
+    def __init__(self, job, timeline, calls, live, log_lines, items, offset, manner):
+        self.job, self.timeline, self.offset, self.manner = job, timeline, offset, manner
+        self.turns = timeline["turns"]
+        self.windows = Windows(self.turns)
+        self.lines = log_lines
+        writes = {tool["name"] for tool in job.dialogue["tools"] if not tool["read_only"]}
+        self.requests = tools_of(calls, self.windows, self.turns, writes)
+        self.live = collections.defaultdict(list)
+        for effect in live:
+            self.live[self.windows.turn_at(effect["at"])].append((effect["tool"],
+                                                                  number_equal(json.dumps(effect["args"]))))
+        first = self.turns[0]["turn"] if self.turns else 0
+        self.final = conversation_calls(items, first, job.alone is not None, len(self.turns))
+        self.has_items = bool(items)
+
+    def row(self, turn):
+        index = turn["turn"]
+        script = self.job.dialogue["turns"][index]
+        zero = turn["ended"] or turn["began"]
+        answer = substantive(turn, script, self.manner.real) if turn["ended"] else None
+        requests, final = self.requests[index], self.final.get(index, [])
+        wasted, wasted_s = waste_of(requests, final)
+        gold = collections.Counter(call_key(call["name"], call["args"]) for call in script.get("calls") or [])
+        return {
+            "set": self.job.group.name, "dialogue": self.job.dialogue["id"], "turn": index, "kind": kind_of(script),
+            "alone": self.job.alone is not None, "repair": turn["repair"], "user": turn["user"],
+            "speech": relative(turn["ended"], turn["began"]) if turn["ended"] else None,
+            "latency": relative(answer["first"], turn["ended"]) if answer else None,
+            "committed": relative(turn["committed"], zero), "commits": turn["commits"], "late": turn["late"],
+            "answers": [{key: relative(answer[key], zero) if key in ("created", "first", "done") else answer[key]
+                         for key in ("created", "first", "done", "status", "text")} for answer in turn["answers"]],
+            "tools": [{**{key: request[key] for key in ("tool", "args", "verdict", "write")},
+                       "from": relative(request["arrived"], zero), "to": relative(request["answered"], zero)}
+                      for request in requests],
+            "responses": responses_of(self.lines, index, zero, self.offset, turn is self.turns[-1]),
+            "effects": self.live[index], "order_holds": order_holds(self.live[index], script),
+            "final": [[name, args] for name, args, _ in final],
+            "accurate": collections.Counter((name, args) for name, args, _ in final) == gold if self.has_items else None,
+            "early_effects": early_effects(requests, turn, self.live[index], self.manner.manual),
+            "stale_answers": sum(1 for _, _, output in final if output and '"stale":true' in output.replace(" ", "")),
+            "wasted": wasted, "wasted_s": round(wasted_s, 4)}
+
+
+def rows_of(jobs, timelines, calls, effects, ahead, log, manner):
+    """All turns of a run as rows, and what went wrong in words; timelines: by number of the job, None where it never was."""
+    by_scene, live = collections.defaultdict(list), collections.defaultdict(list)
+    for call in calls:
+        by_scene[session_of(call)].append(call)
+    for effect in effects["effects"]:
+        live[session_of(effect)].append({**effect, "at": effect["time"] / 1e6 - ahead})
+    offset = clock_offset(log, [timeline for timeline in timelines.values() if timeline])
+    sessions = log.by_scene()
+    rows, problems = [], []
+    for number, job in enumerate(jobs):
+        timeline = timelines.get(number)
+        if timeline is None:
+            problems.append(f"{job.scene}: the session never began")
+            continue
+        scene = instance_of(job.scene)
+        session = sessions.get(scene)
+        joined = Joined(job, timeline, by_scene[scene], live[scene], log.responses.get(session, []),
+                        log.items.get(session, []), offset, manner)
+        problems += [f"{job.scene}: {breach}" for breach in timeline["breaches"]]
+        rows += [joined.row(turn) for turn in joined.turns if turn["began"]]
+    return rows, problems

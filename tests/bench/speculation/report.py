@@ -1,0 +1,144 @@
+"""The results as text.  Pure."""
+from dialogues import KINDS
+from metrics import LONG_SPEECH
+
+
+def number(value, form="{:.2f}", none="-"):
+    return none if value is None else form.format(value)
+
+
+def table(rows, header):
+    """Columns as wide as they must be; the first one left, the others right."""
+    lines = [header, *rows]
+    widths = [max(len(str(line[i])) for line in lines) for i in range(len(header))]
+    return ["  ".join(str(text).ljust(width) if i == 0 else str(text).rjust(width)
+                      for i, (text, width) in enumerate(zip(line, widths))).rstrip() for line in lines]
+
+
+def ratio_text(found):
+    if not found or found["ratio"] is None:
+        return "-"
+    return f"{found['ratio']:.2f} ({found['low']:.2f}-{found['high']:.2f})"
+
+
+def ratio_table(results):
+    """Every run against both baselines: ratios first."""
+    names = sorted({name for result in results.values() for name in result["latency"]})
+    rows = []
+    for name, result in results.items():
+        b1 = result["vs"].get("B1") or result["vs"].get("N0-base") or result["vs"].get("control-B1")
+        b0 = result["vs"].get("B0") or result["vs"].get("control-B0")
+        per_set = [number(b1 and b1["calling"]["sets"].get(one)) for one in names]
+        rows.append([name, ratio_text(b1 and b1["calling"]), ratio_text(b0 and b0["calling"]), *per_set,
+                     number(b1 and b1["calling"]["median"]), number(b1 and b1["task"]["ratio"]),
+                     number(b1 and b1["mid_speech_share"], "{:.0%}")])
+    return table(rows, ["run", "against B1 (95 %)", "against B0 (95 %)", *names, "median pair", "per task", "in speech"])
+
+
+def kind_table(results, base):
+    """A run's ratio by kind of turn, pooled; brackets: too few turns for a verdict."""
+    cells = [*KINDS, f"speech over {LONG_SPEECH:.0f} s", f"speech under {LONG_SPEECH:.0f} s", "with repair",
+             "without repair"]
+    rows = []
+    for name, result in results.items():
+        found = result["vs"].get(base)
+        if found:
+            splits = found["splits"]
+            rows.append([name, *[cell_text(splits.get(cell)) for cell in cells]])
+    return table(rows, [f"against {base}", *cells]) if rows else []
+
+
+def cell_text(cell):
+    if not cell or cell["ratio"] is None:
+        return "-"
+    text = f"{cell['ratio']:.2f}"
+    return text if cell["enough"] else f"[{text}]"
+
+
+def latency_table(results):
+    rows = []
+    for name, result in results.items():
+        for one, found in result["latency"].items():
+            rows.append([name, one, found["n"], number(found["mean"]), number(found["p50"]), number(found["p95"]),
+                         number(found["under_1s"], "{:.0%}"), number(found["under_1.5s"], "{:.0%}")])
+    return table(rows, ["run", "set", "turns", "mean s", "p50", "p95", "< 1 s", "< 1.5 s"])
+
+
+def safety_table(results):
+    rows = []
+    for name, result in results.items():
+        b1 = result["vs"].get("B1") or result["vs"].get("N0-base") or result["vs"].get("control-B1")
+        nocall = b1["nocall"] if b1 else {"p50_ms": None, "p99_ms": None}
+        state = result.get("state")
+        rows.append([name, number(state and state["share"], "{:.2%}"), number(result["accuracy"]["no_repair"], "{:.2%}"),
+                     number(result["accuracy"]["repair"], "{:.2%}"), result["uncommitted_effects"],
+                     result["stale_reads"], result["duplicates"], f"{result['waste']:.1%}",
+                     number(result["wasted_s"], "{:.1f}"), number(nocall["p50_ms"], "{:+.1f}"),
+                     number(nocall["p99_ms"], "{:+.1f}"), result["unanswered"], result["cancelled"]])
+    return table(rows, ["run", "state = B0", "right calls", "with repair", "early effects", "stale", "twice", "waste",
+                        "wasted s", "no-call p50 ms", "p99", "unanswered", "cancelled"])
+
+
+def cost_table(results):
+    rows = []
+    for name, result in results.items():
+        cost = result["cost"]
+        if not cost:
+            continue
+        extra = result.get("extra_cost") or {}
+        rows.append([name, number(cost["passes"]), number(cost["usd"] * 100, "{:.3f}"),
+                     number(extra.get("usd") and extra["usd"] * 100, "{:+.3f}"),
+                     number(new_input(extra), "{:+.0f}"), number(cached_input(extra), "{:+.0f}"),
+                     number(output_of(extra), "{:+.0f}"),
+                     number(extra.get("usd_per_saved_second") and extra["usd_per_saved_second"] * 100, "{:.2f}"),
+                     number(result.get("gateway_cpu_ms_per_turn"), "{:.1f}")])
+    return table(rows, ["per calling turn", "passes", "US cents", "more than B1", "new input", "cached input", "output",
+                        "cents per saved s", "gateway CPU ms/turn"])
+
+
+def new_input(tokens):
+    if not tokens:
+        return None
+    return (tokens.get("text_in", 0) + tokens.get("audio_in", 0) - tokens.get("cached_text", 0) -
+            tokens.get("cached_audio", 0))
+
+
+def cached_input(tokens):
+    return tokens.get("cached_text", 0) + tokens.get("cached_audio", 0) if tokens else None
+
+
+def output_of(tokens):
+    return tokens.get("text_out", 0) + tokens.get("audio_out", 0) if tokens else None
+
+
+def verdict_lines(verdicts):
+    words = {True: "ok", False: "FAILED", None: "not judged"}
+    rows = [[row["target"], number(row["value"], "{:.3f}"), row["bound"], words[row["ok"]]] for row in verdicts]
+    return table(rows, ["target", "measured", "bound", "verdict"])
+
+
+def noise_lines(noise):
+    if not noise:
+        return []
+    return [f"Machine: others used {noise['others_mean']:.1%} of it on average and {noise['others_max']:.1%} at most, the "
+            f"host took {noise['steal_mean']:.1%} ({noise['steal_max']:.1%}); the caller was busy for "
+            f"{noise['caller']:.0%} of a core, the gateway for {noise['gateway']:.0%}.",
+            f"Frames of speech left {noise['late_p50_ms']:+.1f} ms late at p50 and {noise['late_p99_ms']:+.1f} ms at p99."
+            if noise.get("late_p50_ms") is not None else ""]
+
+
+def page_of_text(found):
+    """The whole report; found is what goes into the JSON."""
+    results = found["results"]
+    head = found["head"]
+    lines = [head["title"], *head["notes"], ""]
+    lines += ratio_table(results) + [""]
+    for base in ("B1", "B0"):
+        part = kind_table({name: result for name, result in results.items() if name not in ("B0", "B1")}, base)
+        lines += part + [""] if part else []
+    lines += found["ceiling_lines"] + [""]
+    lines += latency_table(results) + [""] + safety_table(results) + [""] + cost_table(results) + [""]
+    lines += verdict_lines(found["verdicts"]) + [""]
+    lines += [line for line in noise_lines(found["noise"]) if line]
+    lines += [f"RED FLAG: {flag}" for flag in found["red_flags"]] or ["No red flag."]
+    return lines

@@ -1,0 +1,407 @@
+#!/usr/bin/env python3
+"""Measures how much sooner a caller hears the answer, at what cost, and whether anything is ever different.
+
+README.md beside this file says how.  Everything runs on this machine: a simulated provider with published timing, the
+tool server, the shipped daemon and one caller that plays all sessions.  Prints the results, writes speculation.json and
+speculation.html, and exits 0 only if every target that the run judges held.
+"""
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+import threading
+import time
+
+import ceiling
+import collect
+import explain
+import metrics
+import page
+import report
+from dialogues import BadData, NO_CALLS, load_sets, own_set, quick_sample, whole
+from rig import Rig, RigError, daemon_options
+from runs import Plan
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+SERVICE_SETS = {"bfcl", "sgd", "tau", "tm4"}  # what the targets were set for
+BASES = {"control-confirm_all": ("control-B0", "control-B1"), "control-B1": ("control-B0",), "N0": ("N0-base",),
+         "control-B0": (), "B0": (), "N0-base": (), "B1": ("B0",)}
+QUICK_AT_ONCE = 2  # runs at the same time: their sessions hardly use the processor
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def file_hash(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+class Machine:
+    """Processor time of all cores in seconds, as /proc/stat has it."""
+
+    def __init__(self):
+        with open("/proc/stat", encoding="ascii") as file:
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+        user, nice, system, idle, iowait, irq, softirq, steal = (value / os.sysconf("SC_CLK_TCK") for value in ticks)
+        self.busy, self.steal = user + nice + system + irq + softirq, steal
+        self.total = self.busy + idle + iowait + steal
+
+
+class Result:
+    """What a run left: its rows, and figures about the run as a whole."""
+
+    def __init__(self, run, rows, end):
+        self.run, self.rows, self.end = run, rows, end
+
+
+class Store:
+    """Results of runs as JSON lines, one file each; a file counts when its last line says so."""
+
+    def __init__(self, folder, fingerprint):
+        self.folder, self.fingerprint = folder, fingerprint
+        os.makedirs(folder, exist_ok=True)
+
+    def path(self, run):
+        return os.path.join(self.folder, run.label + ".jsonl")
+
+    def head(self, run):
+        return json.loads(json.dumps({"run": run.identity(), "of": self.fingerprint}))
+
+    def load(self, run):
+        """The kept result of exactly this run, or None."""
+        try:
+            with open(self.path(run), encoding="utf-8") as file:
+                lines = [json.loads(line) for line in file]
+        except (OSError, ValueError):
+            return None
+        if len(lines) < 2 or lines[0] != self.head(run) or "end" not in lines[-1]:
+            return None
+        return Result(run, lines[1:-1], lines[-1]["end"])
+
+    def save(self, result):
+        with open(self.path(result.run) + ".new", "w", encoding="utf-8") as file:
+            for line in (self.head(result.run), *result.rows, {"end": result.end}):
+                file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        os.replace(self.path(result.run) + ".new", self.path(result.run))
+
+
+class Bench:
+    def __init__(self, settings, sets):
+        self.settings = settings
+        self.sets = sets
+        self.service = [item for item in sets if not item.control]
+        self.control = [item for item in sets if item.control]
+        self.jobs = {"service": self.sample(self.service), "control": self.sample(self.control)}
+        self.out = os.path.join(settings.build, "bench")
+        self.store = Store(os.path.join(self.out, "speculation"), self.fingerprint())
+        self.noise = []
+        self.problems = []
+        self.lock = threading.Lock()
+
+    def sample(self, sets):
+        if not sets:
+            return []
+        jobs = quick_sample(sets) if self.settings.quick else whole(sets)
+        if self.settings.limit:
+            jobs = random.Random(1).sample(jobs, min(self.settings.limit, len(jobs)))
+        return jobs
+
+    def fingerprint(self):
+        settings = self.settings
+        program = {name: file_hash(os.path.join(settings.build, *path)) for name, path in
+                   (("daemon", ("daemon", "backchanneld")), ("provider", ("tests", "provider", "simprovider")),
+                    ("tools", ("tests", "toolserver", "toolserver")), ("caller", ("tests", "caller", "caller")))}
+        return {"data": {item.name: item.sha256 for item in self.sets}, "timing": settings.timing_sha256,
+                "profile": settings.profile, "sessions": settings.sessions, "scale": settings.scale,
+                "quick": settings.quick, "limit": settings.limit, "repair_rate": settings.repair_rate,
+                "pause_rate": settings.pause_rate, "resume_rate": settings.resume_rate, "provider": settings.provider,
+                "model": settings.model, "programs": program}
+
+    # ---- playing ----
+
+    def execute(self, run):
+        jobs = self.jobs[run.sets]
+        folder = os.path.join(self.out, "speculation", run.label)
+        shutil.rmtree(folder, ignore_errors=True)
+        machine, started = Machine(), time.monotonic()
+        with Rig(self.settings.build, SOURCE, folder, run, self.settings) as rig:
+            rig.start_all(jobs)
+            timelines = rig.play(jobs, self.progress(run))
+            numbers = rig.metrics()
+            calls = rig.tool_calls()
+            effects, ahead = rig.effects()
+            ended = rig.stop_gateway()
+            rig.stop_provider()
+        log = collect.load_log(rig.path("provider.log")) if self.settings.provider is None else collect.Log([])
+        manner = collect.Manner(run.turns != "vad", self.settings.provider is not None)
+        rows, problems = collect.rows_of(jobs, timelines, calls, effects, ahead, log, manner)
+        if ended != 0:
+            problems.append(f"backchanneld ended with {ended}, see {folder}")
+        after = Machine()
+        total = max(after.total - machine.total, 0.01)
+        end = {"seconds": round(time.monotonic() - started, 2), "cpu": rig.cpu, "played_s": rig.seconds,
+               "metrics": numbers, "problems": problems, "parameters": log.parameters,
+               "others": max(0.0, after.busy - machine.busy - sum(rig.cpu.values())) / total,
+               "steal": (after.steal - machine.steal) / total}
+        result = Result(run, rows, end)
+        self.store.save(result)
+        if not self.settings.keep and not problems:
+            shutil.rmtree(folder, ignore_errors=True)
+        return result
+
+    def progress(self, run):
+        last = [time.monotonic()]
+
+        def tell(done, total):
+            if time.monotonic() - last[0] > 30:
+                last[0] = time.monotonic()
+                say(f"{run.label}: {done} of {total} sessions")
+        return tell
+
+    def result_of(self, run):
+        if self.settings.resume:
+            kept = self.store.load(run)
+            if kept:
+                say(f"{run.label}: kept from an earlier run")
+                return kept
+        say(f"{run.label}: {len(self.jobs[run.sets])} sessions")
+        result = self.execute(run)
+        say(f"{run.label}: done in {result.end['seconds']:.0f} s, {len(result.end['problems'])} problems")
+        return result
+
+    def play_all(self, runs):
+        """{name: {seed: Result}}"""
+        found = {}
+        with concurrent.futures.ThreadPoolExecutor(QUICK_AT_ONCE if self.settings.quick else 1) as pool:
+            for run, result in zip(runs, pool.map(self.result_of, runs)):
+                found.setdefault(run.name, {})[run.seed] = result
+                self.problems += [f"{run.label}: {problem}" for problem in result.end["problems"]]
+        return found
+
+    # ---- judging ----
+
+    def judge(self, played):
+        results = {}
+        rows = {name: {seed: result.rows for seed, result in seeds.items()} for name, seeds in played.items()}
+        for name, seeds in played.items():
+            figures = metrics.one_run(rows[name])
+            figures["vs"] = {base: metrics.compare(rows[base], rows[name]) for base in BASES.get(name, ("B0", "B1"))
+                             if base in rows}
+            state_base = "control-B0" if name.startswith("control") else "B0"
+            figures["state"] = None
+            if state_base in rows and name not in ("N0", "N0-base", state_base):
+                figures["state"] = metrics.state_equality(rows[state_base], rows[name])
+            base = figures["vs"].get("B1") or figures["vs"].get("control-B1")
+            base_rows = rows.get("control-B1" if name.startswith("control") else "B1")
+            if base and base_rows:
+                figures["extra_cost"] = metrics.extra_cost(
+                    metrics.cost(metrics.flatten(base_rows)), figures["cost"], base["saved_s"])
+            cpu = sum(result.end["cpu"].get("backchanneld", 0.0) for result in seeds.values())
+            figures["gateway_cpu_ms_per_turn"] = 1000 * cpu / max(figures["turns"], 1)
+            figures["seconds"] = sum(result.end["seconds"] for result in seeds.values())
+            results[name] = figures
+        return results
+
+    def ceilings(self, timing):
+        """(of the service sets, of the control), None where there is none."""
+        if self.settings.provider is not None:
+            return None, None
+        service = ceiling.compute(self.jobs["service"], timing, self.settings) if self.jobs["service"] else None
+        control = None
+        if self.jobs["control"]:
+            changed = argparse.Namespace(**{**vars(self.settings), "tools": "uniform", "rule": "word", "turns": "manual"})
+            control = ceiling.compute(self.jobs["control"], timing, changed)
+        return service, control
+
+    def noise_of(self, played):
+        ends = [result.end for seeds in played.values() for result in seeds.values()]
+        late = [row["late"] * 1000 for seeds in played.values() for result in seeds.values() for row in result.rows
+                if row.get("late") is not None]
+        seconds = sum(end["played_s"] for end in ends)
+        return {"others_mean": metrics.mean(end["others"] for end in ends), "others_max": max(end["others"] for end in ends),
+                "steal_mean": metrics.mean(end["steal"] for end in ends), "steal_max": max(end["steal"] for end in ends),
+                "caller": sum(end["cpu"].get("caller", 0) for end in ends) / seconds,
+                "gateway": sum(end["cpu"].get("backchanneld", 0) for end in ends) / seconds,
+                "late_p50_ms": metrics.quantile(late, 0.5), "late_p99_ms": metrics.quantile(late, 0.99)}
+
+    def judges_speed(self):
+        """Speed is judged where the targets were set: the default point, the four sets whole, in real time."""
+        settings = self.settings
+        return (settings.scale == 1 and not settings.quick and not settings.limit and settings.provider is None
+                and settings.profile == "gpt-realtime" and settings.tools == "typical" and settings.rule == "clause"
+                and SERVICE_SETS <= {item.name for item in self.service})
+
+    def head(self, plan):
+        settings = self.settings
+        where = "own dialogues of the project (tests/dialogues): no DATA was given" if settings.data is None else settings.data
+        peer = f"simulated provider ({settings.profile}'s published timing)" if settings.provider is None else settings.provider
+        notes = [f"{peer}, tools {settings.tools}, readiness by {settings.rule}, seeds 1 to {settings.seeds}, "
+                 f"up to {settings.sessions} sessions at once.",
+                 f"Data: {where}; {', '.join(f'{item.name} {len(item.dialogues)}' for item in self.sets)} dialogues.",
+                 f"timing.json sha256 {settings.timing_sha256}"]
+        if settings.quick:
+            notes.append(f"A quick look: {len(self.jobs['service'])} single turns. No verdict on speed.")
+        if settings.scale != 1:
+            notes.append(f"SCALED: the simulated world ran {settings.scale:g} times as fast as a real one. These are no "
+                         "measurements.")
+        if plan.missing:
+            notes.append("Not in this daemon, so not measured: " + ", ".join(plan.missing) + ".")
+        notes += ["All runs are the shipped daemon with different configuration. Latency: last word's last frame sent to "
+                  "first audio of the answer received, both at the caller."]
+        return {"title": f"Speculation, measured with a {peer}", "notes": notes}
+
+
+def curves_of(played):
+    shown = [name for name in ("B0", "B1", "strict", "confirm", "inject", "confirm_all") if name in played]
+    curves = {}
+    for name in shown:
+        by_set = {}
+        for row in next(iter(played[name].values())).rows:
+            if row["kind"] != NO_CALLS and row["latency"] is not None:
+                by_set.setdefault(row["set"], []).append(row["latency"])
+        for one, values in by_set.items():
+            curves.setdefault(one, []).append((name, values))
+    return curves
+
+
+def best_of(played):
+    """The run that is shown turn by turn."""
+    return next((name for name in ("confirm_all", "confirm", "strict", "B1") if name in played), None)
+
+
+def write_outputs(bench, found, played):
+    with open(os.path.join(bench.out, "speculation.json"), "w", encoding="utf-8") as file:
+        json.dump(found, file, indent=1)
+        file.write("\n")
+    name = best_of(played)
+    pairs = []
+    if name and "B1" in played:
+        pairs = metrics.calling(metrics.pairs_of({1: played["B1"][1].rows}, {1: played[name][1].rows}))
+    with open(os.path.join(bench.out, "speculation.html"), "w", encoding="utf-8") as file:
+        file.write(page.page(found, curves_of(played), pairs, ("B1", name)))
+
+
+def explain_turn(bench, runs, text):
+    """Print what a turn waited for, in every run that is kept."""
+    dialogue, _, turn = text.rpartition(":")
+    shown = 0
+    for run in runs:
+        kept = bench.store.load(run)
+        for row in kept.rows if kept else []:
+            if row["dialogue"] == dialogue and str(row["turn"]) == turn:
+                print("\n".join(explain.lines_of(run.label, row)) + "\n")
+                shown += 1
+    if not shown:
+        raise RigError(f"no kept run of these settings has the turn {text}; expected DIALOGUE:TURN of a run just made")
+
+
+def measure(bench, plan, runs, timing):
+    played = bench.play_all(runs)
+    results = bench.judge(played)
+    service, control = bench.ceilings(timing)
+    summary = metrics.summary(results, service)
+    lines = ceiling.lines_of(service) if service else []
+    if control:
+        lines += ["", "control, " + ceiling.lines_of(control)[0], *ceiling.lines_of(control)[1:]]
+    found = {"summary": summary, "head": bench.head(plan), "results": results, "ceiling": service,
+             "ceiling_control": control, "ceiling_lines": lines, "verdicts": metrics.verdicts(summary, bench.judges_speed()),
+             "red_flags": metrics.red_flags(summary, results), "noise": bench.noise_of(played),
+             "problems": bench.problems[:200], "settings": bench.fingerprint()}
+    write_outputs(bench, found, played)
+    print("\n".join(report.page_of_text(found)))
+    for problem in bench.problems[:20]:
+        print(f"PROBLEM: {problem}")
+    if len(bench.problems) > 20:
+        print(f"... and {len(bench.problems) - 20} more, see speculation.json")
+    failed = [row["target"] for row in found["verdicts"] if row["ok"] is False]
+    if failed:
+        print(f"bench-speculation: FAILED: {', '.join(failed)}")
+    return 1 if failed or bench.problems else 0
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--data", help="folder with *.jsonl files; without it the project's own dialogues")
+    parser.add_argument("--timing", default=os.path.join(SOURCE, "tests", "provider", "timing.json"))
+    parser.add_argument("--profile", default="gpt-realtime")
+    parser.add_argument("--tools", default="typical", help="fast, typical, slow, uniform, or seconds")
+    parser.add_argument("--rule", default="clause", choices=("clause", "word"))
+    parser.add_argument("--mode", help="only B0, B1 and the run of this name, e.g. strict")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--sessions", type=int, default=256)
+    parser.add_argument("--quick", action="store_true", help="a fixed sample of single turns")
+    parser.add_argument("--resume", action="store_true", help="keep results of runs that were finished")
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--turns", default="vad", choices=("vad", "manual", "text"), help="who ends a turn")
+    parser.add_argument("--silence", type=float, help="seconds of the provider's VAD instead of its default")
+    parser.add_argument("--repair-rate", type=float, help="share of turns with a self-repair; default timing.json's")
+    parser.add_argument("--pause-rate", type=float, default=0.0)
+    parser.add_argument("--resume-rate", type=float, default=0.0)
+    parser.add_argument("--provider", help="a real provider, wss://…: needs --key; turns are typed")
+    parser.add_argument("--key", help="where its key is: env:NAME, file:PATH")
+    parser.add_argument("--model", help="the real provider's model")
+    parser.add_argument("--limit", type=int, help="only so many sessions")
+    parser.add_argument("--keep", action="store_true", help="keep logs and configuration of every run")
+    parser.add_argument("--explain", metavar="DIALOGUE:TURN", help="what a turn of a kept run waited for; plays nothing")
+    return parser.parse_args(arguments)
+
+
+def complete(settings):
+    settings.build = os.path.abspath(settings.build)
+    settings.timing = os.path.abspath(settings.timing)
+    settings.timing_sha256 = file_hash(settings.timing)
+    with open(settings.timing, encoding="utf-8") as file:
+        timing = json.load(file)
+    if settings.profile not in timing["providers"]:
+        raise BadData(f"no profile {settings.profile} in {settings.timing}")
+    if settings.repair_rate is None:
+        settings.repair_rate = timing["model_behaviour"]["repair_rate_per_turn"]["default"]
+    if settings.provider is not None:
+        if not settings.key:
+            raise BadData("a real provider needs --key env:NAME or file:PATH")
+        settings.turns, settings.quick, settings.scale = "text", True, 1.0
+        settings.model = settings.model or settings.profile
+    return timing
+
+
+def choose_runs(settings, plan):
+    if settings.mode:
+        return plan.single(settings.mode)
+    if settings.provider is not None:
+        return [run for run in plan.quick() if not run.name.startswith("N")]
+    return plan.quick() if settings.quick else plan.full()
+
+
+def main(arguments):
+    settings = parse_arguments(arguments)
+    try:
+        timing = complete(settings)
+        if settings.data is None:
+            print("No DATA=dir was given: the project's own dialogues are played.")
+            sets = [own_set(os.path.join(SOURCE, "tests", "dialogues"))]
+        else:
+            sets = load_sets(settings.data)
+        settings.control = any(item.control for item in sets) and not settings.quick and settings.provider is None
+        bench = Bench(settings, sets)
+        plan = Plan(settings, *daemon_options(settings.build))
+        runs = [run for run in choose_runs(settings, plan) if bench.jobs[run.sets]]
+        if settings.explain:
+            explain_turn(bench, runs, settings.explain)
+            return 0
+        if not runs:
+            raise BadData(f"nothing to run: no mode or means {settings.mode}, or no dialogue for it")
+        return measure(bench, plan, runs, timing)
+    except (BadData, RigError, OSError) as error:
+        print(f"bench-speculation: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+"""What the benchmark makes of records: pure functions, no process is started."""
+import json
+import os
+import tempfile
+import tomllib
+import types
+import unittest
+
+import ceiling
+import collect
+import dialogues
+import explain
+import metrics
+import page
+import report
+import rig
+import runs
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+TIMING = os.path.join(SOURCE, "tests", "provider", "timing.json")
+
+TOOLS = [{"name": "find", "description": "Find.", "parameters": {"type": "object", "properties": {"x": {"type": "string"}}},
+          "read_only": True, "inverse": None},
+         {"name": "book", "description": "Book.", "parameters": {"type": "object", "properties": {"x": {"type": "string"}}},
+          "read_only": False, "inverse": {"kind": "exact", "name": "cancel", "args": {"x": "$args.x"}}}]
+
+
+def call(name, read_only=True, **more):
+    return {"name": name, "args": {"x": "a"}, "result": {"ok": 1}, "read_only": read_only, "ready": 2, "ready_clause": 3,
+            "depends_on": [], "order_after": [], **more}
+
+
+def dialogue(identity="d", calls=()):
+    return {"id": identity, "tools": TOOLS, "turns": [{"user": "hello", "words": 1, "reply": "Hi.", "calls": []},
+                                                      {"user": "find me this", "words": 3, "reply": "Here.",
+                                                       "calls": list(calls)}]}
+
+
+def row(latency, **more):
+    return {"set": "s", "dialogue": "d", "turn": 0, "kind": "single read", "repair": False, "speech": 2.0, "user": "hm",
+            "latency": latency, "committed": 0.5, "commits": 1, "answers": [], "tools": [], "responses": [], "effects": [],
+            "order_holds": True, "final": [], "accurate": True, "early_effects": 0, "stale_answers": 0, "wasted": 0,
+            "wasted_s": 0.0, "late": 0.0, **more}
+
+
+class Dialogues(unittest.TestCase):
+    def test_kinds(self):
+        kinds = [([], dialogues.NO_CALLS), ([call("find")], "single read"), ([call("book", False)], "single write"),
+                 ([call("find"), call("find")], "parallel reads"),
+                 ([call("find"), call("find", depends_on=[0])], "dependent reads"),
+                 ([call("find"), call("book", False)], "chain with a write")]
+        for calls, kind in kinds:
+            self.assertEqual(dialogues.kind_of({"user": "x", "calls": calls}), kind)
+
+    def write(self, folder, name, items):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(item) + "\n" for item in items)
+
+    def test_a_sample_beside_its_source_is_left_out(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.write(folder, "a.public.jsonl", [dialogue("1"), dialogue("2")])
+            self.write(folder, "smoke.jsonl", [dialogue("2")])
+            self.write(folder, "hotpot.x.jsonl", [dialogue("3")])
+            self.assertEqual([(item.name, item.control) for item in dialogues.load_sets(folder)],
+                             [("a", False), ("hotpot", True)])
+            self.write(folder, "smoke.jsonl", [dialogue("2"), dialogue("9")])
+            with self.assertRaises(dialogues.BadData):
+                dialogues.load_sets(folder)
+
+    def test_a_line_that_is_no_dialogue_is_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.write(folder, "a.jsonl", [dialogue("1"), {"id": 5}])
+            with self.assertRaisesRegex(dialogues.BadData, r"a\.jsonl:2"):
+                dialogues.load_sets(folder)
+
+    def test_the_quick_sample_is_fixed_and_even(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in "ab":
+                self.write(folder, name + ".jsonl", [dialogue(f"{name}{i}", [call("find")]) for i in range(40)])
+            sets = dialogues.load_sets(folder)
+            chosen = dialogues.quick_sample(sets, 30, 10)
+            again = dialogues.quick_sample(dialogues.load_sets(folder), 30, 10)
+            self.assertEqual([job.scene for job in chosen], [job.scene for job in again])
+            named = [job.group.name for job in chosen if job.alone == 1]
+            self.assertEqual((named.count("a"), named.count("b"), len(chosen)), (10, 10, 30))
+            self.assertEqual(chosen[0].scene, f"{chosen[0].dialogue['id']}@t1:1")
+
+
+class Configuration(unittest.TestCase):
+    def test_tools_and_daemon_are_toml(self):
+        job = dialogues.Job(None, dialogue(), 1)
+        held = tomllib.loads(rig.tools_toml(job, 1234, False))["tool"]
+        undone = tomllib.loads(rig.tools_toml(job, 1234, True))["tool"]
+        self.assertEqual([tool["effect"] for tool in held], ["read", "hold"])
+        self.assertEqual([tool["effect"] for tool in undone], ["read", "reversible"])
+        self.assertEqual(undone[1]["undo"]["body"], '{"x": {args.x}}')
+        self.assertEqual(held[0]["tags"], held[1]["tags"])
+        self.assertTrue(held[0]["request"]["url"].endswith("/d/d@t1:1/tools/find"))
+        text = rig.gateway_toml({"provider": 1, "admin": 2, "gateway": 3},
+                                {"speculation": {"mode": "off", "prefetch": True}, "tools": {"sequential": True}})
+        found = tomllib.loads(text)
+        self.assertEqual((found["speculation"], found["tools"], found["listen"][0]["port"]),
+                         ({"mode": "off", "prefetch": True}, {"sequential": True}, 3))
+
+    def plan(self, options, modes=("off", "strict", "confirm", "inject"), **settings):
+        known = {"tools": "typical", "rule": "clause", "turns": "vad", "silence": None, "seeds": 3, "control": True}
+        return runs.Plan(types.SimpleNamespace(**{**known, **settings}),
+                         {"speculation": options, "tools": {"sequential": False}}, list(modes))
+
+    def test_runs_of_a_full_daemon(self):
+        plan = self.plan({"prefetch": False, "prepare": False, "eager_turn": False})
+        found = plan.full()
+        names = [run.label for run in found]
+        self.assertEqual(len(names), len(set(names)))
+        for name in ("B0-1", "B1-3", "confirm_all-3", "B1-vad-1", "strict-1", "inject-1", "+-prefetch-1", "+-eager-turn-1",
+                     "N0-base-1", "N1-1", "O-1", "control-B0-1", "control-confirm_all-1"):
+            self.assertIn(name, names)
+        best = next(run for run in found if run.name == "confirm_all")
+        self.assertEqual(best.options, {"speculation": {"mode": "confirm", "prefetch": True, "prepare": True,
+                                                        "eager_turn": False}})
+        control = next(run for run in found if run.name == "control-B1")
+        self.assertEqual((control.tools, control.rule, control.turns, control.sets), ("uniform", "word", "manual", "control"))
+
+    def test_what_the_daemon_lacks_is_named(self):
+        plan = self.plan({}, ("off", "strict"))
+        self.assertIn("prefetch", plan.missing)
+        self.assertTrue(any("confirm" in name for name in plan.missing))
+        self.assertEqual(plan.confirm_all().options, {"speculation": {"mode": "strict"}})
+        self.assertEqual([run.name for run in plan.quick()], ["B0", "B1", "confirm_all", "N0-base", "N0", "N1"])
+
+    def test_one_mode(self):
+        self.assertEqual([run.name for run in self.plan({}).single("strict")], ["B0", "B1", "strict"])
+
+
+class Records(unittest.TestCase):
+    """One session with one calling turn, joined from all ends."""
+
+    def joined(self, **changes):
+        item = dialogue("d", [call("find"), call("book", False, order_after=[])])
+        job = dialogues.Job(types.SimpleNamespace(name="s"), item, 1)
+        turn = {"turn": 1, "user": "find me this", "began": 100.0, "ended": 102.0, "committed": 102.5, "first_commit": 102.5,
+                "commits": 1, "repair": False, "late": 0.001,
+                "answers": [{"id": "r0", "created": 102.5, "first": 102.6, "done": 102.7, "status": "completed",
+                             "text": "One moment."},
+                            {"id": "r1", "created": 102.7, "first": 104.0, "done": 105.0, "status": "completed",
+                             "text": "Here."}]}
+        turn.update(changes.get("turn", {}))
+        timeline = {"turns": [turn], "breaches": changes.get("breaches", [])}
+        request = {"dialogue": "d", "session": "d@t1:1", "tool": "find", "args": {"x": "a"}, "verdict": "recorded", "turn": 1,
+                   "arrived": 101.5, "answered": 102.0}
+        calls = [request, {**request, "tool": "find", "args": {"x": "b"}, "verdict": "not found", "turn": None},
+                 {**request, "tool": "book", "arrived": changes.get("booked", 103.0), "answered": 103.5}]
+        effects = {"effects": [{"dialogue": "d", "session": "d@t1:1", "tool": "book", "args": {"x": "a"},
+                                "time": 1e6 * (changes.get("booked", 103.0) + 50)}]}
+        items = [{"kind": "message", "role": "user"}, {"kind": "message", "role": "assistant"},
+                 {"kind": "message", "role": "user"},
+                 {"kind": "function_call", "name": "find", "arguments": '{"x":"a"}', "call_id": "1"},
+                 {"kind": "function_call_output", "call_id": "1", "output": changes.get("output", "{}")},
+                 {"kind": "function_call", "name": "book", "arguments": '{"x": "a"}', "call_id": "2"}]
+        log = collect.Log([{"kind": "parameters", "session": 0, "t": 0, "sha256": "ab"},
+                           {"kind": "session", "session": 1, "t": 0, "dialogue": "d", "name": "d@t1:1"},
+                           {"kind": "response", "session": 1, "id": "r1", "turn": 1, "aside": False, "status": "completed",
+                            "created": 2.7, "first": 3.9, "done": 5.0, "tokens": {"text_in": 10}, "usd": 0.01},
+                           {"kind": "response", "session": 1, "id": "p1", "turn": 1, "aside": True, "status": "completed",
+                            "created": 1.0, "first": None, "done": 1.4, "tokens": {"text_in": 8}, "usd": 0.002},
+                           {"kind": "conversation", "session": 1, "items": items}])
+        rows, problems = collect.rows_of([job], {0: timeline}, calls, effects, 50, log, collect.Manner())
+        return rows[0], problems
+
+    def test_latency_is_that_of_the_substantive_answer(self):
+        found, problems = self.joined()
+        self.assertEqual((found["latency"], problems), (2.0, []))
+        self.assertIsNone(self.joined(turn={"answers": []})[0]["latency"])
+
+    def test_what_was_called_and_what_was_wasted(self):
+        found, _ = self.joined()
+        self.assertEqual((found["wasted"], found["wasted_s"], found["accurate"]), (1, 0.5, True))
+        self.assertEqual(found["effects"], [("book", '{"x":"a"}')])
+        self.assertEqual([round(one["from"], 2) for one in found["responses"]], [0.8, -0.9])
+        self.assertTrue(metrics.guessed_in_speech(found))
+
+    def test_an_effect_before_the_commit_is_seen(self):
+        self.assertEqual(self.joined()[0]["early_effects"], 0)
+        self.assertEqual(self.joined(booked=102.3)[0]["early_effects"], 1)
+
+    def test_a_stale_answer_is_seen(self):
+        self.assertEqual(self.joined(output='{"stale": true}')[0]["stale_answers"], 1)
+
+    def test_breaches_are_problems(self):
+        self.assertEqual(self.joined(breaches=["x"])[1], ["d@t1:1: x"])
+
+    def test_the_critical_path_adds_up(self):
+        found, _ = self.joined()
+        path = explain.segments(found)
+        self.assertAlmostEqual(sum(end - begin for begin, end, _ in path), found["latency"])
+        self.assertIn("first audio", explain.lines_of("B1-1", found)[-1])
+
+
+class Figures(unittest.TestCase):
+    def test_a_ratio_is_one_of_means_and_sets_count_alike(self):
+        base = {1: [row(2.0), row(4.0, turn=1), row(3.0, set="t")]}
+        ours = {1: [row(1.0), row(2.0, turn=1), row(3.0, set="t")]}
+        found = metrics.compare(base, ours, 50)
+        self.assertEqual((found["calling"]["sets"], found["calling"]["ratio"]), ({"s": 2.0, "t": 1.0}, 1.5))
+        self.assertEqual(found["calling"]["median"], 2.0)
+
+    def test_only_pairs_count(self):
+        found = metrics.compare({1: [row(2.0)], 2: [row(9.0)]}, {1: [row(1.0), row(1.0, turn=5)], 3: [row(1.0)]}, 10)
+        self.assertEqual((found["calling"]["n"], found["calling"]["ratio"]), (1, 2.0))
+
+    def test_turns_without_calls_stand_apart(self):
+        silent = {"kind": dialogues.NO_CALLS}
+        found = metrics.compare({1: [row(1.0, **silent), row(1.0, turn=1, **silent)]},
+                                {1: [row(1.002, **silent), row(1.004, turn=1, **silent)]}, 10)
+        self.assertAlmostEqual(found["nocall"]["p50_ms"], 3.0)
+        self.assertIsNone(found["calling"]["ratio"])
+
+    def test_the_interval_holds_the_ratio(self):
+        base = {1: [row(2.0 + i % 3, dialogue=str(i)) for i in range(40)]}
+        ours = {1: [row(1.0 + i % 2, dialogue=str(i)) for i in range(40)]}
+        found = metrics.compare(base, ours)["calling"]
+        self.assertLess(found["low"], found["ratio"])
+        self.assertGreater(found["high"], found["ratio"])
+
+    def test_state(self):
+        one, two = ["book", "{}"], ["pay", "{}"]
+        base = {1: [row(1.0, effects=[one, two])]}
+        self.assertEqual(metrics.state_equality(base, {1: [row(1.0, effects=[one, two])]})["share"], 1.0)
+        self.assertEqual(metrics.state_equality(base, {1: [row(1.0, effects=[one])]})["share"], 0.0)
+        self.assertEqual(metrics.state_equality(base, {1: [row(1.0, effects=[two, one], order_holds=False)]})["share"], 0.0)
+
+    def test_order_of_effects(self):
+        script = {"calls": [call("book", False), call("pay", False, order_after=[0])]}
+        keys = [collect.call_key("book", {"x": "a"}), collect.call_key("pay", {"x": "a"})]
+        self.assertTrue(collect.order_holds(keys, script))
+        self.assertFalse(collect.order_holds(keys[::-1], script))
+
+    def results(self, latency, **more):
+        runs_ = {"B0": {1: [row(3.0)]}, "B1": {1: [row(2.5)]}, "confirm_all": {1: [row(latency, **more)]}}
+        found = {}
+        for name, run in runs_.items():
+            found[name] = {**metrics.one_run(run), "vs": {}, "state": None}
+            if name == "confirm_all":
+                found[name]["vs"] = {base: metrics.compare(runs_[base], run, 10) for base in ("B0", "B1")}
+                found[name]["state"] = metrics.state_equality(runs_["B0"], run)
+        return found
+
+    def test_summary_and_verdicts(self):
+        found = metrics.summary(self.results(2.0), {"vs_b1": 1.5})
+        self.assertEqual(found["confirm_all"]["vs_b1"], 1.25)
+        self.assertEqual(found["confirm_all"]["dependent_reads_vs_b0"], None)
+        self.assertAlmostEqual(found["confirm_all"]["share_of_ceiling"], 0.6)
+        verdicts = {item["target"]: item["ok"] for item in metrics.verdicts(found, True)}
+        self.assertTrue(verdicts["confirm_all against B1"])
+        self.assertFalse(verdicts["share of the ceiling's saving"])
+        self.assertIsNone(verdicts["N1 against B1"])
+        self.assertTrue(all(item["ok"] is not False for item in metrics.verdicts(found, False)))
+
+    def test_safety_is_always_judged(self):
+        found = metrics.summary(self.results(2.0, early_effects=1))
+        verdicts = {item["target"]: item["ok"] for item in metrics.verdicts(found, False)}
+        self.assertFalse(verdicts["uncommitted effects"])
+
+    def test_red_flags(self):
+        self.assertEqual(metrics.red_flags({}, self.results(2.0)), [])
+        self.assertIn("1.6", metrics.red_flags({}, self.results(1.0))[0])
+        self.assertIn("never got their answer", metrics.red_flags({}, self.results(None))[0])
+
+    def test_text_and_page_can_be_made_of_it(self):
+        results = self.results(2.0)
+        summary = metrics.summary(results)
+        found = {"summary": summary, "head": {"title": "T", "notes": []}, "results": results, "ceiling_lines": [],
+                 "verdicts": metrics.verdicts(summary, True), "red_flags": [], "noise": None}
+        self.assertIn("1.25", "\n".join(report.page_of_text(found)))
+        pair = (row(2.5), row(2.0, tools=[{"tool": "find", "args": "{}", "from": -1.0, "to": None, "verdict": "recorded",
+                                           "write": False}]))
+        text = page.page(found, {"s": [("B1", [2.5]), ("confirm_all", [2.0])]}, [pair], ("B1", "confirm_all"))
+        self.assertIn("2.50 s &rarr; 2.00 s", text)
+        self.assertNotIn("http", text.replace("http-equiv", ""))
+
+
+class Ceiling(unittest.TestCase):
+    def setUp(self):
+        with open(TIMING, encoding="utf-8") as file:
+            timing = json.load(file)
+        settings = types.SimpleNamespace(profile="gpt-realtime", turns="vad", silence=None, rule="clause", tools="typical",
+                                         repair_rate=0.0)
+        self.world = ceiling.World(timing, settings)
+
+    def turn(self, calls):
+        return ceiling.Turn(self.world, dialogue("d", calls), 1)
+
+    def test_draws_belong_to_names(self):
+        draw = ceiling.Draws(7).uniform("orders-1", 2, 1, "tool_time")
+        self.assertTrue(0 < draw < 1)
+        self.assertEqual(draw, ceiling.Draws(7).uniform("orders-1", 2, 1, "tool_time"))
+        self.assertNotEqual(draw, ceiling.Draws(8).uniform("orders-1", 2, 1, "tool_time"))
+
+    def test_no_guess_makes_a_turn_slower(self):
+        for calls in ([call("find")], [call("book", False)], [call("find"), call("book", False, depends_on=[0])],
+                      [call("find"), call("find", depends_on=[0])], [call("book", False), call("find", order_after=[0])]):
+            b0, b1, best = self.turn(calls).latencies()
+            self.assertLessEqual(best, b1)
+            self.assertLessEqual(b1, b0)
+
+    def test_parallel_calls_save_time_only_side_by_side(self):
+        b0, b1, _ = self.turn([call("find"), call("find")]).latencies()
+        self.assertGreater(b0, b1)
+
+    def test_nothing_that_follows_a_write_is_guessed(self):
+        turn = self.turn([call("book", False), call("find", order_after=[0])])
+        self.assertEqual(turn.guesses(), {})
+
+    def test_a_write_waits_for_the_quiet(self):
+        turn = self.turn([call("book", False)])
+        turn.side, turn.passes, turn.tools, turn.final = 0.0, [5.0], [1.0], 1.0
+        self.assertAlmostEqual(turn.latencies()[2], ceiling.QUIET + 1.0 + 1.0)
+
+    def test_a_response_that_has_spoken_is_not_taken_over(self):
+        turn = self.turn([call("find")])
+        turn.side, turn.passes, turn.final = 9.0, [0.1], 1.0
+        self.assertIsNone(turn.take_over(turn.steps(), turn.guesses()))
+
+
+if __name__ == "__main__":
+    unittest.main()
