@@ -161,13 +161,18 @@ struct create *lane_take_sent(struct sess *sess, struct bc_span metadata, bool o
 	return create;
 }
 
-bool lane_is_asked(const struct sess *sess)
+uint64_t lane_oldest_asked(const struct sess *sess)
 {
-	return sess->agent->followup[0] != '\0' || !TAILQ_EMPTY(&sess->agent->sent);
+	const struct agent *agent = sess->agent;
+	const struct create *sent = TAILQ_FIRST(&agent->sent);
+	uint64_t oldest = agent->followup[0] == '\0' ? UINT64_MAX : agent->followup_number;
+
+	return sent != NULL && sent->number < oldest ? sent->number : oldest;
 }
 
 static void send_create(struct sess *sess, struct create *create)
 {
+	create->number = ++sess->agent->requests;
 	TAILQ_INSERT_TAIL(&sess->agent->sent, create, link);
 	(void)sess_to_upstream(
 		sess, bc_span_str(create->text)); /* pressure shows with the next message */
@@ -392,6 +397,7 @@ static void send_followup(struct sess *sess)
 		return;
 	}
 	memcpy(agent->followup, id, sizeof(id));
+	agent->followup_number = ++agent->requests;
 	agent->followup_overtaken = false;
 	agent->followup_unwanted = false;
 	json_decref(agent->followup_params);
@@ -465,6 +471,9 @@ void lane_pump(struct sess *sess)
 		return;
 	}
 	if (!agent->owed) {
+		if (TAILQ_EMPTY(&agent->steps)) {
+			resp_merge_release(sess); /* its results are not spoken about */
+		}
 		return;
 	}
 	if (agent->speech || agent->answer_expected) {
@@ -501,23 +510,33 @@ static void followup_refused(struct sess *sess, bool collision)
 	lane_pump(sess);
 }
 
+/* The client's request that an error names. */
+static struct create *sent_as(const struct agent *agent, struct bc_span event_id)
+{
+	struct create *create;
+
+	TAILQ_FOREACH(create, &agent->sent, link) {
+		if (create->event_id != NULL && bc_span_is(event_id, create->event_id)) {
+			return create;
+		}
+	}
+	return NULL;
+}
+
 bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
 	struct agent *agent = sess->agent;
 	bool collision = field_is(error, "code", "conversation_already_has_active_response");
 	bool nameless =
 		!json_raw_is_string(client_id) && (collision || error_is_about(error, "response"));
-	struct create *failed = NULL;
-	struct create *create;
+	struct create *failed = sent_as(agent, client_id);
 
-	TAILQ_FOREACH(create, &agent->sent, link) {
-		if (create->event_id != NULL && bc_span_is(client_id, create->event_id)) {
-			failed = create;
-			break;
-		}
-	}
 	if (failed == NULL && nameless) {
 		failed = collision ? oldest_sent(agent, false) : TAILQ_FIRST(&agent->sent);
+		if (failed != NULL && agent->followup[0] != '\0' &&
+		    agent->followup_number < failed->number) {
+			failed = NULL; /* it answers our own, which was sent before */
+		}
 	}
 	if (failed == NULL && agent->followup[0] != '\0' &&
 	    (nameless || json_string_is(client_id, agent->followup))) {

@@ -111,6 +111,8 @@ void resp_show(struct sess *sess, struct resp *resp, struct bc_span text);
 void resp_reveal(struct sess *sess, struct resp *resp);
 /* A withheld response will never be shown. */
 void resp_hide(struct sess *sess, struct resp *resp);
+/* Nothing will continue the response whose answer was still to come: it ends as the provider has said. */
+void resp_merge_release(struct sess *sess);
 /* End the response whose answer is still to come, towards the client; status "cancelled" or "failed". */
 void resp_merge_close(struct sess *sess, const char *status, const char *reason,
 		      const char *message);
@@ -165,8 +167,8 @@ struct create *create_free(struct create *create);
 void lane_owe(struct sess *sess, json_t *params, bool at_once);
 /* Nobody has to be answered any more. */
 void lane_owe_nothing(struct agent *agent);
-/* Whether any request for a response, of the client or our own follow-up, has no answer yet. */
-bool lane_is_asked(const struct sess *sess);
+/* Number of the oldest request for a response, of the client or our own follow-up, without an answer; UINT64_MAX: none. */
+uint64_t lane_oldest_asked(const struct sess *sess);
 void lane_speech(struct sess *sess, bool started);
 void lane_fini(struct agent *agent);
 

@@ -223,6 +223,7 @@ static void start(struct sess *sess, bool pause, bool with_premises)
 			      .turn = agent->hearing.turn,
 			      .with_audio = hears_audio(sess)};
 	bc_id_new(pass->event_id, 'p');
+	pass->request = ++agent->requests;
 	bc_buf_init(&text, sess->cfg->session.message_max);
 	if (put_pass(sess, pass, with_premises, &text) == BC_OK) {
 		bc_metric_inc(BC_M_PASSES);
@@ -434,17 +435,22 @@ void pass_done(struct sess *sess, const struct resp *resp, struct bc_span respon
 static struct pass *pass_refused(struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
 	struct agent *agent = sess->agent;
-	bool nameless = error_is_about(error, "response") && !lane_is_asked(sess);
+	/* Where the error does not say what it answers, it is the oldest request. */
+	uint64_t oldest = error_is_about(error, "response") ? lane_oldest_asked(sess) : 0;
+	struct pass *refused = NULL;
 
 	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
 		struct pass *pass = &agent->passes.running[i];
 
-		if (pass->number != 0 && (json_string_is(client_id, pass->event_id) ||
-					  (nameless && pass->response[0] == '\0'))) {
+		if (pass->number != 0 && json_string_is(client_id, pass->event_id)) {
 			return pass;
 		}
+		if (pass->number != 0 && pass->response[0] == '\0' && pass->request < oldest) {
+			oldest = pass->request;
+			refused = pass;
+		}
 	}
-	return NULL;
+	return refused;
 }
 
 bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)

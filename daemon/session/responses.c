@@ -130,8 +130,7 @@ static void merge_usage(struct agent *agent, const struct resp *base)
 	usage_owe(agent, field_raw(field_raw(kept_end(base), "response"), "usage"));
 }
 
-/* The client's next response begins: the one that waited for its continuation ends as the provider has said. */
-static void merge_release(struct sess *sess)
+void resp_merge_release(struct sess *sess)
 {
 	struct resp *base = sess->agent->merge;
 
@@ -165,7 +164,7 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 		}
 		break;
 	case RESP_CLIENT:
-		merge_release(sess);
+		resp_merge_release(sess);
 		resp->params = json_incref(create->params);
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
 		break;
@@ -456,6 +455,7 @@ void resp_done(struct sess *sess, struct bc_span text)
 	bool completed = field_is(response, "status", "completed");
 	char id[SESS_ID_MAX];
 	struct resp *resp = field_id(response, "id", id) ? resp_find(sess, id) : NULL;
+	bool waits; /* for what continues it: then its end is that one's to tell */
 
 	if (resp == NULL) {
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
@@ -484,8 +484,9 @@ void resp_done(struct sess *sess, struct bc_span text)
 		/* The turn was answered without a call: what was guessed for it is a miss. */
 		pass_withdraw(sess, resp->turn);
 	}
+	waits = agent->merge == resp;
 	step_response_done(sess, resp, !cancelled && !resp->unwanted);
-	if (agent->merge != resp) {
+	if (!waits) {
 		resp_remove(sess, resp);
 	}
 	take_advance(sess);

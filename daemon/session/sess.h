@@ -171,6 +171,7 @@ struct create {
 	char *event_id;   /* raw JSON value; NULL: none */
 	json_t *params;   /* its "response" object; owned; NULL: it has none */
 	bool out_of_band; /* conversation "none" */
+	uint64_t number;  /* of the request, once it was sent */
 };
 
 TAILQ_HEAD(create_list, create);
@@ -192,9 +193,11 @@ struct work {
 	char *output;          /* what the model gets; NULL: still running */
 	uint64_t turn;
 	char response[SESS_ID_MAX]; /* that named it first; "" for a guess */
-	bool waiting; /* a real call, until those before it have ended: tools.sequential */
-	bool stale;   /* a read, and an effect has changed what it has read */
-	bool gated;   /* a hold of a verdict: starts only while nothing speaks against it */
+	bool waiting;       /* a real call, until those before it have ended: tools.sequential */
+	bool told;          /* an output of it went into the conversation */
+	uint64_t told_turn; /* … first behind the commit of this turn */
+	bool stale; /* not for calls to come: an effect has changed what it has read, or it was given up */
+	bool gated; /* a hold of a verdict: starts only while nothing speaks against it */
 };
 
 TAILQ_HEAD(work_list, work);
@@ -259,6 +262,7 @@ struct pass {
 	uint64_t turn;              /* it is about */
 	char response[SESS_ID_MAX]; /* "" until the provider has created it */
 	char event_id[BC_ID_SIZE];
+	uint64_t request; /* its number among all that were sent */
 	bool with_audio;
 };
 
@@ -298,7 +302,10 @@ struct agent {
 	struct work_list works;
 	unsigned work_count;
 	enum lane_state lane;
-	struct resp *current;       /* the response that occupies the lane; NULL: none */
+	struct resp *current; /* the response that occupies the lane; NULL: none */
+	uint64_t
+		requests; /* for responses, that were sent: the provider answers them in this order */
+	uint64_t followup_number;   /* of our unanswered one among them */
 	char followup[BC_ID_SIZE];  /* event id of our unanswered response.create; "": none */
 	json_t *followup_params;    /* what it was made of; owned; NULL: defaults */
 	bool followup_overtaken;    /* speech began after it was sent */

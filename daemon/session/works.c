@@ -1,6 +1,7 @@
 /*
  * Executions of tools.  A work is made by a guess or by a real call; a real call that equals an earlier one of the same
- * turn gets that one's result, so no repetition by the model makes a second effect.
+ * turn, or of a turn before whose result the caller could not have heard of, gets that one's result, so no repetition by
+ * the model makes a second effect.
  *
  * Invariants:
  *   W1  work->run is settled exactly once: used, or dropped with its guess, or at the end of the session.
@@ -93,6 +94,7 @@ static bool work_may_start(void *arg)
 		bc_metric_inc(BC_M_HOLDS_STOPPED);
 		return false;
 	}
+	work->gated = false;
 	step_work_starts(work->sess, work);
 	return true;
 }
@@ -210,6 +212,21 @@ struct work *work_of_verdict(struct sess *sess, struct guess *guess)
 
 /* ---- real calls ---- */
 
+/*
+ * Whether a call of a later turn asks for this work again rather than for another one: it still runs, or is an effect
+ * whose output was not in the conversation when that turn was committed.
+ */
+static bool is_asked_again(const struct work *work, uint64_t turn)
+{
+	if (work->gated) {
+		return false; /* it may never be */
+	}
+	if (work->told) {
+		return work->tool->effect != CFG_EFFECT_READ && work->told_turn >= turn;
+	}
+	return work->output == NULL || work->tool->effect != CFG_EFFECT_READ;
+}
+
 static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
 				  const struct spec_call *named, unsigned *ret_occurrence)
 {
@@ -218,7 +235,10 @@ static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
 	*ret_occurrence = 0;
 	TAILQ_FOREACH(work, &sess->agent->works, link) {
 		if (work->guess != NULL || work->stale || work->tool != named->tool ||
-		    work->turn != named->turn || strcmp(work->arguments, named->arguments) != 0) {
+		    strcmp(work->arguments, named->arguments) != 0) {
+			continue;
+		}
+		if (work->turn != named->turn && !is_asked_again(work, named->turn)) {
 			continue;
 		}
 		if (strcmp(work->response, resp->id) != 0) {
@@ -408,6 +428,7 @@ void work_give_up(struct sess *sess, struct work *work)
 		return; /* then it goes on, and its result comes */
 	}
 	work->waiting = false;
+	work->stale = true;
 	if (work->run != NULL) {
 		sess->world->tool_cancel(sess->world_arg, work->run);
 		work->run = NULL;
@@ -417,6 +438,10 @@ void work_give_up(struct sess *sess, struct work *work)
 
 void work_used(struct sess *sess, struct work *work)
 {
+	if (!work->told) {
+		work->told = true;
+		work->told_turn = sess->agent->committed_turn;
+	}
 	if (work->run != NULL) {
 		sess->world->tool_settle(sess->world_arg, work->run, JRN_USED);
 		work->run = NULL;

@@ -8,6 +8,7 @@
 #include "tests/unit/session_rig.h"
 
 #define MODEL_CALLS_MAX   128
+#define MODEL_SAID_MAX    256
 #define MODEL_PASSES_MAX  32
 #define MODEL_ID_MAX      32
 #define MODEL_CALL_ID_MAX (MODEL_ID_MAX + 8)
@@ -37,8 +38,14 @@ struct model {
 	unsigned call_count;
 	unsigned
 		answered; /* client calls the client has answered: those before this index were looked at */
-	unsigned next;    /* for ids */
-	unsigned creates; /* requests the client made */
+	unsigned next;        /* for ids */
+	unsigned creates;     /* requests the client made */
+	unsigned items_sent;  /* items the client made */
+	unsigned items_read;  /* … and the provider has read */
+	unsigned sounds_sent; /* pieces of audio, likewise */
+	unsigned sounds_read;
+	char said[MODEL_SAID_MAX][MODEL_ID_MAX]; /* items of the caller and the client */
+	unsigned said_count;
 	bool speaking;
 	char last[MODEL_ID_MAX]; /* item at the end of the conversation */
 };
@@ -48,8 +55,12 @@ void model_init(struct model *model, uint64_t seed, const char *toml);
 void model_step(struct model *model);
 /* Everything that was begun comes to its end. */
 void model_settle(struct model *model);
-/* Fails the test when a promise was broken. */
-void model_check(struct model *model);
 void model_fini(struct model *model);
+
+/*
+ * session_promises.c: fails the test when a promise was broken.  settled: everything has come to its end; listens: the
+ * client was there to see it.
+ */
+void model_check(struct model *model, bool settled, bool listens);
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CALLS 500 /* conversations per configuration */
+#define CALLS 300 /* conversations per configuration; SEEDS="from,to" says otherwise */
 #define STEPS 90  /* things that happen in each */
 
 #define CONFIG(mode)                                                                                               \
@@ -21,33 +21,72 @@
 	"parameters = { type = \"object\", properties = { night = { type = \"string\" } } }\n"                     \
 	"request = { method = \"POST\", url = \"http://localhost:1/book\", body = \"{*}\" }\n"
 
-static const char *const configs[] = {CONFIG("off"), CONFIG("strict")};
+#define MORE                                                                                                    \
+	"[[tool]]\nname = \"warn\"\ndescription = \"Warns.\"\neffect = \"read\"\ndelivery = \"interrupt\"\n"    \
+	"on_barge_in = \"cancel\"\nparameters = { type = \"object\" }\n"                                        \
+	"request = { method = \"POST\", url = \"http://localhost:1/warn\", body = \"{*}\" }\n"                  \
+	"[[tool]]\nname = \"jot\"\ndescription = \"Takes a note.\"\neffect = \"hold\"\ndelivery = \"silent\"\n" \
+	"parameters = { type = \"object\" }\n"                                                                  \
+	"request = { method = \"POST\", url = \"http://localhost:1/jot\", body = \"{*}\" }\n"
 
+static const char *const configs[] = {CONFIG("off") MORE, CONFIG("strict") MORE};
+
+/* Who ends the call, and how; true: not the client. */
+static bool hang_up(struct model *model, uint64_t seed)
+{
+	bool listens = seed % 4 < 2;
+
+	switch (seed % 4) {
+	case 0:
+		sess_closed(model->rig.sess, SESS_UPSTREAM, BC_E_CLOSED, 1006, BC_SPAN_LIT(""));
+		sess_closed(model->rig.sess, SESS_CLIENT, BC_OK, WS_CLOSE_NORMAL, BC_SPAN_LIT(""));
+		break;
+	case 1:
+		sess_shut_down(model->rig.sess);
+		sess_closed(model->rig.sess, SESS_CLIENT, BC_OK, WS_CLOSE_NORMAL, BC_SPAN_LIT(""));
+		break;
+	default:
+		sess_closed(model->rig.sess, SESS_CLIENT, BC_OK, WS_CLOSE_NORMAL, BC_SPAN_LIT(""));
+		break;
+	}
+	ck_assert(model->rig.ended);
+	return listens;
+}
+
+/* One call in eight ends in the middle of everything, the others when all is said. */
 static void play(uint64_t seed, const char *config)
 {
 	struct model *model = malloc(sizeof(*model));
+	bool cut = seed % 8 == 7;
+	bool listens;
 
 	ck_assert_ptr_nonnull(model);
 	model_init(model, seed, config);
 	for (unsigned i = 0; i < STEPS; i++) {
 		model_step(model);
 	}
-	model_settle(model);
-	model_check(model);
-	sess_closed(model->rig.sess, SESS_CLIENT, BC_OK, WS_CLOSE_NORMAL, BC_SPAN_LIT(""));
-	ck_assert(model->rig.ended);
+	if (!cut) {
+		model_settle(model);
+		model_check(model, true, true);
+	}
+	listens = hang_up(model, seed / 8);
+	if (cut) {
+		model_check(model, false, listens);
+	}
 	model_fini(model);
 	free(model);
 }
 
 START_TEST(promises_hold_in_any_order)
 {
-	const char *only = getenv("SEED");
-	uint64_t first = only == NULL ? 1 : strtoull(only, NULL, 10);
+	const char *only = getenv("SEEDS");
+	char *end = NULL;
+	uint64_t first = only == NULL ? 1 : strtoull(only, &end, 10);
+	uint64_t last = only == NULL ? CALLS : *end == ',' ? strtoull(end + 1, NULL, 10) : first;
 
-	for (uint64_t seed = first; seed < first + (only == NULL ? CALLS : 1); seed++) {
+	for (uint64_t seed = first; seed <= last; seed++) {
 		/* The last line of a failed run says which. */
-		(void)fprintf(stderr, "SEED=%" PRIu64 "\n", seed);
+		(void)fprintf(stderr, "SEEDS=%" PRIu64 "\n", seed);
 		play(seed, configs[_i]);
 	}
 }
@@ -59,7 +98,7 @@ int main(void)
 	TCase *c = tcase_create("session_chance");
 
 	tcase_add_loop_test(c, promises_hold_in_any_order, 0, BC_ARRAY_LEN(configs));
-	tcase_set_timeout(c, 60);
+	tcase_set_timeout(c, 600); /* meson has a limit of its own */
 	suite_add_tcase(suite, c);
 	return tap_run(suite);
 }

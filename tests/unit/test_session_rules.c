@@ -317,6 +317,37 @@ START_TEST(a_typed_message_is_a_turn_and_its_call_a_new_one)
 }
 END_TEST
 
+START_TEST(a_call_that_runs_is_joined_by_an_equal_one_of_the_next_turn)
+{
+	talk_commit(&rig, "u1", NULL);
+	one_call("r1", "f1", "book", TALK_NIGHT);
+	one_call("r2", "f2", "get_order", TALK_ORDER);
+	talk_commit(&rig, "u2", "u1");
+	one_call("r3", "f3", "book", TALK_NIGHT);
+	one_call("r4", "f4", "get_order", TALK_ORDER);
+	ck_assert_uint_eq(rig.run_count, 2);
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_finish(&rig, 0, "{}");
+	ck_assert_uint_eq(talk_outputs(&rig), 2);
+	rig_finish(&rig, 1, "{}");
+	ck_assert_uint_eq(talk_outputs(&rig), 2);
+}
+END_TEST
+
+START_TEST(an_effect_that_was_told_behind_the_commit_is_joined_by_that_turn)
+{
+	talk_commit(&rig, "u1", NULL);
+	one_call("r1", "f1", "book", TALK_NIGHT);
+	talk_commit(&rig, "u2", "u1");
+	rig_finish(&rig, 0, "{}"); /* u2 was spoken without knowing of it */
+	one_call("r2", "f2", "book", TALK_NIGHT);
+	ck_assert_uint_eq(rig.run_count, 1);
+	talk_commit(&rig, "u3", "u2");
+	one_call("r3", "f3", "book", TALK_NIGHT);
+	ck_assert_uint_eq(rig.run_count, 2);
+}
+END_TEST
+
 START_TEST(a_call_belongs_to_the_turn_before_its_response)
 {
 	talk_commit(&rig, "u1", NULL);
@@ -472,6 +503,8 @@ static Suite *suite(void)
 		r6_speech_that_does_not_interrupt_does_not_stop_the_followup,
 		a_noise_does_not_keep_an_owed_answer_for_ever,
 		a_typed_message_is_a_turn_and_its_call_a_new_one,
+		a_call_that_runs_is_joined_by_an_equal_one_of_the_next_turn,
+		an_effect_that_was_told_behind_the_commit_is_joined_by_that_turn,
 		a_call_belongs_to_the_turn_before_its_response,
 		a_read_after_an_effect_of_the_same_turn_is_run_again,
 		r8_an_update_without_an_id_that_fails_leaves_no_trace,
