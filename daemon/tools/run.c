@@ -176,6 +176,7 @@ void tool_report(struct tool_call *call)
 		return;
 	}
 	tool_move(call, TOOL_EVENT_REPORT);
+	bc_metric_inc(BC_M_TOOL_RESULTS);
 	if (call->result.outcome != TOOL_OK) {
 		bc_metric_inc(BC_M_TOOL_ERRORS);
 	}
