@@ -239,6 +239,18 @@ static void output(struct model *model, const json_t *event)
 	ck_abort_msg("an output for %s, which nobody called", call_id);
 }
 
+/* A call the gateway makes in the provider's place. */
+static void call_put_in(struct model *model, const json_t *event, const char *id)
+{
+	struct model_call *made = &model->calls[model->call_count++];
+
+	ck_assert_uint_lt(model->call_count, MODEL_CALLS_MAX);
+	(void)snprintf(made->id, sizeof(made->id), "%s", rig_string(event, "item.call_id"));
+	made->gateway = true;
+	made->complete = true;
+	add_item(model, id, "'type':'function_call','status':'completed'", true);
+}
+
 static void item_asked(struct model *model, const json_t *event)
 {
 	char id[MODEL_ID_MAX];
@@ -253,6 +265,8 @@ static void item_asked(struct model *model, const json_t *event)
 	if (strcmp(rig_string(event, "item.type"), "function_call_output") == 0) {
 		output(model, event);
 		add_item(model, id, "'type':'function_call_output'", true);
+	} else if (strcmp(rig_string(event, "item.type"), "function_call") == 0) {
+		call_put_in(model, event, id);
 	} else {
 		add_item(model, id, "'type':'message','role':'user'", true);
 	}
