@@ -56,13 +56,17 @@ static void keep_header(struct MHD_Connection *connection, const char *name, cha
 	(void)snprintf(out, size, "%s", value == NULL ? "" : value);
 }
 
-static void note_request(struct MHD_Connection *connection)
+static void note_request(struct MHD_Connection *connection, const char *url)
 {
+	size_t len;
+
 	int64_t intents = rig_query("SELECT count(*) FROM intents");
 	char before[sizeof(server.key)];
 
 	(void)pthread_mutex_lock(&server.mutex);
 	server.requests++;
+	len = strlen(server.paths);
+	(void)snprintf(server.paths + len, sizeof(server.paths) - len, "%s ", url);
 	server.intents = intents;
 	(void)snprintf(before, sizeof(before), "%s", server.key);
 	keep_header(connection, "Idempotency-Key", server.key, sizeof(server.key));
@@ -160,7 +164,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	if (strncmp(url, "/tell", 5) == 0) {
 		return tell(connection, url);
 	}
-	note_request(connection);
+	note_request(connection, url);
 	if (strncmp(url, "/hold", 5) == 0) {
 		hold();
 	}
@@ -213,7 +217,8 @@ static void on_open(void *arg, uint64_t intent, struct bc_span session, struct b
 	(void)tool;
 	(void)effect;
 	(void)has_result;
-	ck_abort_msg("intent %llu is open in a new journal", (unsigned long long)intent);
+	(void)intent;
+	world.opens++;
 }
 
 void rig_open_journal(uint64_t open_max)
@@ -238,6 +243,43 @@ void rig_close_journal(void)
 	world.jrn = jrn_close(world.jrn);
 }
 
+static void put_url(char *out, size_t size, const char *path)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(world.daemon, MHD_DAEMON_INFO_BIND_PORT);
+
+	(void)snprintf(out, size, "http://127.0.0.1:%u%s", (unsigned)info->port, path);
+}
+
+static void on_resolved(void *arg, uint64_t intent)
+{
+	(void)arg;
+	world.resolved = intent;
+	tool_host_resolved(world.host, intent);
+}
+
+static void make_host(void)
+{
+	world.host = tool_host_new(world.loop, world.http, world.port);
+	ck_assert_ptr_nonnull(world.host);
+	tool_host_hook(world.host, &(struct tool_hooks){.resolved = on_resolved});
+	tool_host_learn(world.host);
+}
+
+void rig_restart(void)
+{
+	rig_close_journal();
+	rig_open_journal(1000);
+	make_host();
+}
+
+void rig_undo_at(const char *path)
+{
+	put_url(world.undo_url, sizeof(world.undo_url), path);
+	world.tool.undo = (struct cfg_request){
+		.method = "POST", .url = world.undo_url, .body = "{\"n\": {args.n}}"};
+}
+
 void rig_setup(void)
 {
 	struct sockaddr_in local = {.sin_family = AF_INET,
@@ -254,7 +296,8 @@ void rig_setup(void)
 		on_request, NULL, MHD_OPTION_SOCK_ADDR, &local, MHD_OPTION_END);
 	ck_assert_ptr_nonnull(world.daemon);
 	world.http = net_http_new(world.loop, NULL);
-	world.host = tool_host_new(world.loop, world.http, world.port);
+	make_host();
+	ck_assert_uint_eq(world.opens, 0);
 	world.tool =
 		(struct cfg_tool){.name = "order",
 				  .request = {.method = "POST", .url = world.url, .body = "{*}"},
@@ -265,7 +308,11 @@ void rig_setup(void)
 				  .concurrency_max = 64,
 				  .attempts_max = 1};
 	world.session = "bc_s_test";
-	world.common = (struct cfg_tools){.retry_backoff = 20 * BC_USEC_PER_MS};
+	world.common = (struct cfg_tools){.retry_backoff = 20 * BC_USEC_PER_MS,
+					  .undo_wait = 20 * BC_USEC_PER_SEC,
+					  .undo_attempts_max = 4,
+					  .undo_backoff = 10 * BC_USEC_PER_MS};
+	world.cfg = (struct cfg){.tools = world.common, .tool = &world.tool, .tool_count = 1};
 }
 
 static void remove_files(void)
@@ -300,14 +347,6 @@ void rig_teardown(void)
 	world.loop = loop_free(world.loop);
 	MHD_stop_daemon(world.daemon);
 	remove_files();
-}
-
-static void put_url(char *out, size_t size, const char *path)
-{
-	const union MHD_DaemonInfo *info =
-		MHD_get_daemon_info(world.daemon, MHD_DAEMON_INFO_BIND_PORT);
-
-	(void)snprintf(out, size, "http://127.0.0.1:%u%s", (unsigned)info->port, path);
 }
 
 void rig_serve_at(const char *path)

@@ -26,6 +26,7 @@ struct rig_server {
 	unsigned questions;      /* requests for /tell/... */
 	char question[256];      /* path of the last one, and its Idempotency-Key header */
 	unsigned requests;       /* all others */
+	char paths[512];         /* of those, a space behind each */
 	unsigned other_keys;     /* requests whose key was not that of the one before */
 	int64_t intents;         /* rows in the journal when the last request came */
 	char key[64];
@@ -39,6 +40,7 @@ struct rig_world {
 	char path[96];
 	char url[128];
 	char status_url[128];
+	char undo_url[128];
 	struct MHD_Daemon *daemon;
 	struct loop *loop;
 	struct loop_timer *limit;
@@ -50,10 +52,13 @@ struct rig_world {
 	const char *session; /* id of the session whose calls these are */
 	struct cfg_tools common;
 	struct cfg_tool tool;
-	unsigned done;   /* results reported */
-	unsigned wanted; /* stop at this many */
-	bool inside_run; /* tool_run() is on the stack */
-	int64_t results; /* rows in the journal when the last result was reported */
+	struct cfg cfg;    /* of that tool alone; for orphans */
+	unsigned opens;    /* what recovery reported */
+	uint64_t resolved; /* last intent a host was told of */
+	unsigned done;     /* results reported */
+	unsigned wanted;   /* stop at this many */
+	bool inside_run;   /* tool_run() is on the stack */
+	int64_t results;   /* rows in the journal when the last result was reported */
 	enum tool_outcome outcome;
 	int status;
 	char output[4096];
@@ -69,6 +74,12 @@ void rig_teardown(void);
 /* Another journal; the host must be made anew.  Closed, everything that was recorded is in the file. */
 void rig_open_journal(uint64_t open_max);
 void rig_close_journal(void);
+
+/* As after a crash of the daemon: calls and journal are gone, and there are new ones on the same file. */
+void rig_restart(void);
+
+/* The tool's undo goes to this path of the server. */
+void rig_undo_at(const char *path);
 
 /* One number from the journal's file, as another process would read it; -1: there is none. */
 int64_t rig_query(const char *sql);
