@@ -122,7 +122,14 @@ static void put_pair(void *arg, const struct guess *guess)
 	}
 }
 
-static enum bc_err put_pass(struct sess *sess, const struct pass *pass, bool with_premises,
+/* Which results of guesses a pass is given. */
+enum given {
+	GIVEN_NONE,   /* it hears the words alone, so it can confirm what was guessed */
+	GIVEN_FIRSTS, /* those of guesses without premises: it can confirm what follows from them */
+	GIVEN_ALL     /* it looks as far ahead as it can */
+};
+
+static enum bc_err put_pass(struct sess *sess, const struct pass *pass, enum given given,
 			    struct bc_buf *out)
 {
 	struct pairs pairs = {.sess = sess, .out = out};
@@ -140,8 +147,9 @@ static enum bc_err put_pass(struct sess *sess, const struct pass *pass, bool wit
 	if (err == BC_OK) {
 		err = pass->with_audio ? put_audio(sess, out) : put_words(sess, out);
 	}
-	if (err == BC_OK && with_premises) {
-		(void)spec_each_finished(sess->agent->spec, put_pair, &pairs);
+	if (err == BC_OK && given != GIVEN_NONE) {
+		(void)spec_each_finished(sess->agent->spec, given == GIVEN_FIRSTS, put_pair,
+					 &pairs);
 		err = pairs.err;
 	}
 	if (err == BC_OK) {
@@ -204,7 +212,7 @@ static void expire(struct sess *sess)
 	pass_run_guesses(sess);
 }
 
-static void start(struct sess *sess, bool pause, bool with_premises)
+static void start(struct sess *sess, bool pause, enum given given)
 {
 	struct agent *agent = sess->agent;
 	struct pass *pass = free_pass(agent);
@@ -216,8 +224,9 @@ static void start(struct sess *sess, bool pause, bool with_premises)
 		.exact = hears_audio(sess),
 		.pause = pause};
 
-	if (with_premises) {
-		input.premises = spec_each_finished(agent->spec, count_pair, &pairs);
+	if (given != GIVEN_NONE) {
+		input.premises =
+			spec_each_finished(agent->spec, given == GIVEN_FIRSTS, count_pair, &pairs);
 	}
 	*pass = (struct pass){.number = spec_pass_begin(agent->spec, &input),
 			      .turn = agent->hearing.turn,
@@ -225,7 +234,7 @@ static void start(struct sess *sess, bool pause, bool with_premises)
 	bc_id_new(pass->event_id, 'p');
 	pass->request = ++agent->requests;
 	bc_buf_init(&text, sess->cfg->session.message_max);
-	if (put_pass(sess, pass, with_premises, &text) == BC_OK) {
+	if (put_pass(sess, pass, given, &text) == BC_OK) {
 		bc_metric_inc(BC_M_PASSES);
 		(void)sess_to_upstream(
 			sess, bc_buf_span(&text)); /* pressure shows with the next message */
@@ -242,14 +251,14 @@ static void start_at_pause(struct sess *sess)
 	struct spec *spec = sess->agent->spec;
 	unsigned finished = 0;
 
-	(void)spec_each_finished(spec, count_pair, &finished);
+	(void)spec_each_finished(spec, false, count_pair, &finished);
 	if (sess->cfg->speculation.mode == CFG_SPEC_MODE_STRICT || finished == 0) {
-		start(sess, true, true);
+		start(sess, true, GIVEN_ALL);
 		return;
 	}
-	start(sess, true, false);
+	start(sess, true, GIVEN_NONE);
 	if (sess->state == SESS_OPEN && may_start(sess, true)) {
-		start(sess, true, true);
+		start(sess, true, GIVEN_FIRSTS);
 	}
 }
 
@@ -323,7 +332,7 @@ void pass_advance(struct sess *sess)
 	} else if (agent->passes.wanted && may_start(sess, false)) {
 		agent->passes.wanted = false;
 		expire(sess);
-		start(sess, false, true);
+		start(sess, false, GIVEN_ALL);
 	}
 	take_advance(sess);
 }

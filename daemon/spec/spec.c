@@ -377,14 +377,15 @@ void spec_withdraw_tag(struct spec *spec, const char *tag)
 
 /* ---- looking ---- */
 
-uint32_t spec_each_finished(struct spec *spec, void (*each)(void *arg, const struct guess *guess),
-			    void *arg)
+uint32_t spec_each_finished(struct spec *spec, bool firsts,
+			    void (*each)(void *arg, const struct guess *guess), void *arg)
 {
 	struct guess *guess;
 	uint32_t mask = 0;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (guess->turn == spec->turn && guess->state == GUESS_DONE) {
+		if (guess->turn == spec->turn && guess->state == GUESS_DONE &&
+		    (!firsts || guess->premises == 0)) {
 			mask |= guess_bit(guess);
 			each(arg, guess);
 		}

@@ -221,10 +221,13 @@ bool spec_has_tag(const struct cfg_tool *tool, const char *tag);
 /* Withdraw what reads a tag that an effect changes. */
 void spec_withdraw_tag(struct spec *spec, const char *tag);
 
-/* Calls each() for every guess of the running turn whose result is there, oldest first: what a pass can be given.  Returns
- * the mask of them. */
-uint32_t spec_each_finished(struct spec *spec, void (*each)(void *arg, const struct guess *guess),
-			    void *arg);
+/*
+ * Calls each() for every guess of the running turn whose result is there, oldest first: what a pass can be given.  firsts:
+ * only those without premises, so that the pass names what follows from them again, and thereby confirms it.  Returns the
+ * mask of them.
+ */
+uint32_t spec_each_finished(struct spec *spec, bool firsts,
+			    void (*each)(void *arg, const struct guess *guess), void *arg);
 
 /*
  * Whether a verdict with calls is there or near: something was proposed in the running turn, and a pass that has heard

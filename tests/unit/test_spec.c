@@ -72,7 +72,7 @@ static uint64_t begin(bc_usec horizon)
 	struct spec_input input = {.horizon = horizon, .exact = true};
 	unsigned count = 0;
 
-	input.premises = spec_each_finished(spec, count_one, &count);
+	input.premises = spec_each_finished(spec, input.pause, count_one, &count);
 	return spec_pass_begin(spec, &input);
 }
 
@@ -82,7 +82,7 @@ static uint64_t begin_at_pause(bc_usec horizon, bool given)
 	unsigned count = 0;
 
 	if (given) {
-		input.premises = spec_each_finished(spec, count_one, &count);
+		input.premises = spec_each_finished(spec, input.pause, count_one, &count);
 	}
 	return spec_pass_begin(spec, &input);
 }
@@ -542,6 +542,35 @@ START_TEST(what_follows_from_a_call_that_became_real_stands_by_itself)
 }
 END_TEST
 
+START_TEST(finished_guesses_that_follow_from_others_are_confirmed_in_one_go)
+{
+	struct guess *first;
+	uint64_t number;
+
+	use_mode(SPEC_CONFIRM);
+	pass(100 * MS, "{}", true);
+	hear(500 * MS);
+	first = run();
+	spec_finished(spec, first);
+	number = begin(500 * MS);
+	name(number, &other_tool, "{\"of\":1}");
+	spec_pass_end(spec, number, true);
+	hear(900 * MS);
+	spec_finished(spec, run());
+	number = begin_at_pause(900 * MS, true); /* given the first alone */
+	confirm(&read_tool, "{}");
+	name(number, &other_tool, "{\"of\":1}");
+	spec_pass_end(spec, number, true);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), 2);
+	ck_assert_uint_eq(named[1].level, 1);
+	ck_assert_int_eq(named[1].guess->state, GUESS_DONE);
+	spec_withdraw_all(spec, 1);
+	named[0].guess->call = NULL;
+	named[1].guess->call = NULL;
+}
+END_TEST
+
 START_TEST(a_pass_that_has_heard_less_and_ends_later_counts_for_nothing)
 {
 	uint64_t early;
@@ -739,13 +768,13 @@ START_TEST(a_pass_is_given_finished_guesses_of_its_turn_only)
 
 	pass(100 * MS, "{}", true);
 	spec_turn_commit(spec);
-	(void)spec_each_finished(spec, count_one, &count);
+	(void)spec_each_finished(spec, false, count_one, &count);
 	ck_assert_uint_eq(count, 0);
 	spec_finished(spec, run());
-	(void)spec_each_finished(spec, count_one, &count);
+	(void)spec_each_finished(spec, false, count_one, &count);
 	ck_assert_uint_eq(count, 1);
 	spec_turn_begin(spec, 2);
-	(void)spec_each_finished(spec, count_one, &count);
+	(void)spec_each_finished(spec, false, count_one, &count);
 	ck_assert_uint_eq(count, 1);
 }
 END_TEST
@@ -778,6 +807,7 @@ static Suite *suite(void)
 		a_guess_the_whole_turn_does_not_name_is_withdrawn_although_finished,
 		what_follows_from_a_call_that_became_real_stands_by_itself,
 		a_pass_that_has_heard_less_and_ends_later_counts_for_nothing,
+		finished_guesses_that_follow_from_others_are_confirmed_in_one_go,
 		a_verdict_lists_calls_in_the_order_they_were_named,
 		reads_expire_and_may_be_named_anew,
 	};
