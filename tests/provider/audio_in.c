@@ -22,17 +22,6 @@ enum audio_format audio_format_of(const json_t *format)
 	return type != NULL && strcmp(type, "audio/pcma") == 0 ? AUDIO_PCMA : AUDIO_PCM16;
 }
 
-void audio_init(struct session *session)
-{
-	struct listening *listening = &session->listening;
-
-	*listening = (struct listening){0};
-	bc_buf_init(&listening->buffer, WIRE_MESSAGE_MAX);
-	carrier_reader_init(
-		&listening->reader,
-		audio_format_of(session_get(session, "audio", "input", "format", NULL)));
-}
-
 void audio_release(struct session *session)
 {
 	heard_release(&session->listening.heard);
@@ -59,11 +48,33 @@ static json_t *detection(const struct session *session)
 	return json_is_object(value) ? value : NULL;
 }
 
-static unsigned detection_ms(const struct session *session, const char *key, unsigned otherwise)
+static unsigned number_or(const json_t *value, unsigned otherwise)
 {
-	json_t *value = json_object_get(detection(session), key);
-
 	return json_is_integer(value) ? (unsigned)json_integer_value(value) : otherwise;
+}
+
+void audio_detection_changed(struct session *session)
+{
+	struct listening *listening = &session->listening;
+	json_t *settings = detection(session);
+	json_t *threshold = json_object_get(settings, "threshold");
+
+	listening->detecting = settings != NULL;
+	listening->silence_ms = number_or(json_object_get(settings, "silence_duration_ms"), 500);
+	listening->padding_ms = number_or(json_object_get(settings, "prefix_padding_ms"), 300);
+	listening->level = LEVEL * (json_is_number(threshold) ? json_number_value(threshold) : 0.5);
+}
+
+void audio_init(struct session *session)
+{
+	struct listening *listening = &session->listening;
+
+	*listening = (struct listening){0};
+	bc_buf_init(&listening->buffer, WIRE_MESSAGE_MAX);
+	carrier_reader_init(
+		&listening->reader,
+		audio_format_of(session_get(session, "audio", "input", "format", NULL)));
+	audio_detection_changed(session);
 }
 
 void audio_commit(struct session *session)
@@ -138,8 +149,6 @@ static bool window_is_voiced(const struct session *session, size_t window)
 	struct bc_span all = bc_buf_span(&listening->buffer);
 	const uint8_t *at = (const uint8_t *)all.ptr + all.len - window;
 	size_t size = audio_sample_size(listening->reader.format);
-	json_t *threshold = json_object_get(detection(session), "threshold");
-	double level = LEVEL * (json_is_number(threshold) ? json_number_value(threshold) : 0.5);
 	double energy = 0.0;
 
 	for (size_t i = 0; i < window; i += size) {
@@ -147,7 +156,7 @@ static bool window_is_voiced(const struct session *session, size_t window)
 
 		energy += sample * sample;
 	}
-	return sqrt(energy * (double)size / (double)window) > level;
+	return sqrt(energy * (double)size / (double)window) > listening->level;
 }
 
 static void window_judge(struct session *session, size_t window)
@@ -162,17 +171,16 @@ static void window_judge(struct session *session, size_t window)
 		listening->voiced_ms = 0;
 		listening->silent_ms += WINDOW_MS;
 	}
-	if (detection(session) == NULL) {
+	if (!listening->detecting) {
 		return;
 	}
 	if (!listening->speech && listening->voiced_ms >= ONSET_MS) {
 		speech_start(session);
-	} else if (listening->speech &&
-		   listening->silent_ms >= detection_ms(session, "silence_duration_ms", 500)) {
+	} else if (listening->speech && listening->silent_ms >= listening->silence_ms) {
 		speech_stop(session);
 	} else if (!listening->speech && listening->voiced_ms == 0) {
 		/* Before speech only the padding that will stand in front of it is kept. */
-		keep = ms_bytes(listening, detection_ms(session, "prefix_padding_ms", 300));
+		keep = ms_bytes(listening, listening->padding_ms);
 		if (bc_buf_len(&listening->buffer) > keep) {
 			bc_buf_consume(&listening->buffer, bc_buf_len(&listening->buffer) - keep);
 		}
@@ -196,44 +204,24 @@ static bool piece_take(struct session *session, const uint8_t *bytes, size_t len
 		at += used;
 		if (heard_mark(&listening->heard, &mark)) {
 			transcript_word(session, &mark);
+			proactive_word(session);
 		}
 	}
 	return true;
 }
 
-void audio_append_event(struct session *session, const json_t *event)
+/* Window by window, so that a commit cuts the buffer where the silence was long enough; false: it is full. */
+static bool bytes_take(struct session *session, const uint8_t *bytes, size_t len)
 {
-	const json_t *audio = json_object_get(event, "audio");
 	size_t window = ms_bytes(&session->listening, WINDOW_MS);
-	size_t len = json_string_length(audio);
-	uint8_t *bytes = malloc(len / 4 * 3 + 3);
-	struct fault fault;
 	size_t at = 0;
 
-	BC_BUG_ON(bytes == NULL);
-	if (!json_is_string(audio)) {
-		fault_set(&fault, "missing_required_parameter", "audio",
-			  "Missing required parameter: 'audio'.");
-	} else if (b64_decode(bytes, bc_span(json_string_value(audio), len), &len) != BC_OK) {
-		fault_set(&fault, "invalid_value", "audio",
-			  "Invalid 'audio'. Expected base64-encoded audio bytes.");
-		audio = NULL;
-	}
-	if (!json_is_string(audio)) {
-		emit_fault(session, event, &fault);
-		free(bytes);
-		return;
-	}
-	/* Window by window, so that a commit cuts the buffer where the silence was long enough. */
 	while (at < len) {
 		size_t room = window - session->listening.window_fill;
 		size_t piece = len - at < room ? len - at : room;
 
 		if (!piece_take(session, bytes + at, piece)) {
-			fault_set(&fault, "input_audio_buffer_full", "",
-				  "The input audio buffer is full.");
-			emit_fault(session, event, &fault);
-			break;
+			return false;
 		}
 		at += piece;
 		if (session->listening.window_fill == window) {
@@ -241,7 +229,63 @@ void audio_append_event(struct session *session, const json_t *event)
 			window_judge(session, window);
 		}
 	}
+	return true;
+}
+
+static void audio_take(struct session *session, const json_t *event, struct bc_span base64)
+{
+	uint8_t *bytes = malloc(base64.len / 4 * 3 + 3);
+	struct fault fault;
+	size_t len;
+
+	BC_BUG_ON(bytes == NULL);
+	if (b64_decode(bytes, base64, &len) != BC_OK) {
+		fault_set(&fault, "invalid_value", "audio",
+			  "Invalid 'audio'. Expected base64-encoded audio bytes.");
+		emit_fault(session, event, &fault);
+	} else if (!bytes_take(session, bytes, len)) {
+		fault_set(&fault, "input_audio_buffer_full", "", "The input audio buffer is full.");
+		emit_fault(session, event, &fault);
+	}
 	free(bytes);
+}
+
+void audio_append_event(struct session *session, const json_t *event)
+{
+	const json_t *audio = json_object_get(event, "audio");
+	struct fault fault;
+
+	if (!json_is_string(audio)) {
+		fault_set(&fault, "missing_required_parameter", "audio",
+			  "Missing required parameter: 'audio'.");
+		emit_fault(session, event, &fault);
+		return;
+	}
+	audio_take(session, event, bc_span(json_string_value(audio), json_string_length(audio)));
+}
+
+/* Most of what clients send; a JSON parser would take longer over it than everything else. */
+bool audio_append_quick(struct session *session, struct bc_span text)
+{
+	static const char *const heads[] = {
+		"{\"type\":\"input_audio_buffer.append\",\"audio\":\"",
+		"{\"type\": \"input_audio_buffer.append\", \"audio\": \""};
+	size_t head = 0;
+
+	for (size_t i = 0; i < BC_ARRAY_LEN(heads) && head == 0; i++) {
+		head = bc_span_has_prefix(text, heads[i]) ? strlen(heads[i]) : 0;
+	}
+	if (head == 0 || text.len < head + 2 || memcmp(text.ptr + text.len - 2, "\"}", 2) != 0 ||
+	    log_wants(session->provider, "in")) {
+		return false;
+	}
+	text = bc_span(text.ptr + head, text.len - head - 2);
+	if (text.len > 0 &&
+	    (memchr(text.ptr, '\\', text.len) != NULL || memchr(text.ptr, '"', text.len) != NULL)) {
+		return false;
+	}
+	audio_take(session, NULL, text);
+	return true;
 }
 
 void audio_commit_event(struct session *session, const json_t *event)
@@ -255,6 +299,12 @@ void audio_commit_event(struct session *session, const json_t *event)
 			  "Error committing input audio buffer: buffer too small. Expected at "
 			  "least %dms of audio, but buffer only has %.2fms of audio.",
 			  COMMIT_MIN_MS, held);
+		emit_fault(session, event, &fault);
+		return;
+	}
+	if (listening->detecting && session->provider->options.no_manual_commit) {
+		fault_set(&fault, "invalid_value", "",
+			  "Cannot commit the input audio buffer while turn detection is on.");
 		emit_fault(session, event, &fault);
 		return;
 	}

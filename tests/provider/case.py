@@ -1,11 +1,12 @@
 """What the tests of simprovider share: a small dialogue, a provider that plays it, a client."""
+import base64
 import json
 import os
 import sys
 import tempfile
 import unittest
 
-from realtime import Client, Provider
+from realtime import Client, Provider, speech
 
 BINARY, TIMING = sys.argv[1:3]  # every test program is run as: test_X.py SIMPROVIDER TIMING_JSON
 
@@ -83,6 +84,15 @@ class Case(unittest.TestCase):
         client.events.clear()
         return client
 
+    def log(self, *kinds):
+        """The provider's log so far: lines of these kinds; --log must have been given as log_path."""
+        with open(self.log_path, encoding='utf-8') as lines:
+            return [line for line in map(json.loads, lines) if line['kind'] in kinds]
+
+    @property
+    def log_path(self):
+        return os.path.join(self.folder.name, 'log')
+
     def slow_talker(self):
         """Timing of a model that answers at once; with a small scale it then speaks for long."""
         with open(TIMING, encoding='utf-8') as file:
@@ -98,6 +108,15 @@ class Case(unittest.TestCase):
             client.send('conversation.item.create', item={
                 'type': 'function_call_output', 'call_id': output['call_id'], 'output': '{"ok":true}'})
             client.until('conversation.item.done')
+
+    def words(self, turn, first, last, repair=False):
+        """An inline item of a pass: words of a turn as audio."""
+        audio = base64.b64encode(speech(turn, first, last, repair)).decode()
+        return {'type': 'message', 'role': 'user', 'content': [{'type': 'input_audio', 'audio': audio}]}
+
+    def said(self, text):
+        """The same as text."""
+        return {'type': 'message', 'role': 'user', 'content': [{'type': 'input_text', 'text': text}]}
 
     def aside(self, client, *items, **more):
         client.send('response.create', response={'conversation': 'none', 'output_modalities': ['text'],

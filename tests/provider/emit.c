@@ -23,14 +23,28 @@ void id_make(char id[ID_SIZE], const char *prefix)
 	id[len + sizeof(random)] = '\0';
 }
 
-void log_line(struct session *session, const char *kind, json_t *line)
+bool log_wants(const struct provider *provider, const char *kind)
 {
-	struct provider *provider = session->provider;
+	const char *at = provider->options.log_kinds;
+	size_t len = strlen(kind);
 
-	if (provider->log != NULL) {
+	if (provider->log == NULL || at == NULL) {
+		return provider->log != NULL;
+	}
+	for (; *at != '\0'; at += strcspn(at, ","), at += *at == ',') {
+		if (strcspn(at, ",") == len && memcmp(at, kind, len) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void line_write(struct provider *provider, unsigned session, const char *kind, json_t *line)
+{
+	if (log_wants(provider, kind)) {
 		double now = ev_time() - provider->started;
-		json_t *head = json_pack("{s:f,s:i,s:s}", "t", now, "session", (int)session->number,
-					 "kind", kind);
+		json_t *head =
+			json_pack("{s:f,s:i,s:s}", "t", now, "session", (int)session, "kind", kind);
 
 		json_object_update(head, line);
 		json_dumpf(head, provider->log, JSON_COMPACT);
@@ -39,6 +53,28 @@ void log_line(struct session *session, const char *kind, json_t *line)
 		json_decref(head);
 	}
 	json_decref(line);
+}
+
+void log_line(struct session *session, const char *kind, json_t *line)
+{
+	line_write(session->provider, session->number, kind, line);
+}
+
+void log_parameters(struct provider *provider)
+{
+	const struct options *options = &provider->options;
+
+	line_write(provider, 0, "parameters",
+		   json_pack("{s:s,s:s,s:I,s:f,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
+			     "sha256", provider->timing.sha256, "profile", options->profile, "seed",
+			     (json_int_t)options->seed, "scale", options->scale, "behaviour",
+			     behaviour_name(options->behaviour), "rule",
+			     options->clause ? "clause" : "word", "rtt_s", options->rtt,
+			     "asr_lag_s", options->asr_lag, "eagerness", options->eagerness,
+			     "early_wrong", options->early_wrong, "premature", options->premature,
+			     "pass_disagrees", options->disagree, "rival", options->rival,
+			     "applies_repair", options->applies_repair, "cancel_delay_s",
+			     options->cancel_delay));
 }
 
 /* Base64 of audio would bury everything else: its length stands for it. */
@@ -69,7 +105,7 @@ void log_event(struct session *session, const char *direction, const json_t *eve
 {
 	json_t *copy;
 
-	if (session->provider->log == NULL) {
+	if (!log_wants(session->provider, direction)) {
 		return;
 	}
 	copy = json_deep_copy(event);
@@ -105,9 +141,13 @@ static json_t *canonical(const char *arguments)
 
 void log_conversation(struct session *session)
 {
-	json_t *list = json_array();
+	json_t *list;
 	struct item *item;
 
+	if (!log_wants(session->provider, "conversation")) {
+		return;
+	}
+	list = json_array();
 	TAILQ_FOREACH(item, &session->items, link) {
 		json_t *row = json_pack("{s:s,s:s,s:s}", "kind", item_string(item, "type"), "id",
 					item->id, "status", item_string(item, "status"));
@@ -148,14 +188,44 @@ void emit(struct session *session, json_t *event)
 	log_event(session, "out", event);
 	text = json_dumps(event, JSON_COMPACT);
 	if (text != NULL) {
-		wire_send(session->wire, bc_span_str(text));
+		path_out(session, bc_span_str(text));
 	}
 	if (drop_at != NULL && type != NULL && strcmp(type, drop_at) == 0) {
 		session->dropped = true;
-		wire_abort(session->wire);
+		path_abort(session);
 	}
 	free(text);
 	json_decref(event);
+}
+
+void emit_audio(const struct response *response, const char *base64)
+{
+	struct session *session = response->session;
+	json_t *event;
+	char id[ID_SIZE];
+	char *text = NULL;
+
+	if (log_wants(session->provider, "out") || session->provider->options.drop_at != NULL) {
+		event = json_pack("{s:s,s:s,s:s,s:i,s:i,s:s}", "type",
+				  "response.output_audio.delta", "response_id", response->id,
+				  "item_id", response->item->id, "output_index",
+				  (int)response->index, "content_index", 0, "delta", base64);
+		emit_delta(session, event);
+		return;
+	}
+	if (session->dropped || session->wire == NULL) {
+		return;
+	}
+	id_make(id, "event_");
+	if (asprintf(&text,
+		     "{\"type\":\"response.output_audio.delta\",\"event_id\":\"%s\","
+		     "\"response_id\":\"%s\",\"item_id\":\"%s\",\"output_index\":%zu,"
+		     "\"content_index\":0,\"delta\":\"%s\",\"obfuscation\":\"vR7nQ2\"}",
+		     id, response->id, response->item->id, response->index, base64) < 0) {
+		return;
+	}
+	path_out(session, bc_span_str(text));
+	free(text);
 }
 
 void emit_delta(struct session *session, json_t *event)

@@ -20,6 +20,7 @@ struct item *item_new(enum item_kind kind, const char *id, json_t *json)
 	BC_BUG_ON(item == NULL || json == NULL);
 	item->kind = kind;
 	item->json = json;
+	item->turn = -1;
 	snprintf(item->id, sizeof(item->id), "%s", id);
 	bc_buf_init(&item->audio, WIRE_MESSAGE_MAX);
 	return item;
@@ -277,6 +278,7 @@ static void item_say(struct session *session, const char *type, struct item *ite
 
 void item_add(struct session *session, struct item *item, struct item *previous)
 {
+	item->made = ev_now(session->provider->loop);
 	if (previous == NULL) {
 		TAILQ_INSERT_TAIL(&session->items, item, link);
 	} else {
@@ -293,6 +295,8 @@ void item_done(struct session *session, struct item *item)
 /* An output must answer a call of the conversation that has none yet. */
 static bool output_fits(struct session *session, const struct item *output, struct fault *fault)
 {
+	const struct provider *provider = session->provider;
+	double age = provider_seconds(provider, provider->options.call_age);
 	const char *call_id = item_string(output, "call_id");
 	const struct item *item;
 	bool called = false;
@@ -305,7 +309,9 @@ static bool output_fits(struct session *session, const struct item *output, stru
 			return fault_set(fault, "invalid_tool_call_id", "item.call_id",
 					 "Tool call ID '%s' already has an output.", call_id);
 		}
-		called = called || item->kind == ITEM_CALL;
+		if (item->kind == ITEM_CALL) {
+			called = age <= 0.0 || ev_now(provider->loop) - item->made <= age;
+		}
 	}
 	return called || fault_set(fault, "invalid_tool_call_id", "item.call_id",
 				   "Tool call ID '%s' not found in conversation.", call_id);
@@ -329,6 +335,30 @@ static bool item_fits(struct session *session, const struct item *item, const ch
 	return item->kind != ITEM_OUTPUT || output_fits(session, item, fault);
 }
 
+/* What some services do not take, or change. */
+static bool item_is_taken(struct session *session, struct item *item, struct fault *fault)
+{
+	const struct options *options = &session->provider->options;
+	const struct response *active = response_active(session);
+	char id[ID_SIZE];
+
+	if (item->kind == ITEM_CALL && options->no_function_items) {
+		return fault_set(fault, "invalid_value", "item.type",
+				 "Invalid value: 'function_call'. Supported values are: 'message' "
+				 "and 'function_call_output'.");
+	}
+	if (item->kind == ITEM_OUTPUT && active != NULL && options->no_output_while_active) {
+		return fault_set(fault, "conversation_already_has_active_response", "",
+				 "Conversation already has an active response in progress: %s.",
+				 active->id);
+	}
+	if (item->kind == ITEM_CALL && options->rename_call_ids) {
+		id_make(id, "call_");
+		json_object_set_new(item->json, "call_id", json_string(id));
+	}
+	return true;
+}
+
 void item_create_event(struct session *session, const json_t *event)
 {
 	const char *previous = json_string_value(json_object_get(event, "previous_item_id"));
@@ -339,12 +369,13 @@ void item_create_event(struct session *session, const json_t *event)
 		emit_fault(session, event, &fault);
 		return;
 	}
-	if (!item_fits(session, item, previous, &fault)) {
+	if (!item_fits(session, item, previous, &fault) || !item_is_taken(session, item, &fault)) {
 		emit_fault(session, event, &fault);
 		item_free(item);
 		return;
 	}
 	if (previous != NULL && strcmp(previous, "root") == 0) {
+		item->made = ev_now(session->provider->loop);
 		TAILQ_INSERT_HEAD(&session->items, item, link);
 		item_say(session, "conversation.item.added", item);
 	} else {
@@ -395,12 +426,24 @@ void item_delete_event(struct session *session, const json_t *event)
 	item_free(item);
 }
 
+void item_truncate(struct session *session, struct item *item, json_int_t end_ms)
+{
+	json_t *part = json_array_get(json_object_get(item->json, "content"), 0);
+
+	item->audio_s = (double)end_ms / 1000.0;
+	item->truncated = true;
+	free(item->text);
+	item->text = NULL;
+	json_object_del(part, "transcript");
+	emit(session, json_pack("{s:s,s:s,s:i,s:I}", "type", "conversation.item.truncated",
+				"item_id", item->id, "content_index", 0, "audio_end_ms", end_ms));
+}
+
 void item_truncate_event(struct session *session, const json_t *event)
 {
 	struct item *item =
 		item_named(session, event, "truncating", "item_truncate_invalid_item_id");
 	json_int_t end = json_integer_value(json_object_get(event, "audio_end_ms"));
-	json_t *part;
 	struct fault fault;
 
 	if (item == NULL) {
@@ -419,13 +462,7 @@ void item_truncate_event(struct session *session, const json_t *event)
 		emit_fault(session, event, &fault);
 		return;
 	}
-	item->audio_s = (double)end / 1000.0;
-	free(item->text);
-	item->text = NULL;
-	part = json_array_get(json_object_get(item->json, "content"), 0);
-	json_object_del(part, "transcript");
-	emit(session, json_pack("{s:s,s:s,s:i,s:I}", "type", "conversation.item.truncated",
-				"item_id", item->id, "content_index", 0, "audio_end_ms", end));
+	item_truncate(session, item, end);
 }
 
 void item_retrieve_event(struct session *session, const json_t *event)

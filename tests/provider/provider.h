@@ -2,6 +2,7 @@
 #ifndef BACKCHANNEL_TESTS_PROVIDER_PROVIDER_H
 #define BACKCHANNEL_TESTS_PROVIDER_PROVIDER_H
 
+#include "tests/provider/options.h"
 #include "tests/world/dialogue.h"
 #include "tests/world/timing.h"
 #include "tests/world/wire.h"
@@ -14,35 +15,14 @@
 #include <sys/queue.h>
 
 struct session;
+struct parcel;
 TAILQ_HEAD(session_list, session);
 
-struct options {
-	unsigned port;
-	const char *cert;
-	const char *key_file;
-	const char *dialogues;
-	const char *script;
-	const char *timing;
-	const char *profile;
-	const char *log;
-	const char *key; /* expected API key; NULL: any */
-	uint64_t seed;
-	double scale; /* the world runs that many times faster than real time */
-	bool clause;  /* readiness rule: clause (default) or word */
-	/* faults */
-	unsigned refuse;     /* HTTP status every upgrade is refused with; 0: none */
-	unsigned drop_after; /* cut the connection behind that many client events; 0: never */
-	const char *drop_at; /* cut it behind the first server event of that type */
-	bool reject_inline_audio;
-	bool anonymous_errors; /* collision errors do not name the client's event */
-	bool silent;           /* say session.created and nothing more */
-	bool reset_vad;        /* an update of turn_detection forgets the speech under way */
-	unsigned fail;         /* the session's N-th response fails; 0: none */
-	double cancel_delay;   /* seconds, of the world */
-	double rival;          /* rate of turns in which the default response decides otherwise */
-	double early_wrong;    /* the rates below: negative means timing.json's */
-	double premature;
-	double disagree;
+/* What is on its way between clients and us: one line for all sessions, as the way takes always the same time. */
+struct path {
+	TAILQ_HEAD(, parcel) parcels;
+	ev_timer timer;
+	double seconds; /* one way, of the loop's clock; 0: no delay */
 };
 
 struct provider {
@@ -54,10 +34,25 @@ struct provider {
 	struct wire_tls *tls;
 	struct wire_listener *listener;
 	FILE *log; /* NULL: none */
+	struct path path;
+	char *tones[3]; /* base64 of a whole audio delta, by format; NULL: not made yet */
 	ev_tstamp started;
 	unsigned sessions; /* accepted so far */
 	struct session_list live;
 };
+
+/* Kinds of log lines; whether the operator wants them. */
+bool log_wants(const struct provider *provider, const char *kind);
+
+/* The log's first line: every parameter as it counts. */
+void log_parameters(struct provider *provider);
+
+/* ---- path.c ---- */
+
+void path_init(struct provider *provider);
+
+/* Seconds a pass takes beside the way to us and back, which published times contain. */
+double path_beside(const struct provider *provider, double seconds);
 
 /* Seconds of the loop's clock that seconds of the world take. */
 static inline double provider_seconds(const struct provider *provider, double seconds)

@@ -14,11 +14,12 @@ class Provider:
     """A running simprovider."""
 
     def __init__(self, binary, timing, *args, scale=20):
-        command = [binary, '--listen', '127.0.0.1:0', '--timing', timing, '--scale', str(scale), *args]
+        command = [binary, '--listen', '127.0.0.1:0', '--timing', timing, '--scale', str(scale), '--rtt', '0', *args]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         assert line.startswith('listening '), line
         self.port = int(line.split()[1])
+        self.parameters = self.process.stdout.readline().split()[1]
 
     def __enter__(self):
         return self

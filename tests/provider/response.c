@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASIDE_MAX 2 /* out-of-band responses at work; further ones queue */
-
 struct response *response_active(struct session *session)
 {
 	struct response *response;
@@ -20,7 +18,7 @@ struct response *response_active(struct session *session)
 
 /* ---- context ---- */
 
-static void context_add(struct context *context, const struct item *item)
+void context_add(struct context *context, const struct item *item)
 {
 	const struct item **items =
 		realloc(context->items, (context->n + 1) * sizeof(const struct item *));
@@ -30,7 +28,7 @@ static void context_add(struct context *context, const struct item *item)
 	context->items[context->n++] = item;
 }
 
-static void context_release(struct context *context)
+void context_release(struct context *context)
 {
 	struct item *item;
 
@@ -41,7 +39,7 @@ static void context_release(struct context *context)
 	free(context->items);
 }
 
-static void context_fill(struct session *session, struct context *context)
+void context_fill(struct session *session, struct context *context)
 {
 	struct item *item;
 
@@ -52,6 +50,14 @@ static void context_fill(struct session *session, struct context *context)
 	}
 }
 
+/* Kinds of references that some services do not take. */
+static bool is_refused(const struct session *session, const struct item *item)
+{
+	return session->provider->options.refuse_references &&
+	       (item->kind == ITEM_CALL || item->kind == ITEM_OUTPUT || item->in_progress ||
+		item->truncated);
+}
+
 static bool reference_add(struct session *session, struct context *context, const json_t *element,
 			  const char *path, struct fault *fault)
 {
@@ -59,7 +65,7 @@ static bool reference_add(struct session *session, struct context *context, cons
 	const struct item *item = id == NULL ? NULL : item_find(session, id);
 	char param[96];
 
-	if (item == NULL) {
+	if (item == NULL || is_refused(session, item)) {
 		snprintf(param, sizeof(param), "%s.id", path);
 		return fault_set(fault, "invalid_value", param,
 				 "Error referencing item: the item with id '%.64s' does not exist.",
@@ -110,6 +116,10 @@ static bool context_make(struct session *session, const json_t *request, struct 
 		instructions != NULL ? instructions : session_get(session, "instructions", NULL));
 	if (input == NULL) {
 		context_fill(session, context);
+		if (!context->aside &&
+		    session->provider->options.behaviour == BEHAVIOUR_PROACTIVE) {
+			proactive_context(session, context);
+		}
 		return true;
 	}
 	json_array_foreach(input, i, element) {
@@ -126,6 +136,14 @@ static bool context_make(struct session *session, const json_t *request, struct 
 }
 
 /* ---- the object ---- */
+
+static json_t *usage_of(const struct response *response, const char *status)
+{
+	bool hidden = response->session->provider->options.cancel_null_usage &&
+		      strcmp(status, "cancelled") == 0;
+
+	return hidden ? NULL : usage_json(response);
+}
 
 static json_t *response_json(const struct response *response, const char *status, json_t *details)
 {
@@ -144,7 +162,7 @@ static json_t *response_json(const struct response *response, const char *status
 			 response->text_only ? "text" : "audio", "max_output_tokens",
 			 response->max_output_tokens, "audio", "output", "format", format, "voice",
 			 session_get(session, "audio", "output", "voice", NULL), "usage",
-			 done ? usage_json(response) : NULL, "metadata", response->metadata);
+			 done ? usage_of(response, status) : NULL, "metadata", response->metadata);
 }
 
 /* A failure lives inside response.done: no error event goes with it. */
@@ -156,6 +174,24 @@ static void response_fail(struct response *response)
 				  "message", "Rate limit reached. Please try again later."));
 }
 
+/* End a cancelled response; some services then truncate what an interruption has cut off. */
+static void cancel_finish(struct response *response)
+{
+	struct session *session = response->session;
+	struct item *item = response->item;
+	bool truncates = session->provider->options.truncate_on_interrupt && item != NULL &&
+			 item->audio_out && !response->aside && !response->orphan &&
+			 strcmp(response->cancel_reason, "turn_detected") == 0;
+
+	tree_cut(response);
+	response_finish(
+		response, "cancelled",
+		json_pack("{s:s,s:s}", "type", "cancelled", "reason", response->cancel_reason));
+	if (truncates) {
+		item_truncate(session, item, (json_int_t)(item->audio_s * 1000.0));
+	}
+}
+
 static void timer_fired(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct response *response = timer->data;
@@ -164,10 +200,7 @@ static void timer_fired(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)events;
 	BC_CHECK(response, RESPONSE_MAGIC);
 	if (response->phase == RESPONSE_CANCELLING) {
-		tree_cut(response);
-		response_finish(response, "cancelled",
-				json_pack("{s:s,s:s}", "type", "cancelled", "reason",
-					  response->cancel_reason));
+		cancel_finish(response);
 		return;
 	}
 	if (response->fails) {
@@ -175,6 +208,19 @@ static void timer_fired(struct ev_loop *loop, ev_timer *timer, int events)
 		return;
 	}
 	tree_step(response);
+}
+
+/* Whether the answer is text because an assistant's text stands in the conversation. */
+static bool text_follows(struct session *session)
+{
+	const struct item *item;
+
+	TAILQ_FOREACH(item, &session->items, link) {
+		if (item->kind == ITEM_ASSISTANT && !item->audio_out && !item->in_progress) {
+			return session->provider->options.text_after_text;
+		}
+	}
+	return false;
 }
 
 static struct response *response_new(struct session *session, const json_t *request, bool aside)
@@ -198,9 +244,12 @@ static struct response *response_new(struct session *session, const json_t *requ
 	response->magic = RESPONSE_MAGIC;
 	response->session = session;
 	response->aside = aside;
-	response->text_only = modality != NULL && strcmp(modality, "text") == 0;
+	response->text_only = (modality != NULL && strcmp(modality, "text") == 0) ||
+			      (!aside && text_follows(session));
 	response->format = audio_format_of(format);
-	response->metadata = json_is_object(metadata) ? json_deep_copy(metadata) : NULL;
+	if (json_is_object(metadata) && !session->provider->options.no_metadata) {
+		response->metadata = json_deep_copy(metadata);
+	}
 	response->max_output_tokens = json_incref(
 		limit != NULL ? limit : session_get(session, "max_output_tokens", NULL));
 	response->output = json_array();
@@ -258,10 +307,15 @@ static void response_start(struct response *response)
 	struct session *session = response->session;
 
 	response->phase = RESPONSE_THINKING;
+	response->created = ev_now(session->provider->loop);
 	emit(session, json_pack("{s:s,s:o}", "type", "response.created", "response",
 				response_json(response, "in_progress", NULL)));
 	rate_limits_say(session);
 	timer_set(response, response->plan.delay_s);
+	if (session->provider->options.cancel_late_create && !response->aside &&
+	    !response->unasked && session->listening.speech) {
+		response_interrupt(session);
+	}
 }
 
 static unsigned asides_running(struct session *session)
@@ -282,10 +336,36 @@ static void queued_start(struct session *session)
 
 	for (response = TAILQ_FIRST(&session->responses); response != NULL; response = next) {
 		next = TAILQ_NEXT(response, link);
-		if (response->phase == RESPONSE_QUEUED && asides_running(session) < ASIDE_MAX) {
+		if (response->phase == RESPONSE_QUEUED &&
+		    asides_running(session) < session->provider->options.asides) {
 			response_start(response);
 		}
 	}
+}
+
+/* Seconds since the start of the log, or null when it has not happened. */
+static json_t *moment(const struct provider *provider, ev_tstamp at)
+{
+	return at > 0.0 ? json_real(at - provider->started) : json_null();
+}
+
+static void account_log(const struct response *response, const char *status)
+{
+	struct session *session = response->session;
+	const struct provider *provider = session->provider;
+	json_t *line;
+
+	if (!log_wants(provider, "response")) {
+		return;
+	}
+	line = json_pack("{s:s,s:i,s:b,s:b,s:b,s:s,s:O?,s:o,s:o,s:o}", "id", response->id, "turn",
+			 response->plan.turn, "aside", response->aside, "vad", response->by_vad,
+			 "unasked", response->unasked, "status", status, "metadata",
+			 response->metadata, "created", moment(provider, response->created),
+			 "first", moment(provider, response->first), "done",
+			 moment(provider, ev_now(provider->loop)));
+	json_object_update_new(line, usage_account(response));
+	log_line(session, "response", line);
 }
 
 void response_finish(struct response *response, const char *status, json_t *details)
@@ -297,6 +377,7 @@ void response_finish(struct response *response, const char *status, json_t *deta
 	TAILQ_REMOVE(&session->responses, response, link);
 	emit(session, json_pack("{s:s,s:o}", "type", "response.done", "response",
 				response_json(response, status, details)));
+	account_log(response, status);
 	response_free(response);
 	queued_start(session);
 	if (aside) {
@@ -308,12 +389,25 @@ void response_finish(struct response *response, const char *status, json_t *deta
 	}
 }
 
-/* Decide what the response says and set it off. */
-static bool response_make(struct session *session, const json_t *request, bool aside,
+static void response_set_off(struct response *response)
+{
+	struct session *session = response->session;
+	bool full = asides_running(session) >= session->provider->options.asides;
+
+	response->fails = ++session->responses_made == session->provider->options.fail;
+	TAILQ_INSERT_TAIL(&session->responses, response, link);
+	if (response->aside && full) {
+		response->phase = RESPONSE_QUEUED;
+	} else {
+		response_start(response);
+	}
+}
+
+/* Decide what the response says and set it off; request NULL: by the VAD. */
+static bool response_make(struct session *session, const json_t *request, bool by_vad, bool aside,
 			  struct fault *fault)
 {
 	struct context context = {.aside = aside};
-	bool full = asides_running(session) >= ASIDE_MAX;
 	struct response *response;
 	bool made;
 
@@ -322,22 +416,50 @@ static bool response_make(struct session *session, const json_t *request, bool a
 	if (made) {
 		/* Decided now, from what is there now; only the saying of it takes time. */
 		response = response_new(session, request, aside);
+		response->by_vad = by_vad;
 		usage_count(session, &context, response);
+		if (json_object_get(request, "input") != NULL &&
+		    session->provider->options.no_aside_cache) {
+			response->cached_text = 0;
+			response->cached_audio = 0;
+		}
 		if (session->dialogue != NULL) {
 			model_decide(session, &context, &response->plan);
 		} else {
 			script_decide(session, &context, &response->plan);
 		}
-		response->fails = ++session->responses_made == session->provider->options.fail;
-		TAILQ_INSERT_TAIL(&session->responses, response, link);
-		if (aside && full) {
-			response->phase = RESPONSE_QUEUED;
-		} else {
-			response_start(response);
-		}
+		response_set_off(response);
 	}
 	context_release(&context);
 	return made;
+}
+
+void response_create_unasked(struct session *session, const struct context *context,
+			     struct plan *plan)
+{
+	struct response *response = response_new(session, NULL, false);
+
+	response->unasked = true;
+	response->by_vad = true;
+	usage_count(session, context, response);
+	response->plan = *plan;
+	*plan = (struct plan){0};
+	response_set_off(response);
+}
+
+/* What some services do not take at all. */
+static bool request_is_taken(const struct options *options, const json_t *request, bool aside,
+			     struct fault *fault)
+{
+	if (options->no_input && json_object_get(request, "input") != NULL) {
+		return fault_set(fault, "unknown_parameter", "response.input",
+				 "Unknown parameter: 'response.input'.");
+	}
+	if (options->no_out_of_band && aside) {
+		return fault_set(fault, "invalid_value", "response.conversation",
+				 "Invalid value: 'none'. Supported values are: 'auto'.");
+	}
+	return true;
 }
 
 void response_create_event(struct session *session, const json_t *event)
@@ -349,7 +471,8 @@ void response_create_event(struct session *session, const json_t *event)
 	bool anonymous = session->provider->options.anonymous_errors;
 	struct fault fault;
 
-	if (!validate_response(request, &fault)) {
+	if (!validate_response(request, &fault) ||
+	    !request_is_taken(&session->provider->options, request, aside, &fault)) {
 		emit_fault(session, event, &fault);
 		return;
 	}
@@ -361,20 +484,23 @@ void response_create_event(struct session *session, const json_t *event)
 		emit_fault(session, anonymous ? NULL : event, &fault);
 		return;
 	}
-	if (!response_make(session, request, aside, &fault)) {
+	if (!response_make(session, request, false, aside, &fault)) {
 		emit_fault(session, event, &fault);
 	}
 }
 
 void response_create_by_vad(struct session *session)
 {
+	const struct options *options = &session->provider->options;
 	const struct response *active = response_active(session);
 	struct fault fault;
 
-	session->response_wanted = active != NULL && active->phase == RESPONSE_CANCELLING;
+	session->response_wanted = active != NULL && (active->phase == RESPONSE_CANCELLING ||
+						      options->queue_auto_create ||
+						      options->behaviour == BEHAVIOUR_PROACTIVE);
 	if (active == NULL) {
 		/* Without a request nothing can be wrong with it. */
-		BC_BUG_ON(!response_make(session, NULL, false, &fault));
+		BC_BUG_ON(!response_make(session, NULL, true, false, &fault));
 	}
 }
 

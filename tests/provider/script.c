@@ -125,13 +125,16 @@ void script_decide(struct session *session, const struct context *context, struc
 	bool complete = rule_calls(rule, context, &position, plan);
 	const struct timing *timing = &session->provider->timing;
 
+	plan->turn = (int)position.turn - 1;
 	if (json_is_number(delay)) {
 		plan->delay_s = json_number_value(delay);
 	} else if (plan->n > 0 || context->aside) {
-		plan->delay_s = draw_lognormal(&key, timing->call_pass);
+		plan->delay_s =
+			path_beside(session->provider, draw_lognormal(&key, timing->call_pass));
 	} else {
 		key.quantity = "final_first_audio";
-		plan->delay_s = draw_lognormal(&key, timing->final_first_audio);
+		plan->delay_s = path_beside(session->provider,
+					    draw_lognormal(&key, timing->final_first_audio));
 	}
 	if (plan->n > 0) {
 		return;

@@ -43,30 +43,44 @@ static json_t *config_new(const struct session *session, const char *model)
 			 audio);
 }
 
-static const struct dialogue *dialogue_named(const struct provider *provider, const char *name)
+/* The dialogue named "<id>[@<instance>[:<turn>]]", with or without "sim:" in front; it becomes the session's. */
+static bool dialogue_take(struct session *session, struct bc_span name)
 {
-	struct bc_span id = bc_span_str(name);
+	const struct dialogue *dialogue;
+	const char *at;
 
-	if (bc_span_has_prefix(id, "sim:")) {
-		id = bc_span(id.ptr + 4, id.len - 4);
+	if (bc_span_has_prefix(name, "sim:")) {
+		name = bc_span(name.ptr + 4, name.len - 4);
 	}
-	return dialogue_find(&provider->dialogues, id);
+	at = name.len == 0 ? NULL : memchr(name.ptr, '@', name.len);
+	dialogue =
+		dialogue_find(&session->provider->dialogues,
+			      bc_span(name.ptr, at == NULL ? name.len : (size_t)(at - name.ptr)));
+	if (dialogue == NULL) {
+		return false;
+	}
+	session->dialogue = dialogue;
+	snprintf(session->name, sizeof(session->name), "%.*s", BC_SPAN_ARG(name));
+	log_line(session, "session",
+		 json_pack("{s:s,s:s}", "dialogue", dialogue->id, "name", session->name));
+	return true;
 }
 
 /* By the model's name, else by header, else the first one, unless a script is there. */
-static const struct dialogue *dialogue_choose(const struct provider *provider,
-					      const struct wire_request *request, const char *model)
+static void dialogue_choose(struct session *session, const struct wire_request *request,
+			    const char *model)
 {
-	const struct dialogue *dialogue = dialogue_named(provider, model);
+	const struct provider *provider = session->provider;
 	struct bc_span header;
 
-	if (dialogue == NULL && wire_request_header(request, "X-Simulated-Dialogue", &header)) {
-		dialogue = dialogue_find(&provider->dialogues, header);
+	if (dialogue_take(session, bc_span_str(model)) ||
+	    (wire_request_header(request, "X-Simulated-Dialogue", &header) &&
+	     dialogue_take(session, header))) {
+		return;
 	}
-	if (dialogue == NULL && provider->script == NULL && provider->dialogues.n > 0) {
-		dialogue = provider->dialogues.items[0];
+	if (provider->script == NULL && provider->dialogues.n > 0) {
+		session->dialogue = provider->dialogues.items[0];
 	}
-	return dialogue;
 }
 
 /* Instructions may name the dialogue as "sim:<id>". */
@@ -74,14 +88,11 @@ static void dialogue_from_instructions(struct session *session)
 {
 	const char *text = json_string_value(session_get(session, "instructions", NULL));
 	const char *mark = text == NULL ? NULL : strstr(text, "sim:");
-	const struct dialogue *dialogue = NULL;
+	struct bc_span name = mark == NULL ? bc_span_str(NULL)
+					   : bc_span(mark + 4, strcspn(mark + 4, " \t\r\n\"',;"));
 
-	if (mark != NULL) {
-		dialogue = dialogue_find(&session->provider->dialogues,
-					 bc_span(mark + 4, strcspn(mark + 4, " \t\r\n\"',;")));
-	}
-	if (dialogue != NULL) {
-		session->dialogue = dialogue;
+	if (!bc_span_is(name, session->name)) {
+		(void)dialogue_take(session, name);
 	}
 }
 
@@ -172,6 +183,7 @@ static void update_event(struct session *session, const json_t *event)
 		session->listening.voiced_ms = 0;
 	}
 	detection_complete(session);
+	audio_detection_changed(session);
 	dialogue_from_instructions(session);
 	if (audio_format_of(session_get(session, "audio", "input", "format", NULL)) != before) {
 		audio_release(session);
@@ -217,33 +229,41 @@ static void event_take(struct session *session, const json_t *event)
 	emit_fault(session, event, &fault);
 }
 
-static void message(void *arg, struct wire *wire, struct bc_span text)
+void session_message(struct session *session, struct bc_span text)
 {
-	struct session *session = arg;
 	unsigned drop_after = session->provider->options.drop_after;
 	json_t *event;
 
-	BC_CHECK(session, SESSION_MAGIC);
 	if (session->provider->options.silent || session->dropped) {
 		return;
 	}
-	event = json_loadb(text.ptr, text.len, 0, NULL);
-	if (!json_is_object(event)) {
-		struct fault fault;
+	if (!audio_append_quick(session, text)) {
+		event = json_loadb(text.ptr, text.len, 0, NULL);
+		if (json_is_object(event)) {
+			log_event(session, "in", event);
+			event_take(session, event);
+		} else {
+			struct fault fault;
 
-		fault_set(&fault, "invalid_event", "",
-			  "The server could not parse the event: it is not a JSON object.");
-		emit_fault(session, NULL, &fault);
+			fault_set(&fault, "invalid_event", "",
+				  "The server could not parse the event: it is not a JSON object.");
+			emit_fault(session, NULL, &fault);
+		}
 		json_decref(event);
-		return;
 	}
-	log_event(session, "in", event);
-	event_take(session, event);
-	json_decref(event);
 	if (++session->events_in == drop_after) {
 		session->dropped = true;
-		wire_abort(wire);
+		path_abort(session);
 	}
+}
+
+static void message(void *arg, struct wire *wire, struct bc_span text)
+{
+	struct session *session = arg;
+
+	(void)wire;
+	BC_CHECK(session, SESSION_MAGIC);
+	path_in(session, text);
 }
 
 static void opened(void *arg, struct wire *wire)
@@ -251,6 +271,7 @@ static void opened(void *arg, struct wire *wire)
 	struct session *session = arg;
 	struct fault fault;
 
+	(void)wire;
 	BC_CHECK(session, SESSION_MAGIC);
 	if (session->beta) {
 		fault_set(
@@ -258,7 +279,7 @@ static void opened(void *arg, struct wire *wire)
 			"The Realtime Beta API is no longer supported. Please use /v1/realtime for "
 			"the GA API.");
 		emit_fault(session, NULL, &fault);
-		wire_close(wire, 4000, "invalid_request_error.beta_api_shape_disabled");
+		path_close(session, 4000, "invalid_request_error.beta_api_shape_disabled");
 		return;
 	}
 	emit(session,
@@ -275,6 +296,7 @@ static void closed(void *arg, struct wire *wire, uint16_t code, struct bc_span r
 	(void)wire;
 	BC_CHECK(session, SESSION_MAGIC);
 	session->wire = NULL;
+	path_end(session);
 	responses_free(session);
 	log_conversation(session);
 	log_line(session, "closed",
@@ -325,7 +347,11 @@ static void idle_fired(struct ev_loop *loop, ev_timer *timer, int events)
 				"audio_start_ms", (json_int_t)at, "audio_end_ms", (json_int_t)at,
 				"item_id", session->listening.item_id));
 	audio_commit(session);
-	response_create_by_vad(session);
+	if (!session->provider->options.idle_needs_create ||
+	    !json_is_false(session_get(session, "audio", "input", "turn_detection",
+				       "create_response", NULL))) {
+		response_create_by_vad(session);
+	}
 }
 
 void session_idle_arm(struct session *session, double after_s)
@@ -354,7 +380,6 @@ static struct session *session_new(struct provider *provider, struct wire *wire,
 	session->provider = provider;
 	session->wire = wire;
 	session->number = ++provider->sessions;
-	session->dialogue = dialogue_choose(provider, request, model);
 	session->beta = wire_request_header(request, "OpenAI-Beta", &header) ||
 			(wire_request_header(request, "Sec-WebSocket-Protocol", &header) &&
 			 memmem(header.ptr, header.len, "openai-beta", 11) != NULL);
@@ -362,6 +387,7 @@ static struct session *session_new(struct provider *provider, struct wire *wire,
 	id_make(session->conversation_id, "conv_");
 	session->config = config_new(session, model);
 	BC_BUG_ON(session->config == NULL);
+	dialogue_choose(session, request, model);
 	TAILQ_INIT(&session->items);
 	TAILQ_INIT(&session->responses);
 	transcript_init(session);

@@ -67,7 +67,11 @@ struct item {
 	enum audio_format format;
 	double audio_s; /* seconds of audio, either side */
 	bool audio_out; /* an assistant's audio message */
-	char *text;     /* all text and transcripts of a message, for reading; NULL: none */
+	bool truncated;
+	int turn;          /* of a call named before the caller's item was there; else -1 */
+	ev_tstamp made;    /* of the loop's clock */
+	uint64_t audio_id; /* hash of the audio, made when first asked for; 0: not yet */
+	char *text;        /* all text and transcripts of a message, for reading; NULL: none */
 	bool in_progress;
 };
 
@@ -113,6 +117,9 @@ void item_text_add(struct item *item, const char *text);
 /* A member of the item's JSON as a string; "" if absent. */
 const char *item_string(const struct item *item, const char *key);
 
+/* Cut an assistant's audio message behind so many milliseconds, and say so. */
+void item_truncate(struct session *session, struct item *item, json_int_t end_ms);
+
 /* Client events. */
 void item_create_event(struct session *session, const json_t *event);
 void item_delete_event(struct session *session, const json_t *event);
@@ -135,6 +142,7 @@ struct plan {
 	struct planned outputs[PLAN_MAX];
 	size_t n;
 	double delay_s; /* world seconds to the first output */
+	int turn;       /* of the dialogue that was answered; -1: none */
 };
 
 void plan_call_add(struct plan *plan, const char *name, const json_t *arguments);
@@ -149,7 +157,8 @@ struct context {
 	const json_t *tools;      /* array */
 	const json_t *tool_choice;
 	const char *instructions;
-	bool aside; /* an out-of-band pass */
+	bool aside;   /* an out-of-band pass */
+	bool unasked; /* the model's own look at what it hears */
 };
 
 /* Whether the tools of the context hold that function, and a call of it is allowed. */
@@ -158,6 +167,17 @@ bool context_has_tool(const struct context *context, const char *name);
 /* Decide by the session's dialogue, or by the script. */
 void model_decide(struct session *session, const struct context *context, struct plan *plan);
 void script_decide(struct session *session, const struct context *context, struct plan *plan);
+
+/* Whether an out-of-band pass is asked what the caller's mere agreement would determine. */
+bool context_is_prepare(const struct context *context);
+
+/* ---- proactive.c ---- */
+
+/* A word was heard: name what it determines, where the model does so by itself. */
+void proactive_word(struct session *session);
+
+/* The words heard since the last commit as an item, inlined into the context; none: nothing is added. */
+void proactive_context(struct session *session, struct context *context);
 
 /* Equality of JSON values, numbers by value. */
 bool model_same_value(const json_t *a, const json_t *b);
@@ -180,6 +200,8 @@ struct response {
 	bool aside;     /* out of band */
 	bool text_only; /* output modality */
 	bool fails;     /* ends failed in place of speaking */
+	bool by_vad;    /* nobody sent a response.create for it */
+	bool unasked;   /* nor had the turn ended */
 	json_t *metadata;
 	json_t *max_output_tokens;
 	enum audio_format format;
@@ -187,6 +209,8 @@ struct response {
 	ev_timer timer;
 	json_t *output; /* final items */
 	const char *cancel_reason;
+	ev_tstamp created; /* of the loop's clock, as the two below; 0: not yet */
+	ev_tstamp first;   /* its first output */
 	/* the output being made */
 	size_t index;
 	struct item *item; /* in the conversation, or held here when aside or orphaned */
@@ -215,6 +239,18 @@ void response_cancel_event(struct session *session, const json_t *event);
 
 /* A response the VAD asks for. */
 void response_create_by_vad(struct session *session);
+
+/* One that the model begins in the middle of speech: calls of that plan (taken over). */
+void response_create_unasked(struct session *session, const struct context *context,
+			     struct plan *plan);
+
+/* Add an item to a context; it is not owned by it. */
+void context_add(struct context *context, const struct item *item);
+
+/* Add what the default conversation holds and is finished. */
+void context_fill(struct session *session, struct context *context);
+
+void context_release(struct context *context);
 
 /* The caller began to speak: end the default response if there is one. */
 void response_interrupt(struct session *session);
@@ -253,6 +289,8 @@ struct usage_prefix {
 void usage_count(struct session *session, const struct context *context, struct response *response);
 json_t *usage_json(const struct response *response);
 unsigned usage_tokens(const char *text);
+/* Tokens and money of a response for the log. */
+json_t *usage_account(const struct response *response);
 void usage_release(struct session *session);
 
 /* ---- audio_in.c, transcript.c ---- */
@@ -271,9 +309,18 @@ struct listening {
 	unsigned silent_ms;    /* length of the silent run */
 	bool speech;           /* between speech_started and speech_stopped */
 	char item_id[ID_SIZE]; /* of the user item to come; "" when none was announced */
+	/* turn_detection, kept apart because every window asks for it */
+	bool detecting;
+	unsigned silence_ms;
+	unsigned padding_ms;
+	double level; /* RMS a window needs */
 };
 
 void audio_append_event(struct session *session, const json_t *event);
+/* The same for a message of the usual shape that is in no log; false: it is something else. */
+bool audio_append_quick(struct session *session, struct bc_span text);
+/* The session's turn_detection was set. */
+void audio_detection_changed(struct session *session);
 void audio_commit_event(struct session *session, const json_t *event);
 void audio_clear_event(struct session *session, const json_t *event);
 void audio_init(struct session *session);
@@ -311,10 +358,13 @@ void emit(struct session *session, json_t *event);
 /* The same for a delta, with the padding that hides its length. */
 void emit_delta(struct session *session, json_t *event);
 
+/* The audio delta of a response, whose base64 needs no escaping. */
+void emit_audio(const struct response *response, const char *base64);
+
 /* An error that answers the client's event (NULL: none). */
 void emit_fault(struct session *session, const json_t *event, const struct fault *fault);
 
-/* One line of the log; takes line. */
+/* One line of the log, if its kind is wanted; takes line. */
 void log_line(struct session *session, const char *kind, json_t *line);
 
 /* Log an event that came or went, audio as its length. */
@@ -323,9 +373,23 @@ void log_event(struct session *session, const char *direction, const json_t *eve
 /* Log the final conversation. */
 void log_conversation(struct session *session);
 
+/* ---- path.c ---- */
+
+/* One message on its way to us, or to the client. */
+void path_in(struct session *session, struct bc_span text);
+void path_out(struct session *session, struct bc_span text);
+
+/* Close or cut the connection behind what is on its way to the client. */
+void path_close(struct session *session, uint16_t code, const char *reason);
+void path_abort(struct session *session);
+
+/* The client is gone: what it had sent is still taken. */
+void path_end(struct session *session);
+
 /* ---- session.c ---- */
 
-#define SESSION_MAGIC 0x73657373u
+#define SESSION_MAGIC     0x73657373u
+#define SESSION_NAME_SIZE 192
 
 struct session {
 	TAILQ_ENTRY(session) link;
@@ -337,6 +401,8 @@ struct session {
 	char conversation_id[ID_SIZE];
 	json_t *config;                  /* the session object as shown */
 	const struct dialogue *dialogue; /* NULL: the script decides */
+	char name
+		[SESSION_NAME_SIZE]; /* how it was asked for: <id>[@<instance>[:<turn>]]; "": not by name */
 	struct item_list items;
 	struct response_list responses;
 	bool response_wanted; /* by the VAD, behind a response that is being cancelled */
@@ -359,6 +425,9 @@ struct wire_verdict session_accept(void *arg, struct wire *wire,
 
 /* Cut all sessions and wait for their ends. */
 void sessions_end(struct provider *provider);
+
+/* A message of the client has arrived. */
+void session_message(struct session *session, struct bc_span text);
 
 /* A member of the session's config by path, e.g. "audio", "input", NULL-terminated; NULL if absent. */
 json_t *session_get(const struct session *session, const char *first, ...)

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Responses: calls, passes beside the conversation, cancels."""
-import base64
 import json
 import os
 import sys
@@ -15,7 +14,7 @@ class Calls(Case):
             'response.function_call_arguments.done', 'response.output_item.done', 'conversation.item.done']
 
     def test_parallel_then_dependent(self):
-        client = self.talking()
+        client = self.talking(instructions='Be brief. ' * 400)
         say(client, speech(0, 0, 7) + SILENCE * 30)
         first = client.until('response.done')['response']
         self.assertEqual(self.names(first), [('find', {'city': 'Rome'}), ('find', {'city': 'Rome', 'fast': True})])
@@ -75,21 +74,14 @@ class Calls(Case):
     def test_rival(self):
         client = self.talking('--rival', '1')
         client.text('Find flights to Rome, and be quick please.')
-        aside = self.aside(client, *self.said('Find flights to Rome, and be quick please.'))
+        aside = self.aside(client, self.said('Find flights to Rome, and be quick please.'))
         client.send('response.create')
         rival = client.until('response.done')['response']
         self.assertEqual(self.names(aside)[0], ('find', {'city': 'Rome'}))
         self.assertNotEqual(self.names(rival)[:1], self.names(aside)[:1])
 
-    def said(self, text):
-        return [{'type': 'message', 'role': 'user', 'content': [{'type': 'input_text', 'text': text}]}]
-
 
 class Asides(Case):
-    def words(self, turn, first, last, repair=False):
-        audio = base64.b64encode(speech(turn, first, last, repair)).decode()
-        return {'type': 'message', 'role': 'user', 'content': [{'type': 'input_audio', 'audio': audio}]}
-
     def test_readiness_by_inline_audio(self):
         client = self.talking()
         self.assertEqual(self.names(self.aside(client, self.words(0, 0, 2))), [])
@@ -108,7 +100,7 @@ class Asides(Case):
 
     def test_readiness_by_text(self):
         client = self.talking()
-        text = {'type': 'message', 'role': 'user', 'content': [{'type': 'input_text', 'text': 'find flights to'}]}
+        text = self.said('find flights to')
         self.assertEqual(self.names(self.aside(client, text)), [])
         text['content'][0]['text'] += ' Rome'
         self.assertEqual(self.names(self.aside(client, text)), [('find', {'city': 'Rome'})])

@@ -47,7 +47,7 @@ static void queue(struct session *session, const char *item_id, char *text, bool
 		  double audio_s)
 {
 	struct transcript_word *word = calloc(1, sizeof(*word));
-	double lag = provider_seconds(session->provider, session->provider->timing.asr_lag);
+	double lag = provider_seconds(session->provider, session->provider->options.asr_lag);
 
 	BC_BUG_ON(word == NULL || text == NULL);
 	word->due = ev_now(session->provider->loop) + lag;

@@ -9,13 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_CHARS        16   /* of a text or arguments delta: four tokens */
-#define TEXT_TOKENS_S      100  /* tokens per second of text */
-#define AUDIO_DELTA_S      0.2  /* audio of one delta */
-#define AUDIO_WAIT_S       0.04 /* between two of them: five times faster than it plays */
-#define TONE_HZ            440.0
-#define TONE_LEVEL         3000.0
-#define ASSISTANT_TOKENS_S 20.0
+#define CHUNK_CHARS   16   /* of a text or arguments delta: four tokens */
+#define TEXT_TOKENS_S 100  /* tokens per second of text */
+#define AUDIO_DELTA_S 0.2  /* audio of one delta */
+#define AUDIO_WAIT_S  0.04 /* between two of them: five times faster than it plays */
+#define TONE_HZ       440.0
+#define TONE_LEVEL    3000.0
+
+/* Tokens per second of what is spoken. */
+static double tokens_s(const struct response *response)
+{
+	return response->session->provider->timing.prices.assistant_audio_rate;
+}
 
 static const struct planned *planned_of(const struct response *response)
 {
@@ -79,6 +84,9 @@ static void output_open(struct response *response)
 	}
 	response->item = item_new(planned->is_call ? ITEM_CALL : ITEM_ASSISTANT, id, json);
 	response->item->in_progress = true;
+	response->item->made = ev_now(session->provider->loop);
+	response->item->turn = response->unasked ? response->plan.turn : -1;
+	response->first = response->first > 0.0 ? response->first : response->item->made;
 	response->opened = true;
 	response->orphan = false;
 	response->said = 0;
@@ -127,35 +135,49 @@ static bool text_say(struct response *response, const char *type, const char *te
 	return true;
 }
 
-/* A tone without any word in it: seconds of the output format, as base64. */
-static json_t *tone(const struct response *response, double seconds)
+/* A tone without any word in it: n samples of a format, as base64 on the heap. */
+static char *tone_make(enum audio_format format, size_t n)
 {
-	unsigned rate = audio_rate(response->format);
-	size_t n = (size_t)(seconds * rate);
-	size_t size = audio_sample_size(response->format);
-	size_t first = (size_t)(response->audio_s * rate);
+	size_t size = audio_sample_size(format);
 	uint8_t *bytes = malloc(n * size + 1);
 	char *text = malloc(B64_ENCODED_LEN(n * size) + 1);
-	json_t *json;
 
 	BC_BUG_ON(bytes == NULL || text == NULL);
 	for (size_t i = 0; i < n; i++) {
-		double phase = 2.0 * M_PI * TONE_HZ * (double)(first + i) / rate;
+		double phase = 2.0 * M_PI * TONE_HZ * (double)i / audio_rate(format);
 		int16_t value = (int16_t)(TONE_LEVEL * sin(phase));
 
-		if (response->format == AUDIO_PCM16) {
+		if (format == AUDIO_PCM16) {
 			bytes[2 * i] = (uint8_t)((uint16_t)value & 0xff);
 			bytes[2 * i + 1] = (uint8_t)((uint16_t)value >> 8);
-		} else if (response->format == AUDIO_PCMU) {
+		} else if (format == AUDIO_PCMU) {
 			bytes[i] = audio_linear_to_ulaw(value);
 		} else {
 			bytes[i] = audio_linear_to_alaw(value);
 		}
 	}
-	json = json_stringn(text, b64_encode(text, bytes, n * size));
+	text[b64_encode(text, bytes, n * size)] = '\0';
 	free(bytes);
-	free(text);
-	return json;
+	return text;
+}
+
+/* A whole delta is a whole number of the tone's waves: always the same, and made once. */
+static void tone_say(const struct response *response, double seconds)
+{
+	char **whole = &response->session->provider->tones[response->format];
+	size_t n = (size_t)(seconds * audio_rate(response->format) + 0.5);
+	char *rest;
+
+	if (seconds < AUDIO_DELTA_S) {
+		rest = tone_make(response->format, n);
+		emit_audio(response, rest);
+		free(rest);
+		return;
+	}
+	if (*whole == NULL) {
+		*whole = tone_make(response->format, n);
+	}
+	emit_audio(response, *whole);
 }
 
 /* The words up to the share of the audio that has been sent, then that audio. */
@@ -165,7 +187,6 @@ static bool audio_say(struct response *response)
 	double left = response->total_s - response->audio_s;
 	double seconds = left < AUDIO_DELTA_S ? left : AUDIO_DELTA_S;
 	size_t share;
-	json_t *event;
 
 	if (seconds <= 0.001) {
 		return false;
@@ -177,9 +198,7 @@ static bool audio_say(struct response *response)
 		text_say(response, "response.output_audio_transcript.delta", text,
 			 share - response->said);
 	}
-	event = output_event(response, "response.output_audio.delta");
-	json_object_set_new(event, "delta", tone(response, seconds));
-	emit_delta(response->session, event);
+	tone_say(response, seconds);
 	response->audio_s += seconds;
 	response->item->audio_s = response->audio_s;
 	response->item->audio_out = true;
@@ -191,12 +210,12 @@ static bool audio_say(struct response *response)
 static double piece_say(struct response *response)
 {
 	const struct planned *planned = planned_of(response);
-	double tokens_s = response->session->provider->timing.args_tokens_per_s;
+	double arguments_s = response->session->provider->timing.args_tokens_per_s;
 
 	if (planned->is_call) {
 		return text_say(response, "response.function_call_arguments.delta",
 				planned->arguments, CHUNK_CHARS)
-			       ? CHUNK_CHARS / 4.0 / tokens_s
+			       ? CHUNK_CHARS / 4.0 / arguments_s
 			       : -1.0;
 	}
 	if (response->text_only) {
@@ -251,7 +270,7 @@ static void output_close(struct response *response, const char *status)
 
 	BC_BUG_ON(said == NULL);
 	response->out_text += usage_tokens(said);
-	response->out_audio += (unsigned)(response->audio_s * ASSISTANT_TOKENS_S);
+	response->out_audio += (unsigned)(response->audio_s * tokens_s(response));
 	if (planned->is_call) {
 		call_close(response, said);
 	} else {
@@ -284,7 +303,7 @@ void tree_cut(struct response *response)
 static bool is_over_limit(const struct response *response)
 {
 	double said = response->out_text + response->out_audio + (double)response->said / 4.0 +
-		      response->audio_s * ASSISTANT_TOKENS_S;
+		      response->audio_s * tokens_s(response);
 
 	return json_is_integer(response->max_output_tokens) &&
 	       said > (double)json_integer_value(response->max_output_tokens);

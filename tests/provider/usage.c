@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define CHARS_PER_TOKEN 4
-#define USER_AUDIO      10.0 /* tokens per second of the caller's audio */
+#define HASH_START      14695981039346656037u
+#define CACHE_MIN       1024 /* tokens a shared prefix needs to be cached */
 
 unsigned usage_tokens(const char *text)
 {
@@ -32,7 +33,7 @@ static uint64_t hash_text(uint64_t hash, const char *text)
 static struct usage_unit head_unit(const struct context *context)
 {
 	char *tools = context->tools == NULL ? NULL : json_dumps(context->tools, JSON_COMPACT);
-	struct usage_unit unit = {.hash = 14695981039346656037u};
+	struct usage_unit unit = {.hash = HASH_START};
 
 	unit.hash = hash_text(hash_text(unit.hash, context->instructions), tools);
 	unit.text = usage_tokens(context->instructions) + usage_tokens(tools);
@@ -40,25 +41,38 @@ static struct usage_unit head_unit(const struct context *context)
 	return unit;
 }
 
-static struct usage_unit item_unit(const struct item *item)
+/* Hash of an item's audio, which does not change once it is an item. */
+static uint64_t audio_hash(const struct item *item)
 {
+	struct item *cache = (struct item *)(uintptr_t)item;
 	struct bc_span audio = bc_buf_span(&item->audio);
-	struct usage_unit unit = {.hash = 14695981039346656037u};
+
+	if (cache->audio_id == 0) {
+		cache->audio_id = hash_add(HASH_START, audio.ptr, audio.len);
+	}
+	return cache->audio_id;
+}
+
+static struct usage_unit item_unit(const struct session *session, const struct item *item)
+{
+	const struct timing_prices *prices = &session->provider->timing.prices;
+	struct usage_unit unit = {.hash = HASH_START};
+	uint64_t audio = audio_hash(item);
 
 	unit.hash = hash_add(unit.hash, &item->kind, sizeof(item->kind));
 	unit.hash = hash_text(unit.hash, item->text);
 	unit.hash = hash_text(unit.hash, item_string(item, "name"));
 	unit.hash = hash_text(unit.hash, item_string(item, "arguments"));
 	unit.hash = hash_text(unit.hash, item_string(item, "output"));
-	unit.hash = hash_add(unit.hash, audio.ptr, audio.len);
+	unit.hash = hash_add(unit.hash, &audio, sizeof(audio));
 	unit.text = usage_tokens(item_string(item, "arguments")) +
 		    usage_tokens(item_string(item, "name")) +
 		    usage_tokens(item_string(item, "output"));
 	if (item->audio_out) {
-		unit.audio = (unsigned)(item->audio_s * 2.0 * USER_AUDIO);
+		unit.audio = (unsigned)(item->audio_s * prices->assistant_audio_rate);
 	} else {
 		unit.text += usage_tokens(item->text);
-		unit.audio = (unsigned)(item->audio_s * USER_AUDIO);
+		unit.audio = (unsigned)(item->audio_s * prices->user_audio_rate);
 	}
 	return unit;
 }
@@ -67,6 +81,7 @@ static struct usage_unit item_unit(const struct item *item)
 static void cached_count(const struct session *session, const struct usage_unit *units, size_t n,
 			 struct response *response)
 {
+	unsigned tokens = 0;
 	size_t best = 0;
 
 	for (size_t i = 0; i < USAGE_PREFIXES; i++) {
@@ -80,6 +95,9 @@ static void cached_count(const struct session *session, const struct usage_unit 
 		best = same > best ? same : best;
 	}
 	for (size_t i = 0; i < best; i++) {
+		tokens += units[i].text + units[i].audio;
+	}
+	for (size_t i = 0; i < best && tokens >= CACHE_MIN; i++) {
 		response->cached_text += units[i].text;
 		response->cached_audio += units[i].audio;
 	}
@@ -94,7 +112,7 @@ void usage_count(struct session *session, const struct context *context, struct 
 	BC_BUG_ON(units == NULL);
 	units[0] = head_unit(context);
 	for (size_t i = 0; i < context->n; i++) {
-		units[i + 1] = item_unit(context->items[i]);
+		units[i + 1] = item_unit(session, context->items[i]);
 	}
 	for (size_t i = 0; i < n; i++) {
 		response->in_text += units[i].text;
@@ -121,6 +139,23 @@ json_t *usage_json(const struct response *response)
 			 (int)(response->cached_text + response->cached_audio),
 			 "cached_tokens_details", cached, "output_token_details", "text_tokens",
 			 (int)response->out_text, "audio_tokens", (int)response->out_audio);
+}
+
+json_t *usage_account(const struct response *response)
+{
+	const struct timing_prices *prices = &response->session->provider->timing.prices;
+	double cached = response->cached_text + response->cached_audio;
+	double usd = ((response->in_text - response->cached_text) * prices->text_in +
+		      (response->in_audio - response->cached_audio) * prices->audio_in +
+		      cached * prices->cached_in + response->out_text * prices->text_out +
+		      response->out_audio * prices->audio_out) /
+		     1e6;
+
+	return json_pack("{s:{s:i,s:i,s:i,s:i,s:i,s:i},s:f}", "tokens", "text_in",
+			 (int)response->in_text, "audio_in", (int)response->in_audio, "cached_text",
+			 (int)response->cached_text, "cached_audio", (int)response->cached_audio,
+			 "text_out", (int)response->out_text, "audio_out", (int)response->out_audio,
+			 "usd", usd);
 }
 
 void usage_release(struct session *session)

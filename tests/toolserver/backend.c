@@ -7,6 +7,7 @@
 #include "tests/world/draw.h"
 
 #define NO_STEP      SIZE_MAX
+#define NO_CALL      SIZE_MAX
 #define USEC_PER_SEC 1e6
 
 /* What became of a request. */
@@ -17,11 +18,14 @@ enum verdict {
 	REPEAT,
 	DUPLICATE,
 	NOT_FOUND,
-	KEY_REUSED
+	KEY_REUSED,
+	PROMISED,
+	FAILED
 };
 
-static const char *const verdict_names[] = {"recorded",  "stale",     "undo",      "repeat",
-					    "duplicate", "not found", "key reused"};
+static const char *const verdict_names[] = {"recorded",   "stale",     "undo",
+					    "repeat",     "duplicate", "not found",
+					    "key reused", "promised",  "failed"};
 
 struct call {
 	struct scene *scene; /* NULL: unknown dialogue */
@@ -33,19 +37,21 @@ struct call {
 	char *body;
 	unsigned status;
 	double seconds;
-	size_t step; /* index into the scene's steps, or NO_STEP */
+	size_t step;     /* index into the scene's steps, or NO_STEP */
+	size_t previous; /* number of the scene's call before, or NO_CALL */
 	enum verdict verdict;
 };
 
 struct backend {
 	struct backend_conf conf;
-	struct scene *scenes;
+	struct scene **scenes; /* made when first asked for */
 	size_t scenes_n;
 	struct call *calls;
 	size_t calls_n;
 	size_t calls_cap;
-	json_t *live; /* array: effects done and not undone */
-	json_t *log;  /* array: all effects and undos */
+	json_t *live;     /* array: effects done and not undone */
+	json_t *log;      /* array: all effects and undos */
+	json_t *promised; /* object: keys that were said not to have been used */
 };
 
 struct backend *backend_new(const struct backend_conf *conf)
@@ -58,15 +64,9 @@ struct backend *backend_new(const struct backend_conf *conf)
 	backend->conf = *conf;
 	backend->live = json_array();
 	backend->log = json_array();
-	backend->scenes = calloc(conf->dialogues->n + 1, sizeof(*backend->scenes));
-	if (backend->scenes == NULL || backend->live == NULL || backend->log == NULL) {
+	backend->promised = json_object();
+	if (backend->live == NULL || backend->log == NULL || backend->promised == NULL) {
 		return backend_free(backend);
-	}
-	for (size_t i = 0; i < conf->dialogues->n; i++) {
-		backend->scenes_n++;
-		if (!scene_init(&backend->scenes[i], conf->dialogues->items[i])) {
-			return backend_free(backend);
-		}
 	}
 	return backend;
 }
@@ -90,28 +90,61 @@ struct backend *backend_free(struct backend *backend)
 		call_release(&backend->calls[i]);
 	}
 	for (size_t i = 0; i < backend->scenes_n; i++) {
-		scene_release(&backend->scenes[i]);
+		(void)scene_free(backend->scenes[i]);
 	}
 	free(backend->calls);
 	free(backend->scenes);
 	json_decref(backend->live);
 	json_decref(backend->log);
+	json_decref(backend->promised);
 	free(backend);
 	return NULL;
 }
 
-static struct scene *scene_find(struct backend *backend, const struct backend_request *request)
+/* The dialogue a request without one means: the first that has the tool. */
+static const struct dialogue *dialogue_with(const struct dialogue_set *set, const char *tool)
 {
-	for (size_t i = 0; i < backend->scenes_n; i++) {
-		struct scene *scene = &backend->scenes[i];
-
-		if (request->dialogue == NULL
-			    ? scene_tool(scene->dialogue, request->tool) != NULL
-			    : strcmp(scene->dialogue->id, request->dialogue) == 0) {
-			return scene;
+	for (size_t i = 0; i < set->n; i++) {
+		if (scene_tool(set->items[i], tool) != NULL) {
+			return set->items[i];
 		}
 	}
 	return NULL;
+}
+
+static struct scene *scene_add(struct backend *backend, const struct dialogue *dialogue,
+			       const struct scene_name *name)
+{
+	struct scene **scenes =
+		realloc(backend->scenes, (backend->scenes_n + 1) * sizeof(struct scene *));
+	struct scene *scene = scenes == NULL ? NULL : scene_new(dialogue, name);
+
+	backend->scenes = scenes == NULL ? backend->scenes : scenes;
+	if (scene != NULL) {
+		backend->scenes[backend->scenes_n++] = scene;
+	}
+	return scene;
+}
+
+/* NULL: no such dialogue. */
+static struct scene *scene_find(struct backend *backend, const struct backend_request *request)
+{
+	const struct dialogue *dialogue;
+	struct scene_name name;
+
+	if (request->dialogue == NULL) {
+		dialogue = dialogue_with(backend->conf.dialogues, request->tool);
+		name = scene_name(dialogue == NULL ? "" : dialogue->id);
+	} else {
+		name = scene_name(request->dialogue);
+		dialogue = dialogue_find(backend->conf.dialogues, name.dialogue);
+	}
+	for (size_t i = 0; i < backend->scenes_n; i++) {
+		if (bc_span_is(name.scene, backend->scenes[i]->name)) {
+			return backend->scenes[i];
+		}
+	}
+	return dialogue == NULL ? NULL : scene_add(backend, dialogue, &name);
 }
 
 static bool step_is(const struct step *step, const struct call *call)
@@ -119,21 +152,29 @@ static bool step_is(const struct step *step, const struct call *call)
 	return strcmp(step->call->name, call->tool) == 0 && strcmp(step->args, call->args) == 0;
 }
 
-/* The same read may stand twice with different results: the latest one whose writes are all done counts. */
+/*
+ * The same read may stand twice with different results: the latest one whose writes are all done counts, and of the
+ * turns in front of the play's beginning only what stands nowhere behind it.
+ */
 static void judge_read(const struct scene *scene, struct call *call)
 {
 	bool writes_done = true;
 	size_t first = NO_STEP;
+	size_t before = NO_STEP;
 
 	for (size_t i = 0; i < scene->steps_n; i++) {
-		if (step_is(&scene->steps[i], call)) {
+		const struct step *step = &scene->steps[i];
+
+		if (step_is(step, call) && step->turn < scene->first_turn) {
+			before = i;
+		} else if (step_is(step, call)) {
 			first = first == NO_STEP ? i : first;
 			call->step = writes_done ? i : call->step;
 		}
-		writes_done = writes_done &&
-			      (scene->steps[i].call->read_only || scene->steps[i].committed);
+		writes_done = writes_done && (step->call->read_only || step->committed);
 	}
 	call->step = call->step == NO_STEP ? first : call->step;
+	call->step = call->step == NO_STEP ? before : call->step;
 	if (call->step == NO_STEP) {
 		call->verdict = NOT_FOUND;
 	} else {
@@ -155,11 +196,64 @@ static json_t *reference(const json_t *text, const json_t *args, const json_t *r
 	return NULL;
 }
 
-/* Whether the call is the inverse of an earlier one. */
-static bool is_inverse_of(const struct call *call, const struct call *earlier)
+/* Index of an effect in the list of live ones; the list's size when it is not there. */
+static size_t live_index(const struct backend *backend, const json_t *effect)
 {
-	const struct dialogue_tool *tool = scene_tool(call->scene->dialogue, earlier->tool);
-	const json_t *inverse = tool == NULL ? NULL : tool->inverse;
+	size_t i = 0;
+
+	while (i < json_array_size(backend->live) && json_array_get(backend->live, i) != effect) {
+		i++;
+	}
+	return i;
+}
+
+static bool is_live(const struct backend *backend, const struct call *call)
+{
+	return call->effect != NULL &&
+	       live_index(backend, call->effect) < json_array_size(backend->live);
+}
+
+/* The scene's newest live effect of a tool before that call (its number; NO_CALL: of all), or NULL. */
+static struct call *effect_before(const struct backend *backend, const struct scene *scene,
+				  const char *tool, size_t before)
+{
+	size_t i = before == NO_CALL ? scene->last_call : backend->calls[before].previous;
+
+	for (; i != NO_CALL; i = backend->calls[i].previous) {
+		if (strcmp(backend->calls[i].tool, tool) == 0 &&
+		    is_live(backend, &backend->calls[i])) {
+			return &backend->calls[i];
+		}
+	}
+	return NULL;
+}
+
+static bool is_self_previous(const struct dialogue_tool *tool)
+{
+	const char *kind =
+		tool == NULL ? NULL : json_string_value(json_object_get(tool->inverse, "kind"));
+
+	return kind != NULL && strcmp(kind, "self_previous") == 0;
+}
+
+/* Whether the call is the same tool with the values from before its newest effect, which is the earlier call. */
+static bool restores(const struct backend *backend, const struct call *call, size_t earlier)
+{
+	const struct call *before;
+
+	if (strcmp(backend->calls[earlier].tool, call->tool) != 0 ||
+	    effect_before(backend, call->scene, call->tool, NO_CALL) != &backend->calls[earlier]) {
+		return false;
+	}
+	before = effect_before(backend, call->scene, call->tool, earlier);
+	return strcmp(call->args, "null") == 0 ||
+	       (before != NULL && strcmp(before->args, call->args) == 0);
+}
+
+/* Whether the call is what the inverse makes of an earlier one. */
+static bool is_inverse_of(const struct call *call, const struct call *earlier,
+			  const json_t *inverse)
+{
 	const char *name = json_string_value(json_object_get(inverse, "name"));
 	json_t *result = NULL;
 	json_t *args = NULL;
@@ -169,7 +263,7 @@ static bool is_inverse_of(const struct call *call, const struct call *earlier)
 	char *text = NULL;
 	bool same = false;
 
-	if (name == NULL || strcmp(name, call->tool) != 0 || earlier->effect == NULL) {
+	if (name == NULL || strcmp(name, call->tool) != 0) {
 		return false;
 	}
 	args = json_object_get(earlier->effect, "args");
@@ -186,25 +280,18 @@ static bool is_inverse_of(const struct call *call, const struct call *earlier)
 	return same;
 }
 
-/* Index of an effect in the list of live ones; the list's size when it is not there. */
-static size_t live_index(const struct backend *backend, const json_t *effect)
-{
-	size_t i = 0;
-
-	while (i < json_array_size(backend->live) && json_array_get(backend->live, i) != effect) {
-		i++;
-	}
-	return i;
-}
-
 /* The newest live effect that this call takes back, or NULL. */
 static struct call *undone_by(struct backend *backend, const struct call *call)
 {
-	for (size_t i = backend->calls_n; i-- > 0;) {
+	for (size_t i = call->scene->last_call; i != NO_CALL; i = backend->calls[i].previous) {
 		struct call *earlier = &backend->calls[i];
+		const struct dialogue_tool *tool = scene_tool(call->scene->dialogue, earlier->tool);
 
-		if (earlier->scene == call->scene && is_inverse_of(call, earlier) &&
-		    live_index(backend, earlier->effect) < json_array_size(backend->live)) {
+		if (tool == NULL || tool->inverse == NULL || !is_live(backend, earlier)) {
+			continue;
+		}
+		if (is_self_previous(tool) ? call->step == NO_STEP && restores(backend, call, i)
+					   : is_inverse_of(call, earlier, tool->inverse)) {
 			return earlier;
 		}
 	}
@@ -214,11 +301,14 @@ static struct call *undone_by(struct backend *backend, const struct call *call)
 /* An earlier call with the same idempotency key, or NULL. */
 static struct call *same_key(struct backend *backend, const struct call *call)
 {
-	for (size_t i = 0; call->key != NULL && i < backend->calls_n; i++) {
+	size_t i = call->key == NULL ? NO_CALL : call->scene->last_call;
+
+	for (; i != NO_CALL; i = backend->calls[i].previous) {
 		struct call *earlier = &backend->calls[i];
 
-		if (earlier->scene == call->scene && earlier->key != NULL &&
-		    strcmp(earlier->key, call->key) == 0 && earlier->verdict != REPEAT) {
+		if (earlier->key != NULL && strcmp(earlier->key, call->key) == 0 &&
+		    earlier->verdict != REPEAT && earlier->verdict != FAILED &&
+		    earlier->verdict != PROMISED) {
 			return earlier;
 		}
 	}
@@ -279,6 +369,10 @@ static void judge(struct backend *backend, struct call *call)
 		judge_read(call->scene, call);
 		return;
 	}
+	if (call->key != NULL && json_object_get(backend->promised, call->key) != NULL) {
+		call->verdict = PROMISED;
+		return;
+	}
 	earlier = same_key(backend, call);
 	if (earlier == NULL) {
 		judge_write(backend, call);
@@ -292,14 +386,33 @@ static void judge(struct backend *backend, struct call *call)
 	call->step = earlier->step;
 }
 
+/* The recorded result, with what was there before where that is asked for; heap. */
+static char *result_text(const struct backend *backend, const struct call *call)
+{
+	json_t *result = json_deep_copy(call->scene->steps[call->step].call->result);
+	const struct call *before = NULL;
+	char *text = NULL;
+
+	if (backend->conf.previous && json_is_object(result) &&
+	    is_self_previous(scene_tool(call->scene->dialogue, call->tool))) {
+		before = effect_before(backend, call->scene, call->tool, NO_CALL);
+		(void)json_object_set_new(
+			result, "_previous",
+			before == NULL ? json_null()
+				       : json_incref(json_object_get(before->effect, "args")));
+	}
+	text = json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY);
+	json_decref(result);
+	return text;
+}
+
 /* Text of the answer, heap; NULL when out of memory. */
 static char *answer_text(struct backend *backend, const struct call *call)
 {
 	switch (call->verdict) {
 	case RECORDED:
 	case DUPLICATE:
-		return json_dumps(call->scene->steps[call->step].call->result,
-				  JSON_COMPACT | JSON_ENCODE_ANY);
+		return result_text(backend, call);
 	case STALE:
 		return strdup("{\"stale\":true}");
 	case UNDO:
@@ -308,6 +421,10 @@ static char *answer_text(struct backend *backend, const struct call *call)
 		return strdup(same_key(backend, call)->body);
 	case KEY_REUSED:
 		return strdup("{\"error\":\"this idempotency key belongs to another call\"}");
+	case PROMISED:
+		return strdup("{\"error\":\"this idempotency key was said to be unused\"}");
+	case FAILED:
+		return strdup("{\"error\":\"not now\"}");
 	case NOT_FOUND:
 	default:
 		return strdup("{\"error\":\"not found\"}");
@@ -326,6 +443,10 @@ static unsigned answer_status(struct backend *backend, const struct call *call)
 		return same_key(backend, call)->status;
 	case KEY_REUSED:
 		return 422;
+	case PROMISED:
+		return 409;
+	case FAILED:
+		return 503;
 	case NOT_FOUND:
 	default:
 		return 404;
@@ -346,18 +467,24 @@ static int stray_number(const struct call *call)
 	return (int)(hash & 0x7fffffffU);
 }
 
-/* Seconds the call takes: one draw named by the place of the call, not by the order of requests. */
+/* The name of a draw for a call: by its place, not by the order of requests. */
+static struct draw_key key_of(const struct backend *backend, const struct call *call, size_t place,
+			      const char *quantity)
+{
+	const struct step *step =
+		call->scene == NULL || place == NO_STEP ? NULL : &call->scene->steps[place];
+
+	return (struct draw_key){.seed = backend->conf.seed,
+				 .dialogue = call->scene == NULL ? "" : call->scene->dialogue->id,
+				 .turn = step == NULL ? UINT16_MAX : step->turn,
+				 .call = step == NULL ? stray_number(call) : (int)step->number,
+				 .quantity = quantity};
+}
+
 static double call_seconds(const struct backend *backend, const struct call *call)
 {
 	const struct backend_conf *conf = &backend->conf;
-	const struct step *step = call->scene == NULL || call->step == NO_STEP
-					  ? NULL
-					  : &call->scene->steps[call->step];
-	struct draw_key key = {.seed = conf->seed,
-			       .dialogue = call->scene == NULL ? "" : call->scene->dialogue->id,
-			       .turn = step == NULL ? UINT16_MAX : step->turn,
-			       .call = step == NULL ? stray_number(call) : (int)step->number,
-			       .quantity = "tool_time"};
+	struct draw_key key = key_of(backend, call, call->step, "tool_time");
 	double seconds = 0;
 
 	switch (conf->profile) {
@@ -381,6 +508,39 @@ static double call_seconds(const struct backend *backend, const struct call *cal
 	return (seconds + conf->timing->rtt_tool) / conf->scale;
 }
 
+/* What goes wrong with a call, which has not been judged yet; every further attempt is drawn anew. */
+static enum backend_fault fault_of(const struct backend *backend, const struct call *call)
+{
+	const struct backend_faults *rates = &backend->conf.faults;
+	const double limits[] = {rates->fail, rates->error, rates->lose, rates->hang};
+	unsigned attempt = 0;
+	size_t place = NO_STEP;
+	struct draw_key key;
+	char quantity[32];
+	double drawn;
+
+	if (call->scene == NULL) {
+		return BACKEND_FAULT_NONE;
+	}
+	for (size_t i = call->scene->last_call; i != NO_CALL; i = backend->calls[i].previous) {
+		attempt += strcmp(backend->calls[i].tool, call->tool) == 0 &&
+			   strcmp(backend->calls[i].args, call->args) == 0;
+	}
+	for (size_t i = 0; i < call->scene->steps_n && place == NO_STEP; i++) {
+		place = step_is(&call->scene->steps[i], call) ? i : NO_STEP;
+	}
+	(void)snprintf(quantity, sizeof(quantity), "tool_fault %u", attempt);
+	key = key_of(backend, call, place, quantity);
+	drawn = draw_uniform(&key);
+	for (size_t i = 0; i < BC_ARRAY_LEN(limits); i++) {
+		if (drawn < limits[i]) {
+			return (enum backend_fault)(BACKEND_FAULT_FAIL + i);
+		}
+		drawn -= limits[i];
+	}
+	return BACKEND_FAULT_NONE;
+}
+
 static json_t *optional_string(const char *string)
 {
 	return string == NULL ? json_null() : json_string(string);
@@ -391,9 +551,11 @@ static void list_effect(struct backend *backend, struct call *call,
 			const struct backend_request *request)
 {
 	json_t *effect = json_pack(
-		"{s:I, s:s, s:s, s:O, s:o, s:o}", "time", (json_int_t)request->wall, "dialogue",
-		call->scene->dialogue->id, "tool", call->tool, "args", request->args, "key",
-		optional_string(request->key), "session", optional_string(request->session));
+		"{s:I, s:s, s:s, s:s, s:s, s:O, s:o, s:o}", "time", (json_int_t)request->wall,
+		"kind", call->verdict == UNDO ? "undo" : "effect", "dialogue",
+		call->scene->dialogue->id, "instance", call->scene->name, "tool", call->tool,
+		"args", request->args, "key", optional_string(request->key), "session",
+		optional_string(request->session));
 
 	if (effect == NULL) {
 		return;
@@ -457,42 +619,83 @@ static bool calls_room(struct backend *backend)
 	return true;
 }
 
+/* Whether the call did something, so that it must be listed. */
+static bool has_effect(const struct call *call)
+{
+	return is_write(call) && call->verdict != REPEAT && call->verdict != KEY_REUSED &&
+	       call->verdict != PROMISED && call->verdict != FAILED;
+}
+
+/* Decide and record a call whose texts are there; false when out of memory. */
+static bool call_run(struct backend *backend, const struct backend_request *request,
+		     struct call *call, struct backend_answer *answer)
+{
+	answer->fault = fault_of(backend, call);
+	if (answer->fault == BACKEND_FAULT_FAIL) {
+		call->verdict = FAILED;
+	} else {
+		judge(backend, call);
+	}
+	call->body = answer_text(backend, call);
+	call->status = answer_status(backend, call);
+	call->seconds = call_seconds(backend, call);
+	call->record = record_new(call, request);
+	if (call->body == NULL || call->record == NULL) {
+		return false;
+	}
+	answer->status = call->status;
+	answer->seconds = call->seconds;
+	answer->call = backend->calls_n;
+	if (answer->fault == BACKEND_FAULT_ERROR) {
+		answer->status = 500;
+		answer->body = strdup("{\"error\":\"something broke\"}");
+	} else {
+		answer->body = strdup(call->body);
+	}
+	return answer->body != NULL;
+}
+
 enum bc_err backend_call(struct backend *backend, const struct backend_request *request,
 			 struct backend_answer *ret)
 {
 	struct call call = {.scene = scene_find(backend, request), .step = NO_STEP};
-	char *body = NULL;
+	struct backend_answer answer = {0};
 
+	call.previous = call.scene == NULL ? NO_CALL : call.scene->last_call;
 	call.tool = strdup(request->tool);
 	call.key = request->key == NULL ? NULL : strdup(request->key);
 	call.args = scene_args(call.scene == NULL ? NULL
 						  : scene_tool(call.scene->dialogue, request->tool),
 			       request->args);
 	if (!calls_room(backend) || call.tool == NULL || call.args == NULL ||
-	    (request->key != NULL && call.key == NULL)) {
+	    (request->key != NULL && call.key == NULL) ||
+	    !call_run(backend, request, &call, &answer)) {
 		call_release(&call);
 		return BC_E_NOMEM;
 	}
-	judge(backend, &call);
-	call.body = answer_text(backend, &call);
-	call.status = answer_status(backend, &call);
-	call.seconds = call_seconds(backend, &call);
-	call.record = record_new(&call, request);
-	body = call.body == NULL ? NULL : strdup(call.body);
-	if (body == NULL || call.record == NULL) {
-		free(body);
-		call_release(&call);
-		return BC_E_NOMEM;
-	}
-	if (is_write(&call) && call.verdict != REPEAT && call.verdict != KEY_REUSED) {
+	if (has_effect(&call)) {
 		list_effect(backend, &call, request);
 	}
-	*ret = (struct backend_answer){.status = call.status,
-				       .body = body,
-				       .seconds = call.seconds,
-				       .call = backend->calls_n};
+	if (call.scene != NULL) {
+		call.scene->last_call = backend->calls_n;
+	}
 	backend->calls[backend->calls_n++] = call;
+	*ret = answer;
 	return BC_OK;
+}
+
+json_t *backend_status(struct backend *backend, const char *key)
+{
+	for (size_t i = backend->calls_n; i-- > 0;) {
+		const struct call *call = &backend->calls[i];
+
+		if (call->key != NULL && strcmp(call->key, key) == 0 && call->effect != NULL) {
+			return json_pack("{s:s, s:o}", "state", "done", "result",
+					 json_loads(call->body, JSON_DECODE_ANY, NULL));
+		}
+	}
+	(void)json_object_set_new(backend->promised, key, json_true());
+	return json_pack("{s:s}", "state", "not_done");
 }
 
 void backend_answered(struct backend *backend, size_t number, int64_t now)

@@ -9,6 +9,9 @@
  *   undoes an earlier effect by that tool's inverse          {"undone":true}, the effect leaves the list
  *   anything else                                            404 {"error":"not found"}
  *
+ * An inverse self_previous is the same tool with the arguments of the effect before, or with null; it takes the newest
+ * effect of the tool back.
+ *
  * An effect is listed when its request arrives, whatever the answer, so that a wrong write can never hide; for
  * the calls that follow it is committed only when its answer has been given.
  */
@@ -35,6 +38,22 @@ enum backend_profile {
 	BACKEND_CONSTANT
 };
 
+/* Rates of faults, together at most 1; drawn by (seed, dialogue, turn, call, attempt). */
+struct backend_faults {
+	double fail;  /* 503, nothing was done */
+	double error; /* 500, although it was done */
+	double lose;  /* done, but the connection is cut in place of the answer */
+	double hang;  /* done, but the answer does not come */
+};
+
+enum backend_fault {
+	BACKEND_FAULT_NONE,
+	BACKEND_FAULT_FAIL,
+	BACKEND_FAULT_ERROR,
+	BACKEND_FAULT_LOSE,
+	BACKEND_FAULT_HANG
+};
+
 struct backend_conf {
 	const struct dialogue_set *dialogues; /* must outlive the backend */
 	const struct timing *timing;          /* likewise */
@@ -43,6 +62,8 @@ struct backend_conf {
 	uint64_t seed;
 	double scale;  /* times are divided by this; > 0 */
 	FILE *effects; /* one JSON line per effect is written there; NULL: nowhere */
+	struct backend_faults faults;
+	bool previous; /* results of self_previous tools say what was there before, as "_previous" */
 };
 
 /* NULL when out of memory. */
@@ -53,7 +74,8 @@ struct backend *backend_free(struct backend *backend);
 
 /* A request as it came; strings are only read during the call. */
 struct backend_request {
-	const char *dialogue; /* id; NULL: the first dialogue that has the tool */
+	const char *
+		dialogue; /* <id>[@<instance>[:<turn>]]; NULL: the first dialogue that has the tool */
 	const char *tool;
 	const char *key;     /* Idempotency-Key, or NULL */
 	const char *session; /* X-Session, or NULL */
@@ -67,6 +89,8 @@ struct backend_answer {
 	char *body;      /* JSON text, heap, owned by the caller */
 	double seconds;  /* to wait before answering */
 	size_t call;     /* number of the call, for backend_answered() */
+	enum backend_fault
+		fault; /* what to do in place of answering: LOSE or HANG; else none of these */
 };
 
 /* Take a call.  BC_E_NOMEM: nothing was recorded. */
@@ -75,6 +99,12 @@ enum bc_err backend_call(struct backend *backend, const struct backend_request *
 
 /* The answer of a call is being sent: its effect counts for later calls from now on. */
 void backend_answered(struct backend *backend, size_t call, int64_t now);
+
+/*
+ * What became of the call with that idempotency key: {"state":"done","result":...}, or {"state":"not_done"}, which is a
+ * promise: a request with the key that comes later is refused.  New reference or NULL.
+ */
+json_t *backend_status(struct backend *backend, const char *key);
 
 /* {"effects": what was done and not undone, "log": every effect and undo}; new reference or NULL. */
 json_t *backend_effects(const struct backend *backend);

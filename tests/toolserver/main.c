@@ -24,7 +24,12 @@ enum {
 	OPT_PROFILE,
 	OPT_SEED,
 	OPT_SCALE,
-	OPT_HOLD
+	OPT_HOLD,
+	OPT_PREVIOUS,
+	OPT_FAIL_RATE,
+	OPT_ERROR_RATE,
+	OPT_LOSE_RATE,
+	OPT_HANG_RATE
 };
 
 static const struct option option_table[] = {
@@ -36,6 +41,11 @@ static const struct option option_table[] = {
 	{"seed", required_argument, NULL, OPT_SEED},
 	{"scale", required_argument, NULL, OPT_SCALE},
 	{"hold", required_argument, NULL, OPT_HOLD},
+	{"previous", no_argument, NULL, OPT_PREVIOUS},
+	{"fail-rate", required_argument, NULL, OPT_FAIL_RATE},
+	{"error-rate", required_argument, NULL, OPT_ERROR_RATE},
+	{"lose-rate", required_argument, NULL, OPT_LOSE_RATE},
+	{"hang-rate", required_argument, NULL, OPT_HANG_RATE},
 	{NULL, 0, NULL, 0},
 };
 
@@ -44,7 +54,7 @@ static int usage(void)
 	(void)fputs(
 		"usage: toolserver --dialogues FILE... --timing FILE [--listen PORT] [--effects FILE]\n"
 		"                  [--profile fast|typical|slow|uniform|SECONDS] [--seed N] [--scale X]\n"
-		"                  [--hold TOOL]\n",
+		"                  [--hold TOOL] [--previous] [--fail-rate R] [--error-rate R] [--lose-rate R] [--hang-rate R]\n",
 		stderr);
 	return 2;
 }
@@ -95,6 +105,31 @@ static bool load_dialogues(struct dialogue_set *set, char *const *argv)
 	return true;
 }
 
+/* Where the rate of a fault goes; NULL: the option is none. */
+static double *fault_option(int option, struct backend_faults *faults)
+{
+	switch (option) {
+	case OPT_FAIL_RATE:
+		return &faults->fail;
+	case OPT_ERROR_RATE:
+		return &faults->error;
+	case OPT_LOSE_RATE:
+		return &faults->lose;
+	case OPT_HANG_RATE:
+		return &faults->hang;
+	default:
+		return NULL;
+	}
+}
+
+static bool parse_fault(int option, struct backend_faults *faults)
+{
+	double *rate = fault_option(option, faults);
+
+	return rate != NULL && parse_seconds(optarg, rate) &&
+	       faults->fail + faults->error + faults->lose + faults->hang <= 1.0;
+}
+
 static bool parse_option(int option, struct options *options)
 {
 	unsigned long number = 0;
@@ -125,8 +160,11 @@ static bool parse_option(int option, struct options *options)
 		return parse_profile(optarg, &options->conf);
 	case OPT_SCALE:
 		return parse_seconds(optarg, &options->conf.scale) && options->conf.scale > 0;
+	case OPT_PREVIOUS:
+		options->conf.previous = true;
+		return true;
 	default:
-		return false;
+		return parse_fault(option, &options->conf.faults);
 	}
 }
 

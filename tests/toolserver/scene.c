@@ -43,41 +43,75 @@ char *scene_args(const struct dialogue_tool *tool, const json_t *args)
 	return ret;
 }
 
-bool scene_init(struct scene *scene, const struct dialogue *dialogue)
+struct scene_name scene_name(const char *text)
 {
+	const char *at = strchrnul(text, '@');
+	const char *colon = strchrnul(at, ':');
+
+	return (struct scene_name){.dialogue = bc_span(text, (size_t)(at - text)),
+				   .scene = bc_span(text, (size_t)(colon - text)),
+				   .turn = *colon == ':' ? (unsigned)strtoul(colon + 1, NULL, 10)
+							 : 0};
+}
+
+/* Add a step; false when out of memory. */
+static bool step_add(struct scene *scene, unsigned turn, unsigned number, bool done)
+{
+	const struct dialogue_call *call = &scene->dialogue->turns[turn].calls[number];
+	char *args = scene_args(scene_tool(scene->dialogue, call->name), call->args);
+
+	scene->steps[scene->steps_n] = (struct step){.call = call,
+						     .turn = turn,
+						     .number = number,
+						     .args = args,
+						     .started = done,
+						     .committed = done};
+	scene->steps_n += args != NULL;
+	return args != NULL;
+}
+
+struct scene *scene_new(const struct dialogue *dialogue, const struct scene_name *name)
+{
+	struct scene *scene = calloc(1, sizeof(*scene));
 	size_t n = 0;
 
+	if (scene == NULL) {
+		return NULL;
+	}
 	for (size_t t = 0; t < dialogue->turns_n; t++) {
 		n += dialogue->turns[t].calls_n;
 	}
-	*scene =
-		(struct scene){.dialogue = dialogue, .steps = calloc(n + 1, sizeof(*scene->steps))};
-	if (scene->steps == NULL) {
-		return false;
+	scene->dialogue = dialogue;
+	scene->first_turn = name->turn;
+	scene->last_call = SIZE_MAX;
+	scene->name = bc_span_dup(name->scene);
+	scene->steps = calloc(n + 1, sizeof(*scene->steps));
+	if (scene->name == NULL || scene->steps == NULL) {
+		return scene_free(scene);
 	}
-	for (size_t t = 0; t < dialogue->turns_n; t++) {
-		for (size_t c = 0; c < dialogue->turns[t].calls_n; c++) {
-			const struct dialogue_call *call = &dialogue->turns[t].calls[c];
-			char *args = scene_args(scene_tool(dialogue, call->name), call->args);
+	for (unsigned t = 0; t < dialogue->turns_n; t++) {
+		for (unsigned c = 0; c < dialogue->turns[t].calls_n; c++) {
+			bool done = t < name->turn && !dialogue->turns[t].calls[c].read_only;
 
-			if (args == NULL) {
-				return false;
+			if (!step_add(scene, t, c, done)) {
+				return scene_free(scene);
 			}
-			scene->steps[scene->steps_n++] = (struct step){.call = call,
-								       .turn = (unsigned)t,
-								       .number = (unsigned)c,
-								       .args = args};
 		}
 	}
-	return true;
+	return scene;
 }
 
-void scene_release(struct scene *scene)
+struct scene *scene_free(struct scene *scene)
 {
-	for (size_t i = 0; i < scene->steps_n; i++) {
-		free(scene->steps[i].args);
+	if (scene != NULL) {
+		for (size_t i = 0; i < scene->steps_n; i++) {
+			free(scene->steps[i].args);
+		}
+		free(scene->steps);
+		free(scene->name);
+		free(scene);
 	}
-	free(scene->steps);
+	return NULL;
 }
 
 bool scene_order_holds(const struct scene *scene, size_t step)

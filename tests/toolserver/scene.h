@@ -20,13 +20,29 @@ struct step {
 
 struct scene {
 	const struct dialogue *dialogue;
+	char *name; /* <id>[@<instance>] */
 	struct step *steps;
 	size_t steps_n;
+	unsigned first_turn; /* the play begins there */
+	size_t last_call;    /* number of its latest call; SIZE_MAX: none yet */
 };
 
-/* The dialogue must outlive the scene.  False when out of memory; scene_release() is needed either way. */
-bool scene_init(struct scene *scene, const struct dialogue *dialogue);
-void scene_release(struct scene *scene);
+/* How a scene is asked for: <id>[@<instance>[:<turn>]]; all parts are views of the text. */
+struct scene_name {
+	struct bc_span dialogue;
+	struct bc_span scene; /* without the turn */
+	unsigned turn;        /* writes of earlier turns count as done: the play begins here */
+};
+
+struct scene_name scene_name(const char *text);
+
+/*
+ * A scene that begins at that turn.  The dialogue must outlive it.  NULL when out of memory.
+ */
+struct scene *scene_new(const struct dialogue *dialogue, const struct scene_name *name);
+
+/* Accepts NULL, returns NULL. */
+struct scene *scene_free(struct scene *scene);
 
 /* The tool of that name, or NULL. */
 const struct dialogue_tool *scene_tool(const struct dialogue *dialogue, const char *name);

@@ -25,6 +25,7 @@ struct server {
 	pthread_cond_t changed; /* a hold was set or released, or the server stops */
 	char holds[HOLDS_MAX][NAME_SIZE];
 	size_t holds_n;
+	unsigned releases; /* of all tools so far: what hangs is let go by one */
 	bool stopping;
 };
 
@@ -36,7 +37,7 @@ struct exchange {
 
 struct reply {
 	unsigned status;
-	char *text; /* heap */
+	char *text; /* heap; NULL: the connection is cut */
 };
 
 static int64_t clock_usec(clockid_t clock)
@@ -95,6 +96,7 @@ static void server_release(struct server *server, const char *tool)
 	pthread_mutex_lock(&server->lock);
 	if (tool == NULL) {
 		server->holds_n = 0;
+		server->releases++;
 	} else if ((i = hold_find(server, tool)) < server->holds_n) {
 		server->holds_n--;
 		memmove(server->holds[i], server->holds[server->holds_n], NAME_SIZE);
@@ -130,7 +132,19 @@ static struct reply run_tool(struct server *server, const struct backend_request
 				request->tool);
 		backend_answered(server->backend, answer.call, clock_usec(CLOCK_MONOTONIC));
 	}
+	if (err == BC_OK && answer.fault == BACKEND_FAULT_HANG) {
+		unsigned releases = server->releases;
+
+		while (!server->stopping && server->releases == releases) {
+			pthread_cond_wait(&server->changed, &server->lock);
+		}
+	}
 	pthread_mutex_unlock(&server->lock);
+	if (err == BC_OK &&
+	    (answer.fault == BACKEND_FAULT_LOSE || answer.fault == BACKEND_FAULT_HANG)) {
+		free(answer.body);
+		return (struct reply){0};
+	}
 	if (err != BC_OK) {
 		return reply_text(MHD_HTTP_INTERNAL_SERVER_ERROR, "{\"error\":\"out of memory\"}");
 	}
@@ -166,6 +180,22 @@ static bool tool_path(const char *path, char dialogue[NAME_SIZE], char tool[NAME
 	return true;
 }
 
+/* Who is asked for: the argument "_sim", which goes no further, else a header, else the path. */
+static void dialogue_take(struct MHD_Connection *connection, json_t *args, char dialogue[NAME_SIZE])
+{
+	const char *name = json_string_value(json_object_get(args, "_sim"));
+
+	if (name == NULL) {
+		name = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Dialogue");
+	}
+	if (name != NULL) {
+		(void)snprintf(dialogue, NAME_SIZE, "%s", name);
+	}
+	if (json_is_object(args)) {
+		(void)json_object_del(args, "_sim");
+	}
+}
+
 static struct reply post_tool(struct server *server, struct MHD_Connection *connection,
 			      const char *path, json_t *args)
 {
@@ -182,6 +212,7 @@ static struct reply post_tool(struct server *server, struct MHD_Connection *conn
 	if (!tool_path(path, dialogue, tool)) {
 		return reply_text(MHD_HTTP_NOT_FOUND, "{\"error\":\"not found\"}");
 	}
+	dialogue_take(connection, args, dialogue);
 	request.dialogue = dialogue[0] == '\0' ? NULL : dialogue;
 	return run_tool(server, &request);
 }
@@ -200,6 +231,24 @@ static struct reply post_control(struct server *server, const char *what, const 
 	return reply_text(MHD_HTTP_BAD_REQUEST, "{\"error\":\"no such control\"}");
 }
 
+static struct reply do_get(struct server *server, const char *path)
+{
+	struct reply reply = {0};
+
+	pthread_mutex_lock(&server->lock);
+	if (strcmp(path, "/control/effects") == 0) {
+		reply = reply_json(backend_effects(server->backend));
+	} else if (strcmp(path, "/control/calls") == 0) {
+		reply = reply_json(backend_calls(server->backend));
+	} else if (strncmp(path, "/status/", 8) == 0) {
+		reply = reply_json(backend_status(server->backend, path + 8));
+	} else {
+		reply = reply_text(MHD_HTTP_NOT_FOUND, "{\"error\":\"not found\"}");
+	}
+	pthread_mutex_unlock(&server->lock);
+	return reply;
+}
+
 static struct reply do_post(struct server *server, struct MHD_Connection *connection,
 			    const char *path, const struct exchange *exchange)
 {
@@ -210,6 +259,8 @@ static struct reply do_post(struct server *server, struct MHD_Connection *connec
 		reply = reply_text(MHD_HTTP_CONTENT_TOO_LARGE, "{\"error\":\"too long\"}");
 	} else if (strncmp(path, "/control/", 9) == 0) {
 		reply = post_control(server, path + 9, body);
+	} else if (strncmp(path, "/status/", 8) == 0) {
+		reply = do_get(server, path);
 	} else if (body == NULL) {
 		reply = reply_text(MHD_HTTP_BAD_REQUEST, "{\"error\":\"the body is not JSON\"}");
 	} else {
@@ -218,22 +269,6 @@ static struct reply do_post(struct server *server, struct MHD_Connection *connec
 	/* The log of calls shares these values; their counts belong to its lock. */
 	pthread_mutex_lock(&server->lock);
 	json_decref(body);
-	pthread_mutex_unlock(&server->lock);
-	return reply;
-}
-
-static struct reply do_get(struct server *server, const char *path)
-{
-	struct reply reply = {0};
-
-	pthread_mutex_lock(&server->lock);
-	if (strcmp(path, "/control/effects") == 0) {
-		reply = reply_json(backend_effects(server->backend));
-	} else if (strcmp(path, "/control/calls") == 0) {
-		reply = reply_json(backend_calls(server->backend));
-	} else {
-		reply = reply_text(MHD_HTTP_NOT_FOUND, "{\"error\":\"not found\"}");
-	}
 	pthread_mutex_unlock(&server->lock);
 	return reply;
 }

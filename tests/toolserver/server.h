@@ -1,7 +1,9 @@
 /*
  * The HTTP face of the backend: one thread per connection, which sleeps for as long as the tool takes.
  *
- *   POST /d/<dialogue>/tools/<name>, POST /tools/<name>   a call; body: the arguments as JSON
+ *   POST /d/<dialogue>/tools/<name>, POST /tools/<name>   a call; body: the arguments as JSON.  An argument "_sim", or
+ *                                                         else a header X-Dialogue, names another dialogue
+ *   GET, POST /status/<key>                               {"state":"done","result":...} or {"state":"not_done"}
  *   POST /control/hold, /control/release                  {"tool": name}: keep its answers back, let them go
  *                                                         (release without a tool: all)
  *   GET  /control/effects, GET /control/calls             what happened so far

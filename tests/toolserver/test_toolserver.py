@@ -36,6 +36,23 @@ ORDERED = {
          "intent_word": 7, "depends_on": [], "order_after": [0], "ready": 7, "ready_clause": 7}]}]}
 
 
+# A later read that a turn run alone must find, and a tool whose inverse is itself.
+LIGHTS = {
+    "id": "lights-1",
+    "tools": [
+        {"name": "set_light", "description": "x", "parameters": {"type": "object", "properties": {
+            "mode": {"type": "string"}}}, "read_only": False, "inverse": {"kind": "self_previous"}},
+        {"name": "get_light", "description": "x", "parameters": {"type": "object", "properties": {}},
+         "read_only": True, "inverse": None}],
+    "turns": [
+        {"user": text, "words": 4, "reply": "Yes.", "calls": [
+            {"name": "set_light", "args": {"mode": mode}, "result": {"mode": mode}, "read_only": False, "ready": 4,
+             "ready_clause": 4},
+            {"name": "get_light", "args": {}, "result": {"is": mode}, "read_only": True, "order_after": [0],
+             "ready": 4, "ready_clause": 4}]}
+        for text, mode in (("make the lights low", "low"), ("make the lights high", "high"))]}
+
+
 class Server:
     """A running tool server."""
 
@@ -43,7 +60,7 @@ class Server:
         self.effects = os.path.join(folder, "effects.jsonl")
         extra = os.path.join(folder, "ordered.jsonl")
         with open(extra, "w", encoding="utf-8") as file:
-            file.write(json.dumps(ORDERED) + "\n")
+            file.write(json.dumps(ORDERED) + "\n" + json.dumps(LIGHTS) + "\n")
         self.process = subprocess.Popen(
             [PROGRAM, "--listen", "0", "--timing", TIMING, "--effects", self.effects, "--profile", "0",
              *options, "--dialogues", *DIALOGUES, extra], stdout=subprocess.PIPE, text=True)
@@ -191,6 +208,152 @@ class Writes(ToolServer):
         self.assertEqual(self.server.tool("ordered-1", "remove", {"line": 1})[0], 404)
 
 
+class Inverses(ToolServer):
+    def light(self, body, name="lights-1"):
+        return self.server.tool(name, "set_light", body)
+
+    def live(self):
+        return [effect["args"] for effect in self.server.effects_now()["effects"]]
+
+    def test_old_values_take_the_newest_effect_back(self):
+        self.light({"mode": "low"})
+        self.light({"mode": "wrong"})
+        self.assertEqual(self.light({"mode": "low"}), (200, {"undone": True}))
+        self.assertEqual(self.live(), [{"mode": "low"}])
+        self.assertEqual([effect["kind"] for effect in self.server.effects_now()["log"]], ["effect", "effect", "undo"])
+
+    def test_null_takes_the_first_effect_back(self):
+        self.light({"mode": "low"})
+        self.assertEqual(self.light(b"null"), (200, {"undone": True}))
+        self.light({"mode": "low"})
+        self.light({"mode": "high"})
+        self.assertEqual(self.light(b"null"), (200, {"undone": True}))
+        self.assertEqual(self.live(), [{"mode": "low"}])
+
+    def test_nothing_to_take_back(self):
+        self.assertEqual(self.light(b"null")[0], 404)
+
+    def test_values_a_turn_really_wants_are_no_undo(self):
+        self.light({"mode": "low"})
+        self.assertEqual(self.light({"mode": "high"}), (200, {"mode": "high"}))
+        self.assertEqual(self.live(), [{"mode": "low"}, {"mode": "high"}])
+
+
+class PreviousValues(ToolServer):
+    options = ("--previous",)
+
+    def test_results_say_what_was_there(self):
+        self.assertEqual(self.server.tool("lights-1", "set_light", {"mode": "low"})[1],
+                         {"mode": "low", "_previous": None})
+        self.assertEqual(self.server.tool("lights-1", "set_light", {"mode": "high"})[1],
+                         {"mode": "high", "_previous": {"mode": "low"}})
+        self.assertEqual(self.server.tool("ordered-1", "add", {"item": "tea"})[1], {"line": 1})
+
+
+class Instances(ToolServer):
+    def test_each_has_its_own_state(self):
+        self.server.tool("ordered-1@a", "add", {"item": "tea"})
+        self.assertEqual(self.server.tool("ordered-1@a", "total", {})[1], {"total": 2})
+        self.assertEqual(self.server.tool("ordered-1@b", "total", {})[1], {"stale": True})
+        self.server.tool("ordered-1@b", "add", {"item": "tea"})
+        effects = self.server.effects_now()["effects"]
+        self.assertEqual([(e["dialogue"], e["instance"], "duplicate" in e) for e in effects],
+                         [("ordered-1", "ordered-1@a", False), ("ordered-1", "ordered-1@b", False)])
+
+    def test_a_turn_alone(self):
+        self.assertEqual(self.server.tool("lights-1@a:1", "get_light", {})[1], {"stale": True})
+        self.server.tool("lights-1@a:1", "set_light", {"mode": "high"})
+        self.assertEqual(self.server.tool("lights-1@a:1", "get_light", {})[1], {"is": "high"})
+        self.assertEqual([call["turn"] for call in self.server.calls()], [1, 1, 1])
+
+    def test_named_by_argument_or_header(self):
+        body = {"item": "tea", "_sim": "ordered-1@a:0"}
+        self.assertEqual(self.server.request("/tools/add", body), (200, {"line": 1}))
+        self.assertEqual(self.server.request("/d/lights-1/tools/add", body)[0], 200)
+        self.assertEqual(self.server.request("/tools/total", {}, X_Dialogue="ordered-1@a")[1], {"total": 2})
+        effect = self.server.effects_now()["effects"][0]
+        self.assertEqual((effect["instance"], effect["args"]), ("ordered-1@a", {"item": "tea"}))
+
+
+class Status(ToolServer):
+    def test_done(self):
+        self.server.tool("ordered-1", "add", {"item": "tea"}, Idempotency_Key="k1")
+        for body in (None, {}):
+            self.assertEqual(self.server.request("/status/k1", body), (200, {"state": "done", "result": {"line": 1}}))
+
+    def test_not_done_is_a_promise(self):
+        self.assertEqual(self.server.request("/status/k1"), (200, {"state": "not_done"}))
+        self.assertEqual(self.server.tool("ordered-1", "add", {"item": "tea"}, Idempotency_Key="k1")[0], 409)
+        self.assertEqual(self.server.effects_now()["log"], [])
+        self.assertEqual(self.server.request("/status/k1"), (200, {"state": "not_done"}))
+        self.assertEqual(self.server.tool("ordered-1", "add", {"item": "tea"}, Idempotency_Key="k2")[0], 200)
+
+
+class Fails(ToolServer):
+    options = ("--fail-rate", "1")
+
+    def test_nothing_is_done(self):
+        self.assertEqual(self.server.tool("ordered-1", "add", {"item": "tea"}, Idempotency_Key="k1")[0], 503)
+        self.assertEqual(self.server.effects_now()["log"], [])
+        self.assertEqual(self.server.calls()[0]["verdict"], "failed")
+        self.assertEqual(self.server.request("/status/k1")[1], {"state": "not_done"})
+
+
+class Errors(ToolServer):
+    options = ("--error-rate", "1")
+
+    def test_it_is_done_all_the_same(self):
+        self.assertEqual(self.server.tool("ordered-1", "add", {"item": "tea"}, Idempotency_Key="k1")[0], 500)
+        self.assertEqual(len(self.server.effects_now()["effects"]), 1)
+        self.assertEqual(self.server.request("/status/k1")[1], {"state": "done", "result": {"line": 1}})
+        self.assertEqual(self.server.calls()[0]["verdict"], "recorded")
+
+
+class Losses(ToolServer):
+    options = ("--lose-rate", "1")
+
+    def test_the_answer_is_lost(self):
+        for _ in range(2):
+            with self.assertRaises((OSError, http.client.HTTPException)):
+                self.server.tool("ordered-1", "add", {"item": "tea"}, Idempotency_Key="k1")
+        self.assertEqual(len(self.server.effects_now()["log"]), 1)
+
+
+class Hangs(ToolServer):
+    options = ("--hang-rate", "1")
+
+    def test_no_answer_until_the_release(self):
+        failed = []
+
+        def ask():
+            try:
+                self.server.tool("ordered-1", "add", {"item": "tea"})
+            except (OSError, http.client.HTTPException) as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        self.wait_until(lambda: self.server.calls() and self.server.calls()[0]["answered"])
+        self.assertEqual(failed, [])
+        # Until it is let go: it may not have begun to hang when the first release comes.
+        self.wait_until(lambda: self.server.request("/control/release", {}) and failed)
+        thread.join(60)
+        self.assertEqual(len(self.server.effects_now()["effects"]), 1)
+
+
+class SomeFail(ToolServer):
+    options = ("--fail-rate", "0.5", "--seed", "3")
+
+    def test_drawn_by_attempt_not_by_order(self):
+        def verdicts(instance):
+            return [self.server.tool(instance, "total", {})[0] for _ in range(12)]
+
+        first = verdicts("ordered-1@a")
+        self.assertEqual(set(first), {200, 503})
+        self.server.tool("ordered-1@b", "add", {"item": "tea"})
+        self.assertEqual(verdicts("ordered-1@b"), first)
+
+
 class Holds(ToolServer):
     options = ("--hold", "add")
 
@@ -268,7 +431,8 @@ class Times(unittest.TestCase):
 
 class Options(unittest.TestCase):
     def test_nonsense_is_refused(self):
-        for options in (["--listen", "x"], ["--profile", "quick"], ["--scale", "0"], ["word"], []):
+        for options in (["--listen", "x"], ["--profile", "quick"], ["--scale", "0"], ["word"], [],
+                        ["--fail-rate", "0.6", "--lose-rate", "0.6"]):
             process = subprocess.run([PROGRAM, *options], capture_output=True, check=False)
             self.assertEqual(process.returncode, 2, options)
             self.assertIn(b"usage", process.stderr)

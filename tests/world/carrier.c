@@ -167,7 +167,8 @@ static bool sample_take(struct carrier_reader *reader, const uint8_t *at, struct
 	if (reader->held < CARRIER_SAMPLES_MAX) {
 		reader->held++;
 	}
-	if (!frame_ends_here(reader, ret)) {
+	/* Most samples are silence, and a frame ends on a loud one. */
+	if (sign == 0 || !frame_ends_here(reader, ret)) {
 		return false;
 	}
 	reader->held = 0;

@@ -285,6 +285,10 @@ START_TEST(timing_is_read)
 
 	ck_assert_double_eq(timing.call_pass.median, 0.55);
 	ck_assert_double_eq(timing.rtt_provider, 0.04);
+	ck_assert_double_eq(timing.eagerness, 0.108);
+	ck_assert_double_eq(timing.prices.audio_in, 32.0);
+	ck_assert_double_eq(timing.prices.assistant_audio_rate, 20.0);
+	ck_assert_uint_eq(strspn(timing.sha256, "0123456789abcdef"), 64);
 	ck_assert_int_eq(timing_load(TIMING_JSON, "nobody", &timing, error, sizeof(error)),
 			 BC_E_NOTFOUND);
 	ck_assert_int_eq(timing_load("/nowhere", "x", &timing, error, sizeof(error)), BC_E_SYSTEM);

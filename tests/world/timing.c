@@ -1,9 +1,15 @@
 #include "tests/world/timing.h"
 
+#include "daemon/base/digest.h"
+
+#include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define FILE_MAX ((size_t)1 << 20) /* bytes of a timing.json */
 
 /* Where the walk through the file stands; the first missing value is remembered. */
 struct reading {
@@ -47,9 +53,27 @@ static struct timing_lognormal lognormal(struct reading *reading, const char *ba
 	return dist;
 }
 
+/* The study that measured eagerness names models its own way; one it did not see counts as gpt-realtime. */
+static const char *eagerness_name(const char *profile)
+{
+	static const char *const names[][2] = {{"gemini-3.1-flash-live", "gemini-live-3.1"},
+					       {"gemini-2.5-native", "gemini-live-2.5"}};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(profile, names[i][0]) == 0) {
+			return names[i][1];
+		}
+	}
+	return "gpt-realtime";
+}
+
 static void profile_read(struct reading *reading, const char *profile, struct timing *ret)
 {
 	char path[112];
+
+	snprintf(path, sizeof(path), "model_behaviour/eagerness/%s unprompted",
+		 eagerness_name(profile));
+	ret->eagerness = number(reading, path);
 
 	snprintf(path, sizeof(path), "providers/%s/final_first_audio", profile);
 	ret->final_first_audio = lognormal(reading, path);
@@ -57,6 +81,26 @@ static void profile_read(struct reading *reading, const char *profile, struct ti
 	ret->call_pass = lognormal(reading, path);
 	snprintf(path, sizeof(path), "providers/%s/args_tokens_per_s", profile);
 	ret->args_tokens_per_s = number(reading, path);
+}
+
+static void prices_read(struct reading *reading, struct timing_prices *ret)
+{
+	const struct {
+		const char *key;
+		double *to;
+	} rows[] = {{"text_in", &ret->text_in},
+		    {"audio_in", &ret->audio_in},
+		    {"cached_in", &ret->cached_in},
+		    {"text_out", &ret->text_out},
+		    {"audio_out", &ret->audio_out},
+		    {"audio_tokens_per_s_user", &ret->user_audio_rate},
+		    {"audio_tokens_per_s_assistant", &ret->assistant_audio_rate}};
+	char path[96];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(path, sizeof(path), "prices_usd_per_million_tokens/%s", rows[i].key);
+		*rows[i].to = number(reading, path);
+	}
 }
 
 static void world_read(struct reading *reading, struct timing *ret)
@@ -79,6 +123,30 @@ static void world_read(struct reading *reading, struct timing *ret)
 	ret->repair_rate = number(reading, "model_behaviour/repair_rate_per_turn/default");
 }
 
+/* The whole file, heap; NULL with errno. */
+static char *file_read(const char *path, size_t *ret_len)
+{
+	FILE *file = fopen(path, "re");
+	char *text = file == NULL ? NULL : malloc(FILE_MAX);
+
+	if (text != NULL) {
+		*ret_len = fread(text, 1, FILE_MAX, file);
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return text;
+}
+
+static void hash_note(struct timing *timing, struct bc_span text)
+{
+	struct bc_sha256 digest = bc_sha256(text);
+
+	for (size_t i = 0; i < sizeof(digest.bytes); i++) {
+		snprintf(timing->sha256 + 2 * i, 3, "%02x", digest.bytes[i]);
+	}
+}
+
 enum bc_err timing_load(const char *path, const char *profile, struct timing *ret, char *error,
 			size_t size)
 {
@@ -86,12 +154,19 @@ enum bc_err timing_load(const char *path, const char *profile, struct timing *re
 	json_error_t where;
 	struct reading reading = {.error = error, .size = size};
 	enum bc_err err = BC_OK;
+	size_t len = 0;
+	char *text = file_read(path, &len);
 
-	reading.root = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
+	if (text == NULL) {
+		snprintf(error, size, "%s: %s", path, strerror(errno));
+		return BC_E_SYSTEM;
+	}
+	hash_note(&timing, bc_span(text, len));
+	reading.root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+	free(text);
 	if (reading.root == NULL) {
 		snprintf(error, size, "%s:%d: %s", path, where.line, where.text);
-		return json_error_code(&where) == json_error_cannot_open_file ? BC_E_SYSTEM
-									      : BC_E_SYNTAX;
+		return BC_E_SYNTAX;
 	}
 	if (!json_is_object(json_object_get(json_object_get(reading.root, "providers"), profile))) {
 		snprintf(error, size, "%s: no provider profile \"%s\"", path, profile);
@@ -99,6 +174,7 @@ enum bc_err timing_load(const char *path, const char *profile, struct timing *re
 	} else {
 		profile_read(&reading, profile, &timing);
 		world_read(&reading, &timing);
+		prices_read(&reading, &timing.prices);
 		err = reading.failed ? BC_E_INVALID : BC_OK;
 	}
 	json_decref(reading.root);

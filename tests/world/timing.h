@@ -12,6 +12,17 @@ struct timing_lognormal {
 	double sigma;
 };
 
+/* USD per million tokens, and tokens per second of audio. */
+struct timing_prices {
+	double text_in;
+	double audio_in;
+	double cached_in; /* either kind */
+	double text_out;
+	double audio_out;
+	double user_audio_rate;
+	double assistant_audio_rate;
+};
+
 struct timing {
 	/* word_duration */
 	double word_a;        /* seconds per word */
@@ -37,6 +48,9 @@ struct timing {
 	double premature_guess;
 	double pass_disagrees;
 	double repair_rate;
+	double eagerness; /* calls the profile's model makes unasked before the last word */
+	struct timing_prices prices;
+	char sha256[65]; /* of the file, in hexadecimal */
 };
 
 /*
