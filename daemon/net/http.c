@@ -13,6 +13,7 @@
 
 #include "daemon/base/buf.h"
 #include "daemon/loop/loop.h"
+#include "daemon/net/request.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -44,13 +45,15 @@ struct net_http {
 	struct loop_timer *timer;
 	char *ca_file;
 	LIST_HEAD(, http_socket) sockets;
-	size_t open;     /* calls */
-	bool delivering; /* deliver() is on the stack */
-	bool doomed;     /* freed inside deliver(), which does it at its end */
+	size_t open;                       /* calls */
+	TAILQ_HEAD(, net_http_call) fresh; /* calls with bytes their owners have not got */
+	bool delivering;                   /* deliver() is on the stack */
+	bool doomed;                       /* freed inside deliver(), which does it at its end */
 };
 
 struct net_http_call {
 	unsigned magic;
+	TAILQ_ENTRY(net_http_call) link; /* while is_fresh */
 	struct net_http *http;
 	CURL *easy;
 	struct curl_slist *headers;
@@ -58,8 +61,12 @@ struct net_http_call {
 	void *arg;
 	char *body;
 	size_t body_len;
-	size_t body_read; /* bytes handed to curl */
+	size_t body_read;                               /* bytes handed to curl */
+	void (*bytes)(void *arg, struct bc_span bytes); /* NULL: the body is gathered */
 	struct bc_buf answer;
+	size_t received; /* bytes of body, also those that were handed out */
+	size_t response_max;
+	bool is_fresh;
 	unsigned attempts; /* how often curl began to send the request */
 	bool once;
 	bool too_big;
@@ -99,8 +106,17 @@ static void destroy(struct net_http *http)
 	free(http);
 }
 
+static void forget_fresh(struct net_http_call *call)
+{
+	if (call->is_fresh) {
+		TAILQ_REMOVE(&call->http->fresh, call, link);
+		call->is_fresh = false;
+	}
+}
+
 static void free_call(struct net_http_call *call)
 {
+	forget_fresh(call);
 	if (call->easy != NULL) {
 		curl_easy_cleanup(call->easy);
 	}
@@ -135,29 +151,52 @@ static bc_usec retry_after(const struct net_http_call *call)
 	return seconds < 0 ? 0 : (bc_usec)seconds * BC_USEC_PER_SEC;
 }
 
+static int status_of(const struct net_http_call *call)
+{
+	long status = 0;
+
+	(void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	return (int)status;
+}
+
 /* The transfer is over: tell the owner and forget it. */
 static void finish(struct net_http_call *call, CURLcode code)
 {
 	struct net_http *http = call->http;
 	struct net_http_answer answer = {.detail = curl_easy_strerror(code)};
-	long status = 0;
 	long request_size = 0;
 	char *type = NULL;
 
-	(void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	(void)curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &request_size);
 	(void)curl_easy_getinfo(call->easy, CURLINFO_CONTENT_TYPE, &type);
 	(void)curl_multi_remove_handle(http->multi, call->easy);
 	answer.sent = code == CURLE_OK || request_size > 0 || call->attempts > 1;
 	answer.end = end_of(call, code, answer.sent);
-	answer.status = (int)status;
+	answer.status = status_of(call);
 	answer.retry_after = retry_after(call);
 	answer.type = bc_span_str(type);
 	answer.body = bc_buf_span(&call->answer);
 	call->done = true;
 	http->open--;
+	forget_fresh(call);
 	call->fn(call->arg, &answer);
 	free_call(call);
+}
+
+/* Hand out what has come of bodies that are wanted in pieces (H1). */
+static void deliver_pieces(struct net_http *http)
+{
+	struct net_http_call *call;
+
+	while (!http->doomed && (call = TAILQ_FIRST(&http->fresh)) != NULL) {
+		struct bc_buf piece = call->answer;
+
+		BC_CHECK(call, CALL_MAGIC);
+		forget_fresh(call);
+		bc_buf_init(&call->answer, call->response_max);
+		call->bytes(call->arg, bc_buf_span(&piece)); /* the call may be gone behind this */
+		bc_buf_release(&piece);
+	}
 }
 
 /* Hand out everything curl has finished (H1). */
@@ -168,6 +207,7 @@ static void deliver(struct net_http *http)
 	int left;
 
 	http->delivering = true;
+	deliver_pieces(http);
 	while (!http->doomed && (message = curl_multi_info_read(http->multi, &left)) != NULL) {
 		CURLcode code = message->data.result;
 
@@ -279,13 +319,16 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
 	struct net_http_call *call = arg;
 	size_t len = size * count; /* size is 1 */
-	enum bc_err err;
 
 	BC_CHECK(call, CALL_MAGIC);
-	err = bc_buf_put(&call->answer, bytes, len);
-	if (err != BC_OK) {
-		call->too_big = err == BC_E_LIMIT;
+	call->too_big = len > call->response_max - call->received;
+	if (call->too_big || bc_buf_put(&call->answer, bytes, len) != BC_OK) {
 		return CURL_WRITEFUNC_ERROR;
+	}
+	call->received += len;
+	if (call->bytes != NULL && !call->is_fresh && len > 0 && status_of(call) / 100 == 2) {
+		call->is_fresh = true;
+		TAILQ_INSERT_TAIL(&call->http->fresh, call, link);
 	}
 	return len;
 }
@@ -353,6 +396,7 @@ struct net_http *net_http_new(struct loop *loop, const char *ca_file)
 	http->magic = HTTP_MAGIC;
 	http->loop = loop;
 	LIST_INIT(&http->sockets);
+	TAILQ_INIT(&http->fresh);
 	http->multi = curl_multi_init();
 	http->timer = loop_timer_new(loop, on_timer, http);
 	http->ca_file = ca_file == NULL ? NULL : strdup(ca_file);
@@ -377,52 +421,6 @@ struct net_http *net_http_free(struct net_http *http)
 		destroy(http);
 	}
 	return NULL;
-}
-
-/* Whether a text is free of what could end a header line. */
-static bool is_line(const char *text)
-{
-	for (; *text != '\0'; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if ((c < 0x20 && c != '\t') || c == 0x7f) {
-			return false;
-		}
-	}
-	return true;
-}
-
-static bool is_method(const char *text)
-{
-	/* Source: RFC 9110 9.1; every registered method is made of these. */
-	return text[0] != '\0' && text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-")] == '\0';
-}
-
-static bool is_url(const char *url)
-{
-	CURLU *parts = curl_url();
-	char *scheme = NULL;
-	bool ok;
-
-	ok = parts != NULL && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
-	     curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-	     (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
-	curl_free(scheme);
-	curl_url_cleanup(parts);
-	return ok;
-}
-
-static enum bc_err check_request(const struct net_http_request *request)
-{
-	if (!is_method(request->method) || !is_url(request->url)) {
-		return BC_E_INVALID;
-	}
-	for (size_t i = 0; i < request->header_count; i++) {
-		if (!is_line(request->headers[i])) {
-			return BC_E_INVALID;
-		}
-	}
-	return BC_OK;
 }
 
 static bool add_header(struct net_http_call *call, const char *line)
@@ -461,6 +459,7 @@ static long to_ms(bc_usec timeout)
 
 static bool set_limits(struct net_http_call *call, const struct net_http_request *request)
 {
+	const char *ca_file = request->ca_file != NULL ? request->ca_file : call->http->ca_file;
 	long ms = to_ms(request->timeout);
 	CURL *easy = call->easy;
 
@@ -478,8 +477,7 @@ static bool set_limits(struct net_http_call *call, const struct net_http_request
 	       curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
 	       /* Else a call that ends while its name is looked up makes the loop wait for the look-up. */
 	       curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
-	       (call->http->ca_file == NULL ||
-		curl_easy_setopt(easy, CURLOPT_CAINFO, call->http->ca_file) == CURLE_OK);
+	       (ca_file == NULL || curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) == CURLE_OK);
 }
 
 static bool set_callbacks(struct net_http_call *call)
@@ -553,7 +551,7 @@ enum bc_err net_http_start(struct net_http *http, const struct net_http_request 
 	enum bc_err err;
 
 	BC_CHECK(http, HTTP_MAGIC);
-	err = check_request(request);
+	err = net_request_check(request);
 	if (err != BC_OK) {
 		return err;
 	}
@@ -566,7 +564,9 @@ enum bc_err net_http_start(struct net_http *http, const struct net_http_request 
 	call->fn = fn;
 	call->arg = arg;
 	call->once = request->once;
-	bc_buf_init(&call->answer, request->response_max == 0 ? 1 : request->response_max);
+	call->bytes = request->bytes;
+	call->response_max = request->response_max == 0 ? 1 : request->response_max;
+	bc_buf_init(&call->answer, call->response_max);
 	if (!set_call(call, request) ||
 	    curl_multi_add_handle(http->multi, call->easy) != CURLM_OK) {
 		free_call(call);

@@ -1,5 +1,5 @@
 /*
- * HTTP requests to tool servers: libcurl's multi interface on the worker's loop.  The only user of curl.
+ * HTTP requests to tool servers and to a reasoner: libcurl's multi interface on the worker's loop.  The only user of curl.
  */
 #ifndef BACKCHANNEL_NET_HTTP_H
 #define BACKCHANNEL_NET_HTTP_H
@@ -30,8 +30,15 @@ struct net_http_request {
 	struct bc_span body; /* copied; empty with has_body false: none */
 	bool has_body;
 	bc_usec timeout;
-	size_t response_max; /* bytes of body */
+	size_t response_max; /* bytes of body, also of one that is handed out in pieces */
 	bool once; /* an effect: never sent a second time, not even by the library on a dead pooled connection */
+	const char *
+		ca_file; /* PEM file of the accepted CAs for this request; copied; NULL: the pool's */
+	/*
+	 * The body of a 2xx answer as it comes, in pieces; arg as for the end; valid during the call.  NULL: it is gathered, and handed out at the
+	 * end.  The bodies of other answers are gathered in any case.
+	 */
+	void (*bytes)(void *arg, struct bc_span bytes);
 };
 
 enum net_http_end {
@@ -45,7 +52,7 @@ enum net_http_end {
 struct net_http_answer {
 	enum net_http_end end;
 	int status;          /* 0: no status line came */
-	struct bc_span body; /* valid during the callback */
+	struct bc_span body; /* valid during the callback; empty if it was handed out in pieces */
 	struct bc_span type; /* Content-Type */
 	bool sent;           /* whether any byte of the request may have reached the server */
 	bc_usec retry_after; /* what the server asked for by Retry-After, at most a day; 0: nothing */
@@ -55,14 +62,14 @@ struct net_http_answer {
 typedef void net_http_fn(void *arg, const struct net_http_answer *answer);
 
 /*
- * Start; fn is called once, from the loop, unless cancelled; the call is gone when fn returns.  Redirects are answers like
+ * Start; fn is called once, from the loop, unless cancelled, behind the last piece; the call is gone when fn returns.  Redirects are answers like
  * any other, HTTP/1.1 only, no proxy.  BC_E_NOMEM; BC_E_INVALID: the URL is not http or https, or the URL, the method or a
  * header holds a character it must not hold.
  */
 enum bc_err net_http_start(struct net_http *http, const struct net_http_request *request,
 			   net_http_fn *fn, void *arg, struct net_http_call **ret) BC_MUST;
 
-/* Stop; fn is not called any more.  Allowed at any time, also inside the callback of any call.  What was sent stays sent. */
+/* Stop; no callback follows.  Allowed at any time, also inside a callback of any call.  What was sent stays sent. */
 void net_http_cancel(struct net_http_call *call);
 
 #endif

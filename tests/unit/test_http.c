@@ -8,6 +8,7 @@
 #include <check.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ static atomic_uint drop_connection; /* the connection the last one came on, from
 static atomic_uint flakies;         /* the same for /flaky */
 static atomic_uint oks;
 static atomic_uint silents;
+static sem_t heard;             /* posted when a client has got the first piece of /pieces */
 static char captured[CAPTURED]; /* the last request for /echo */
 
 static unsigned awaited; /* callbacks until the loop stops */
@@ -112,6 +114,19 @@ static bool is_for(const char *request, const char *path)
 	return target != NULL && strncmp(target + 1, path, len) == 0 && target[1 + len] == ' ';
 }
 
+/* An answer whose rest comes only when its beginning has arrived. */
+static void answer_pieces(int fd, const char *status)
+{
+	char head[128];
+	int len = snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Length: 10\r\n\r\nfirst",
+			   status);
+
+	send_all(fd, head, (size_t)len);
+	while (sem_wait(&heard) != 0) {
+	}
+	send_all(fd, "again", 5);
+}
+
 /* Whether the connection goes on. */
 static bool serve(int fd, const char *request, size_t len)
 {
@@ -136,6 +151,11 @@ static bool serve(int fd, const char *request, size_t len)
 	} else if (is_for(request, "/stream")) {
 		answer_big(fd, false);
 		return false;
+	} else if (is_for(request, "/pieces")) {
+		answer_pieces(fd, "200 OK");
+	} else if (is_for(request, "/busy")) {
+		sem_post(&heard);
+		answer_pieces(fd, "503 Busy");
 	} else if (is_for(request, "/redirect")) {
 		answer(fd, "302 Found", "Location: /ok\r\n", "");
 	} else if (is_for(request, "/echo")) {
@@ -217,6 +237,7 @@ static void set_up(void)
 		atomic_store(counters[i], 0);
 	}
 	awaited = 0;
+	ck_assert_int_eq(sem_init(&heard, 0, 0), 0);
 	(void)signal(SIGPIPE, SIG_IGN);
 	listener = bind_local(&port);
 	ck_assert_int_eq(listen(listener, 512), 0);
@@ -236,6 +257,7 @@ static void tear_down(void)
 	shutdown(listener, SHUT_RDWR);
 	pthread_join(server, NULL);
 	close(listener);
+	sem_destroy(&heard);
 }
 
 /* --- calls --- */
@@ -249,6 +271,8 @@ struct outcome {
 	char body[64];
 	char type[64];
 	struct net_http_call *victim; /* cancelled in the callback when set */
+	char pieces[64];              /* what came before the end */
+	bool cancels;                 /* the victim goes with the first piece */
 };
 
 static void copy(char out[64], struct bc_span span)
@@ -694,6 +718,77 @@ START_TEST(test_invalid)
 }
 END_TEST
 
+/* ---- answers in pieces ---- */
+
+static void on_piece(void *arg, struct bc_span piece)
+{
+	struct outcome *outcome = arg;
+
+	ck_assert(!outcome->called);
+	ck_assert_uint_gt(piece.len, 0);
+	ck_assert_uint_lt(strlen(outcome->pieces) + piece.len, sizeof(outcome->pieces));
+	memcpy(outcome->pieces + strlen(outcome->pieces), piece.ptr, piece.len);
+	sem_post(&heard);
+	if (outcome->cancels) {
+		net_http_cancel(outcome->victim);
+		loop_stop(loop);
+	}
+}
+
+START_TEST(an_answer_is_handed_out_as_it_comes)
+{
+	struct net_http_request request = request_for("GET", "/pieces");
+	struct outcome outcome;
+
+	request.bytes = on_piece;
+	outcome = perform(&request);
+	ck_assert_int_eq(outcome.end, NET_HTTP_DONE);
+	ck_assert_str_eq(outcome.pieces, "firstagain");
+	ck_assert_str_eq(outcome.body, "");
+}
+END_TEST
+
+START_TEST(the_body_of_an_error_is_gathered)
+{
+	struct net_http_request request = request_for("GET", "/busy");
+	struct outcome outcome;
+
+	request.bytes = on_piece;
+	outcome = perform(&request);
+	ck_assert_int_eq(outcome.status, 503);
+	ck_assert_str_eq(outcome.pieces, "");
+	ck_assert_str_eq(outcome.body, "firstagain");
+}
+END_TEST
+
+START_TEST(pieces_count_towards_the_bound)
+{
+	struct net_http_request request = request_for("GET", "/pieces");
+	struct outcome outcome;
+
+	request.bytes = on_piece;
+	request.response_max = 7;
+	sem_post(&heard); /* the server need not wait for what may never be handed out */
+	outcome = perform(&request);
+	ck_assert_int_eq(outcome.end, NET_HTTP_TOO_BIG);
+	ck_assert_str_eq(outcome.pieces, outcome.pieces[0] == '\0' ? "" : "first");
+}
+END_TEST
+
+START_TEST(a_call_may_be_cancelled_inside_its_own_piece)
+{
+	struct net_http_request request = request_for("GET", "/pieces");
+	struct outcome outcome;
+
+	request.bytes = on_piece;
+	outcome = (struct outcome){.cancels = true};
+	ck_assert_int_eq(net_http_start(http, &request, on_end, &outcome, &outcome.victim), BC_OK);
+	loop_run(loop);
+	ck_assert(!outcome.called);
+	ck_assert_str_eq(outcome.pieces, "first");
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("http");
@@ -719,6 +814,9 @@ static Suite *make_suite(void)
 	tcase_add_test(answers, test_start_in_callback);
 	tcase_add_test(answers, test_free_in_callback);
 	tcase_add_test(answers, test_invalid);
+	tcase_add_test(answers, an_answer_is_handed_out_as_it_comes);
+	tcase_add_test(answers, the_body_of_an_error_is_gathered);
+	tcase_add_test(answers, pieces_count_towards_the_bound);
 	tcase_set_timeout(effects, 50);
 	tcase_add_checked_fixture(effects, set_up, tear_down);
 	tcase_add_test(effects, test_effect_goes_out_once);
@@ -729,6 +827,7 @@ static Suite *make_suite(void)
 	tcase_add_checked_fixture(cancels, set_up, tear_down);
 	tcase_add_test(cancels, test_cancel_at_once);
 	tcase_add_test(cancels, test_cancel_in_flight);
+	tcase_add_test(cancels, a_call_may_be_cancelled_inside_its_own_piece);
 	tcase_add_test(cancels, test_cancel_in_callback);
 	tcase_add_test(cancels, test_cancel_of_one_just_finished);
 	suite_add_tcase(suite, answers);
