@@ -127,6 +127,20 @@ static void world_changed(void *world, const char *tag)
 	server_tag_changed(bridge->worker->server, tag);
 }
 
+static bool world_reason_start(void *world, struct bc_span body)
+{
+	struct bridge *bridge = world;
+
+	return reasoning_start(&bridge->reasoning, bridge, body);
+}
+
+static void world_reason_cancel(void *world)
+{
+	struct bridge *bridge = world;
+
+	reasoning_cancel(&bridge->reasoning);
+}
+
 static void free_deferred(void *arg)
 {
 	bridge_free(arg);
@@ -157,6 +171,8 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .tool_commit = world_tool_commit,
 					    .tool_result = world_tool_result,
 					    .changed = world_changed,
+					    .reason_start = world_reason_start,
+					    .reason_cancel = world_reason_cancel,
 					    .ended = world_ended};
 
 /* ---- what the connections say ---- */

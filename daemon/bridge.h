@@ -6,6 +6,7 @@
 #define BACKCHANNEL_BRIDGE_H
 
 #include "daemon/quota.h"
+#include "daemon/reasoning.h"
 #include "daemon/worker.h"
 
 #include <sys/queue.h>
@@ -33,6 +34,7 @@ struct bridge {
 	struct sess *sess; /* NULL until the client's handshake is complete */
 	struct net_link *links[2];
 	struct net_connect *attempt; /* NULL: none is running */
+	struct reasoning reasoning;
 	struct bridge_timer timers[SESS_TIMER__COUNT];
 	bool ended;
 };

@@ -176,6 +176,20 @@ static void check_auth(const struct cfg_load *load, const struct cfg_instance *i
 	}
 }
 
+static void check_reasoner(const struct cfg_load *load, const struct cfg_instance *instance)
+{
+	const struct cfg_reasoner *reasoner = instance->object;
+
+	check_scheme(instance, "url", "https", "http");
+	check_pem(instance, "ca_file");
+	if (load->cfg->speculation.mode != CFG_SPEC_MODE_OFF &&
+	    load->cfg->speculation.reasoner == CFG_REASONER_TAGGED && reasoner->model == NULL) {
+		find_at(instance, "model",
+			"\"reasoner\" in [speculation] is \"tagged\" and no \"model\" is given; expected the name "
+			"of a model of the endpoint");
+	}
+}
+
 static void check_instance(struct cfg_load *load, const struct cfg_instance *instance)
 {
 	if (is(instance, "listen")) {
@@ -190,6 +204,8 @@ static void check_instance(struct cfg_load *load, const struct cfg_instance *ins
 		check_upstream(load, instance);
 	} else if (is(instance, "session")) {
 		check_session(instance);
+	} else if (is(instance, "reasoner")) {
+		check_reasoner(load, instance);
 	} else if (is(instance, "tools")) {
 		check_pem(instance, "ca_file");
 	} else if (is(instance, "tool")) {

@@ -98,5 +98,8 @@ enum bc_err sess_describe(const struct sess *sess, bool whole, struct bc_buf *ou
 	if (err == BC_OK) {
 		err = put_block(out, "provider", sess->blocked[SESS_UPSTREAM]);
 	}
-	return err == BC_OK && sess->agent != NULL ? put_agent(out, sess->agent) : err;
+	if (err == BC_OK && sess->agent != NULL) {
+		err = put_agent(out, sess->agent);
+	}
+	return err == BC_OK && sess->agent != NULL ? reasoner_describe(sess, out) : err;
 }

@@ -109,6 +109,7 @@ static void open_turn(struct sess *sess)
 	hearing->turn++;
 	bc_buf_clear(&hearing->transcript);
 	spec_turn_begin(sess->agent->spec, hearing->turn);
+	reasoner_turn_begin(sess);
 }
 
 /* Room for len bytes more behind the audio that is kept; NULL: not even for what stands before a turn. */

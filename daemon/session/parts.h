@@ -180,6 +180,9 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 /* Whether the provider itself has made this call in that turn: a pass that names it again tells nothing new. */
 bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const char *arguments,
 		  uint64_t turn);
+/* That work, maybe still running; NULL: there is none. */
+const struct work *work_real(const struct sess *sess, const struct cfg_tool *tool,
+			     const char *arguments, uint64_t turn);
 /* Run a stable guess.  false: it could not be started. */
 bool work_guess(struct sess *sess, struct guess *guess);
 /* A guess of a verdict is real now; an effect that was not run yet is prepared for work_release().  NULL: no memory. */
@@ -257,6 +260,33 @@ void pass_turn_committed(struct sess *sess);
 /* Nothing of the turns up to this one will be called any more. */
 void pass_withdraw(struct sess *sess, uint64_t turn);
 void pass_fini(struct sess *sess);
+
+/* ---- reasoner.c: a text model that looks for calls in place of passes; without one all but its life does nothing ---- */
+
+enum bc_err reasoner_new(struct sess *sess) BC_MUST;
+void reasoner_fini(struct agent *agent);
+/* A session object of the provider: what the speaking model was told. */
+void reasoner_configure(struct sess *sess, struct bc_span session);
+void reasoner_turn_begin(struct sess *sess);
+/* There may be new words.  Only with a reasoner. */
+void reasoner_trigger(struct sess *sess);
+/* Tell it of new words if it is time.  Only with a reasoner. */
+void reasoner_advance(struct sess *sess);
+/* The running turn is about to become this item; its transcript, if the provider makes one, is still to come. */
+void reasoner_committed(struct sess *sess, const char *item);
+/* The provider has transcribed an item, or failed to. */
+void reasoner_transcribed(struct sess *sess, struct bc_span text);
+/* This user item was typed, and was a turn of its own; to be called when it has been committed. */
+void reasoner_typed(struct sess *sess, struct bc_span item);
+/* The provider has said this to the caller. */
+void reasoner_said(struct sess *sess, struct bc_span item);
+/* A tool has returned.  The work may be gone behind this. */
+void reasoner_result(struct sess *sess, const struct work *work);
+/* Nothing of the turns up to this one will be called any more. */
+void reasoner_over(struct sess *sess, uint64_t turn);
+/* A guess will not be used. */
+void reasoner_lost(struct sess *sess, const struct guess *guess);
+enum bc_err reasoner_describe(const struct sess *sess, struct bc_buf *out) BC_MUST;
 
 /* ---- takeover.c: what a verdict names takes the place of the provider's own response ---- */
 

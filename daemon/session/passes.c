@@ -267,7 +267,11 @@ void pass_trigger(struct sess *sess)
 	if (sess->agent->spec == NULL) {
 		return;
 	}
-	sess->agent->passes.wanted = true;
+	if (sess->agent->reasoner != NULL) {
+		reasoner_trigger(sess);
+	} else {
+		sess->agent->passes.wanted = true;
+	}
 	pass_advance(sess);
 }
 
@@ -287,6 +291,10 @@ void pass_pause(struct sess *sess)
 	struct agent *agent = sess->agent;
 
 	if (agent->spec == NULL) {
+		return;
+	}
+	if (agent->reasoner != NULL) {
+		pass_trigger(sess);
 		return;
 	}
 	/* What starts now may hear the whole turn; passes that have not are in its way. */
@@ -322,6 +330,9 @@ void pass_advance(struct sess *sess)
 
 	if (agent->spec == NULL || sess->state != SESS_OPEN) {
 		return;
+	}
+	if (agent->reasoner != NULL) {
+		reasoner_advance(sess);
 	}
 	pass_run_guesses(sess);
 	if (agent->passes.wanted_at_pause && may_start(sess, true)) {
@@ -523,6 +534,7 @@ void pass_withdraw(struct sess *sess, uint64_t turn)
 			give_up(sess, pass);
 		}
 	}
+	reasoner_over(sess, turn);
 	spec_withdraw_all(agent->spec, turn);
 	pass_advance(sess);
 }

@@ -16,6 +16,8 @@
 
 #define SESS_MAGIC 0x73657373u
 
+struct reasoner;
+
 #define TOOL_NAME_TAKEN "A tool of this request has the name of a tool the gateway runs. Rename it."
 
 #define SESS_ID_MAX \
@@ -331,6 +333,7 @@ struct agent {
 	uint64_t
 		disturbances; /* grows when the caller speaks, and when the client cancels or clears */
 	struct spec *spec;    /* NULL: speculation is off */
+	struct reasoner *reasoner; /* looks for calls in place of passes; NULL: there is none */
 };
 
 struct sess {

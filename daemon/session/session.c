@@ -147,6 +147,7 @@ static void agent_fini(struct sess *sess)
 	}
 	agent->current = NULL;
 	step_fini(sess);
+	reasoner_fini(agent);
 	pass_fini(sess);
 	take_fini(agent);
 	works_fini(sess);
@@ -179,6 +180,9 @@ static bool guesses_anything(const struct cfg *cfg)
 
 static enum spec_mode mode_of(const struct cfg *cfg)
 {
+	if (cfg->speculation.reasoner == CFG_REASONER_TAGGED) {
+		return SPEC_STRICT; /* it works on words, which are no authority for a call */
+	}
 	switch (cfg->speculation.mode) {
 	case CFG_SPEC_MODE_CONFIRM:
 		return SPEC_CONFIRM;
@@ -222,6 +226,9 @@ static enum bc_err agent_new(struct sess *sess)
 		agent->spec = spec_new(&spec);
 		if (agent->spec == NULL) {
 			return BC_E_NOMEM;
+		}
+		if (conf->reasoner == CFG_REASONER_TAGGED) {
+			return reasoner_new(sess);
 		}
 	}
 	return BC_OK;

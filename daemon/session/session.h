@@ -63,6 +63,13 @@ struct sess_world {
 	const struct tool_result *(*tool_result)(void *world, const struct tool_call *call);
 	/* An effect has changed what has this tag: every session of the daemon must hear of it, later (sess_tag_changed()). */
 	void (*changed)(void *world, const char *tag);
+	/*
+	 * Begin a generation of the reasoner: body is posted as the configuration says, what comes back is told by
+	 * sess_reason_bytes() and sess_reason_ended(), later, not inside this call.  One at a time.  false: not begun.
+	 */
+	bool (*reason_start)(void *world, struct bc_span body);
+	/* End it: nothing more is told of it. */
+	void (*reason_cancel)(void *world);
 	/* The session is over: free it with sess_free(), later, not inside this call. */
 	void (*ended)(void *world);
 };
@@ -103,6 +110,15 @@ void sess_tag_changed(struct sess *sess, const char *tag);
 void sess_drained(struct sess *sess, enum sess_side side);
 
 void sess_timer_fired(struct sess *sess, enum sess_timer which);
+
+/* A piece of what the reasoner's endpoint answers with a 2xx status. */
+void sess_reason_bytes(struct sess *sess, struct bc_span bytes);
+
+/*
+ * That is over.  BC_OK: with a 2xx status and to its last byte; else status is 0 when none came.  retry_after: what the
+ * endpoint asked for, 0: nothing.
+ */
+void sess_reason_ended(struct sess *sess, enum bc_err err, int status, bc_usec retry_after);
 
 /* The session's id.  Lives as long as the session. */
 const char *sess_id(const struct sess *sess);

@@ -87,6 +87,7 @@ static struct item *note_item(struct sess *sess, struct bc_span text, struct bc_
 	if (!item->placed && field_is(raw, "role", "user")) {
 		/* What was spoken has its place since the commit: this was typed, and is a turn as well. */
 		turn_ends(sess);
+		reasoner_typed(sess, raw);
 	}
 	place_item(sess, text, item);
 	item->done = item->done || done;
@@ -124,6 +125,9 @@ static void item_done(struct sess *sess, struct bc_span text)
 		forward_ordered(sess, text, taken_hold_current);
 	} else if (item == NULL || !item->hidden) {
 		forward_ordered(sess, text, forward);
+		if (field_is(field_raw(text, "item"), "role", "assistant")) {
+			reasoner_said(sess, field_raw(text, "item"));
+		}
 	}
 }
 
@@ -153,6 +157,7 @@ static void committed(struct sess *sess, struct bc_span text)
 	/* The item takes its place now, so that the answer's events find it. */
 	if (field_id(text, "item_id", id) && (item = items_get(&agent->items, id)) != NULL) {
 		place_item(sess, text, item);
+		reasoner_committed(sess, id);
 	}
 	forward_ordered(sess, text, forward);
 	lane_speech(sess, false);
@@ -192,6 +197,7 @@ static void configured(struct sess *sess, struct bc_span text)
 			agent->spec); /* a pass may have been asked under other instructions */
 	}
 	hear_configure(sess, session);
+	reasoner_configure(sess, session);
 }
 
 static void error_event(struct sess *sess, struct bc_span text)
@@ -279,6 +285,11 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 	case OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_DELTA:
 		forward(sess, text);
 		hear_transcript(sess, text);
+		break;
+	case OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_COMPLETED:
+	case OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_FAILED:
+		forward(sess, text);
+		reasoner_transcribed(sess, text);
 		break;
 	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STARTED:
 		forward(sess, text);

@@ -132,15 +132,21 @@ static struct work *work_of_guess(struct sess *sess, const struct guess *guess)
 bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const char *arguments,
 		  uint64_t turn)
 {
+	return work_real(sess, tool, arguments, turn) != NULL;
+}
+
+const struct work *work_real(const struct sess *sess, const struct cfg_tool *tool,
+			     const char *arguments, uint64_t turn)
+{
 	const struct work *work;
 
 	TAILQ_FOREACH(work, &sess->agent->works, link) {
 		if (work->guess == NULL && work->tool == tool && work->turn == turn &&
 		    strcmp(work->arguments, arguments) == 0) {
-			return true;
+			return work;
 		}
 	}
-	return false;
+	return NULL;
 }
 
 bool work_guess(struct sess *sess, struct guess *guess)
@@ -171,6 +177,7 @@ void work_drop_guess(struct sess *sess, struct guess *guess)
 			      (sess_now(sess) - guess->dispatched) / BC_USEC_PER_MS);
 		work_free(work);
 	}
+	reasoner_lost(sess, guess);
 	spec_drop(sess->agent->spec, guess);
 }
 
@@ -484,9 +491,11 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 		if (work->guess->state == GUESS_RUNNING) {
 			spec_finished(sess->agent->spec, work->guess);
 		}
+		reasoner_result(sess, work);
 		pass_trigger(sess);
 		return;
 	}
 	start_next(sess);
 	step_advance(sess);
+	reasoner_result(sess, work);
 }

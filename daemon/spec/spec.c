@@ -191,6 +191,9 @@ static bool is_stable(const struct spec *spec, const struct guess *guess)
 	if (spec->committed && (confirmed(spec) & guess_bit(guess)) != 0) {
 		return true;
 	}
+	if (spec->committed && guess->reasoned && spec->last_voiced <= guess->horizon) {
+		return true;
+	}
 	/* A later pass that did not name it would have withdrawn it. */
 	return spec->position - guess->horizon >= spec->conf.stable_for;
 }
@@ -205,7 +208,8 @@ struct guess *spec_next_stable(struct spec *spec)
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		if (guess->state == GUESS_PROPOSED && guess->turn == spec->turn &&
-		    guess->pass != 0 && is_stable(spec, guess) && may_run(spec, guess)) {
+		    (guess->pass != 0 || guess->reasoned) && is_stable(spec, guess) &&
+		    may_run(spec, guess)) {
 			return guess;
 		}
 	}

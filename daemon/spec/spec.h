@@ -29,6 +29,7 @@
 #include <sys/queue.h>
 
 struct cfg_tool;
+struct spec_call;
 
 #define SPEC_GUESSES_MAX 32 /* proposals and guesses kept at once; one bit each in a mask */
 #define SPEC_PASSES_MAX  2  /* running at once */
@@ -68,6 +69,7 @@ struct guess {
 		occurrence; /* how many equal calls the pass that named it first had named before */
 	uint64_t turn;      /* it was named in */
 	unsigned slot;      /* its bit in masks of guesses */
+	bool reasoned;      /* a reasoner has named it: passes do not judge it */
 	uint32_t premises;  /* guesses it depends on, less those that became real since */
 	unsigned
 		named; /* bits of the running passes that have named it, which prove nothing before their end */
@@ -169,6 +171,20 @@ struct spec_named {
  * response decides.  With SPEC_INJECT finished reads count as confirmed by any pass.
  */
 unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX]);
+
+/*
+ * A reasoner, which works in place of passes, names a call of the turn: it stands until it is withdrawn.  arguments is
+ * canonical JSON, copied; occurrence counts equal calls it named before; horizon is the stream time up to which it had heard
+ * the caller.  A tool that is not a read, or third_party, is ignored.  Errors as of spec_pass_names().
+ */
+enum bc_err spec_reason_names(struct spec *spec, const struct spec_call *call,
+			      bc_usec horizon) BC_MUST;
+
+/* It has withdrawn that call. */
+void spec_reason_withdraws(struct spec *spec, const struct spec_call *call);
+
+/* It has heard the caller up to horizon, has had the time to say so, and stands by all its calls of the turn. */
+void spec_reason_keeps(struct spec *spec, uint64_t turn, bc_usec horizon);
 
 /* The next proposal that is stable now and may be run, or NULL.  The caller starts it and calls spec_dispatched(). */
 struct guess *spec_next_stable(struct spec *spec);

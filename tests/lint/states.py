@@ -12,6 +12,8 @@ MOVERS = {
     "daemon/session/lane.c": ("lane_move", "daemon/session/lane_fsm.def"),
     "daemon/session/takeover.c": ("take_move", "daemon/session/take_fsm.def"),
     "daemon/spec/guess.c": ("guess_move", "daemon/spec/guess_fsm.def"),
+    "daemon/spec/plan.c": ("plan_move", "daemon/spec/plan_fsm.def"),
+    "daemon/spec/reason.c": ("reason_move", "daemon/spec/reason_fsm.def"),
     "daemon/tools/breaker.c": ("breaker_move", "daemon/tools/breaker_fsm.def"),
     "daemon/tools/rollback.c": ("case_move", "daemon/tools/rollback_fsm.def"),
     "daemon/tools/run.c": ("tool_move", "daemon/tools/fsm.def"),

@@ -120,6 +120,30 @@ static void world_changed(void *world, const char *tag)
 	(void)snprintf(rig->changed, sizeof(rig->changed), "%s", tag);
 }
 
+static bool world_reason_start(void *world, struct bc_span body)
+{
+	struct rig *rig = world;
+
+	ck_assert(!rig->reasoning);
+	if (rig->mindless) {
+		return false;
+	}
+	json_decref(rig->reasoned);
+	rig->reasoned = json_loadb(body.ptr, body.len, 0, NULL);
+	ck_assert_ptr_nonnull(rig->reasoned);
+	rig->reasoning = true;
+	rig->reasons++;
+	return true;
+}
+
+static void world_reason_cancel(void *world)
+{
+	struct rig *rig = world;
+
+	ck_assert(rig->reasoning);
+	rig->reasoning = false;
+}
+
 static void world_ended(void *world)
 {
 	struct rig *rig = world;
@@ -140,6 +164,8 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .tool_settle = world_tool_settle,
 					    .tool_result = world_tool_result,
 					    .changed = world_changed,
+					    .reason_start = world_reason_start,
+					    .reason_cancel = world_reason_cancel,
 					    .ended = world_ended};
 
 /* ---- life ---- */
@@ -186,6 +212,8 @@ void rig_init(struct rig *rig, const char *toml, bool open)
 void rig_fini(struct rig *rig)
 {
 	rig->sess = sess_free(rig->sess);
+	ck_assert(!rig->reasoning);
+	json_decref(rig->reasoned);
 	for (int side = 0; side < 2; side++) {
 		for (unsigned i = 0; i < rig->count[side]; i++) {
 			free(rig->sent[side][i]);

@@ -49,6 +49,10 @@ struct rig {
 	char changed[64]; /* the last of them */
 	size_t charged;   /* bytes the client was charged for */
 	bool over_quota;  /* what charge reports */
+	json_t *reasoned; /* what the reasoner was asked last; owned */
+	unsigned reasons; /* how often it was asked */
+	bool reasoning;   /* it has not answered */
+	bool mindless;    /* it cannot be asked */
 };
 
 /* A session with this configuration text; the provider is connected when open is set. */

@@ -53,8 +53,9 @@ static void write_file(const char *name, struct bc_span content)
 /* Work in a new directory, in which everything that the sample's examples name can be read. */
 static void enter_sample_world(void)
 {
-	static const char *const files[] = {"fullchain.pem", "privkey.pem", "provider-ca.pem",
-					    "tools-ca.pem",  "shop",        "journal"};
+	static const char *const files[] = {"fullchain.pem",  "privkey.pem", "provider-ca.pem",
+					    "tools-ca.pem",   "shop",        "journal",
+					    "reasoner-ca.pem"};
 	char dir[] = "/tmp/backchannel-test-XXXXXX";
 	char *cwd;
 
@@ -74,7 +75,7 @@ static void leave_sample_world(void)
 {
 	static const char *const names[] = {"fullchain.pem", "privkey.pem", "provider-ca.pem",
 					    "tools-ca.pem",  "shop",        "journal",
-					    "t.toml",        "tools.d"};
+					    "t.toml",        "tools.d",     "reasoner-ca.pem"};
 	char *cwd = getcwd(NULL, 0);
 
 	for (size_t i = 0; i < BC_ARRAY_LEN(names); i++) {
