@@ -232,7 +232,8 @@ size_t speech_pauses(const struct speech_conf *conf, const struct dialogue_turn 
 		key.quantity = "resume_place";
 		resume.before_word = 1 + (unsigned)(draw_uniform(&key) * (words - 1));
 		key.quantity = "resume_length";
-		resume.seconds = conf->timing->vad_silence + RESUME_MAX * draw_uniform(&key);
+		resume.seconds = (conf->silence > 0.0 ? conf->silence : conf->timing->vad_silence) +
+				 RESUME_MAX * draw_uniform(&key);
 		n = pause_insert(out, n, resume);
 	}
 	return n;

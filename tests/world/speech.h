@@ -38,6 +38,7 @@ struct speech_conf {
 	const char *dialogue; /* id */
 	unsigned turn;
 	bool repair;                       /* speak the repaired wording */
+	double silence;                    /* that ends a turn, seconds; 0: the timing's */
 	const struct speech_pause *pauses; /* ascending; NULL: none */
 	size_t pauses_n;
 };

@@ -381,6 +381,25 @@ START_TEST(pauses_are_drawn)
 }
 END_TEST
 
+/* Speech resumes behind the silence that ends a turn, however long that is. */
+START_TEST(resumes_behind_the_silence)
+{
+	struct timing timing = timing_of();
+	struct dialogue *dialogue = dialogue_of(dialogue_line);
+	struct speech_conf conf = {.timing = &timing, .dialogue = "d1", .seed = 3};
+	struct speech_pause usual[2];
+	struct speech_pause longer[2];
+
+	ck_assert_uint_eq(speech_pauses(&conf, &dialogue->turns[0], 0.0, 1.0, usual), 1);
+	conf.silence = timing.vad_silence + 0.3;
+	ck_assert_uint_eq(speech_pauses(&conf, &dialogue->turns[0], 0.0, 1.0, longer), 1);
+	ck_assert_double_ge(usual[0].seconds, timing.vad_silence);
+	ck_assert_double_eq_tol(longer[0].seconds, usual[0].seconds + 0.3, 1e-9);
+	ck_assert_uint_eq(longer[0].before_word, usual[0].before_word);
+	dialogue_free(dialogue);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("world");
@@ -400,6 +419,7 @@ int main(void)
 	tcase_add_test(cases, words_take_their_time);
 	tcase_add_test(cases, speech_is_framed);
 	tcase_add_test(cases, pauses_are_drawn);
+	tcase_add_test(cases, resumes_behind_the_silence);
 	suite_add_tcase(suite, cases);
 	return tap_run(suite);
 }
