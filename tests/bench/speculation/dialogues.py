@@ -7,7 +7,9 @@ import os
 CONTROL = "hotpot"  # a set whose file name begins like that is a control, never averaged with the others
 QUICK_TURNS = 150
 QUICK_NO_CALLS = 30   # of these, turns without calls
-QUICK_REPLY_WORDS = 30  # longest answer that is played in front of a sampled turn, so that the sample ends in time
+# So that the sample ends in time: longest answer played in front of a turn, and longest turn.
+QUICK_REPLY_WORDS = 25
+QUICK_WORDS = 45
 KINDS = ("single read", "parallel reads", "dependent reads", "single write", "chain with a write")
 NO_CALLS = "no calls"
 
@@ -109,7 +111,9 @@ def order_key(job):
     return hashlib.sha256(f"quick:{job.dialogue['id']}:{job.alone}".encode()).hexdigest()
 
 
-def is_playable_alone(dialogue, index):
+def is_quick(dialogue, index):
+    if len(dialogue["turns"][index]["user"].split()) > QUICK_WORDS:
+        return False
     return index == 0 or len((dialogue["turns"][index - 1].get("reply") or "").split()) <= QUICK_REPLY_WORDS
 
 
@@ -121,7 +125,7 @@ def quick_sample(sets, turns=QUICK_TURNS, no_calls=QUICK_NO_CALLS):
     for item in service:
         for dialogue in item.dialogues:
             for index, turn in enumerate(dialogue["turns"]):
-                if not is_playable_alone(dialogue, index):
+                if not is_quick(dialogue, index):
                     continue
                 bucket = silent if kind_of(turn) == NO_CALLS else calling[item.name]
                 bucket.append(Job(item, dialogue, index))

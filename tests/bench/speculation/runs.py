@@ -123,10 +123,16 @@ class Plan:
         return base + [self.off("B1"), self.confirm_all(), *self.nulls()]
 
     def single(self, mode):
-        """B0, B1 and one mode or means."""
-        base = ([self.b0()] if self.sequential else []) + [self.off("B1")]
-        known = {run.name: run for run in self.full()}
-        return base + [run for run in known.values() if run.name == mode]
+        """One run, and what it is compared with."""
+        bases = {"N0": ["N0-base"]}.get(mode, ["B0", "B1"])
+        if mode.startswith("control-"):
+            bases = ["control-B0", "control-B1"]
+        every = self.full()
+        if mode not in [run.name for run in every]:
+            return []
+        seeds = {run.seed for run in every if run.name == mode}
+        names = bases if mode in bases else [*bases, mode]
+        return [run for name in names for run in every if run.name == name and run.seed in seeds]
 
     def control(self):
         if not self.settings.control:
