@@ -3,7 +3,7 @@ provider's log.  Pure.
 
 Latencies come from the caller alone: last voiced frame sent to first audio (or text) of the substantive answer received.
 Tool server and caller share the machine's monotonic clock.  The provider's log counts from its own start; it is moved so
-that no first audio arrives before it was sent.
+that nothing arrives before it was sent.
 """
 import collections
 import json
@@ -76,11 +76,14 @@ def load_log(path):
 
 
 def clock_offset(log, timelines):
-    """Seconds to add to the provider's times, so that the quickest first audio took no time at all; None: unknown."""
-    theirs = {line["id"]: line["first"] for lines in log.responses.values() for line in lines if line.get("first")}
-    gaps = [answer["first"] - theirs[answer["id"]] for timeline in timelines for turn in timeline["turns"]
-            for answer in turn["answers"] if answer["first"] and answer["id"] in theirs]
-    return min(gaps, default=None)
+    """Seconds to add to the provider's times, so that what came quickest from there took the simulated network's time and
+    no more; None: unknown.  A response may be shown late (withheld) or speak late (merged), but never early."""
+    theirs = {line["id"]: line for lines in log.responses.values() for line in lines}
+    gaps = [answer[what] - theirs[answer["id"]][what] for timeline in timelines for turn in timeline["turns"]
+            for answer in turn["answers"] for what in ("created", "first")
+            if answer["id"] in theirs and answer[what] and theirs[answer["id"]].get(what)]
+    one_way = log.parameters.get("rtt_s", 0.0) / log.parameters.get("scale", 1.0) / 2
+    return min(gaps) - one_way if gaps else None
 
 
 def substantive(turn, script, real):

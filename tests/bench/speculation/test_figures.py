@@ -143,7 +143,7 @@ class Records(unittest.TestCase):
                 "commits": 1, "repair": False, "late": 0.001,
                 "answers": [{"id": "r0", "created": 102.5, "first": 102.6, "done": 102.7, "status": "completed",
                              "text": "One moment."},
-                            {"id": "r1", "created": 102.7, "first": 104.0, "done": 105.0, "status": "completed",
+                            {"id": "r1", "created": 102.8, "first": 104.0, "done": 105.0, "status": "completed",
                              "text": "Here."}]}
         turn.update(changes.get("turn", {}))
         timeline = {"turns": [turn], "breaches": changes.get("breaches", [])}
