@@ -3,6 +3,7 @@
 #include "daemon/base/id.h"
 #include "daemon/base/metric.h"
 #include "daemon/loop/loop.h"
+#include "daemon/recorder.h"
 #include "daemon/tools/host.h"
 
 #include <stdlib.h>
@@ -159,6 +160,13 @@ static void world_ended(void *world)
 	loop_defer(bridge->worker->loop, free_deferred, bridge);
 }
 
+static void world_record(void *world, struct bc_span line)
+{
+	struct bridge *bridge = world;
+
+	recording_line(bridge->recording, line);
+}
+
 static const struct sess_world world_ops = {.now = world_now,
 					    .send = world_send,
 					    .read = world_read,
@@ -173,7 +181,8 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .changed = world_changed,
 					    .reason_start = world_reason_start,
 					    .reason_cancel = world_reason_cancel,
-					    .ended = world_ended};
+					    .ended = world_ended,
+					    .record = world_record};
 
 /* ---- what the connections say ---- */
 
@@ -317,6 +326,7 @@ struct bridge *bridge_free(struct bridge *bridge)
 		net_connect_cancel(bridge->attempt);
 	}
 	bridge->sess = sess_free(bridge->sess);
+	bridge->recording = recording_end(bridge->recording);
 	for (int i = 0; i < 2; i++) {
 		bridge->links[i] = net_link_free(bridge->links[i]);
 	}
@@ -386,6 +396,11 @@ void bridge_established(struct bridge *bridge, struct net_link *client)
 	BC_CHECK(bridge, BRIDGE_MAGIC);
 	bridge->links[SESS_CLIENT] = client;
 	bc_id_new(id, 's');
+	if (bridge->cfg->session.record != NULL) {
+		bridge->recording = recording_begin(bridge->worker->server->recorder, bridge->cfg,
+						    id, loop_wall(bridge->worker->loop));
+		conf.record = bridge->recording != NULL;
+	}
 	if (sess_new(&conf, &world_ops, bridge, &bridge->sess) != BC_OK) {
 		/* Freed at once: no event of the link may reach a bridge without a session. */
 		net_link_close(client, 1013, BC_SPAN_LIT("out of memory"));

@@ -29,9 +29,10 @@ struct bridge {
 	const struct cfg_upstream *upstream;
 	const char *client_name; /* of the key, in cfg; NULL: open access */
 	struct quota_claim claim;
-	char *query;       /* for the provider's URL */
-	char *headers;     /* further lines for the provider */
-	struct sess *sess; /* NULL until the client's handshake is complete */
+	char *query;                 /* for the provider's URL */
+	char *headers;               /* further lines for the provider */
+	struct sess *sess;           /* NULL until the client's handshake is complete */
+	struct recording *recording; /* NULL: the session is not recorded */
 	struct net_link *links[2];
 	struct net_connect *attempt; /* NULL: none is running */
 	struct reasoning reasoning;

@@ -12,6 +12,7 @@
 enum question {
 	SESSIONS,
 	ONE_SESSION,
+	LEDGER,
 	MEMORY
 };
 
@@ -48,7 +49,11 @@ static void describe(struct inquiry *inquiry, const struct bridge *bridge, unsig
 	inquiry->sessions++;
 	inquiry->backlog += up + down;
 	if (bridge->sess == NULL || inquiry->question == MEMORY ||
-	    (inquiry->question == ONE_SESSION && strcmp(sess_id(bridge->sess), inquiry->id) != 0)) {
+	    (inquiry->question != SESSIONS && strcmp(sess_id(bridge->sess), inquiry->id) != 0)) {
+		return;
+	}
+	if (inquiry->question == LEDGER) {
+		(void)!sess_ledger(bridge->sess, &inquiry->text); /* cut, see put() */
 		return;
 	}
 	if (sess_describe(bridge->sess, inquiry->question == ONE_SESSION, &inquiry->text) !=
@@ -119,6 +124,7 @@ static void ask_next(void *arg)
 static bool parse(struct bc_span line, struct inquiry *inquiry)
 {
 	static const char session[] = "session ";
+	static const char ledger[] = " ledger";
 	struct bc_span id;
 
 	if (bc_span_is(line, "sessions")) {
@@ -132,11 +138,16 @@ static bool parse(struct bc_span line, struct inquiry *inquiry)
 	if (!bc_span_has_prefix(line, session)) {
 		return false;
 	}
+	inquiry->question = ONE_SESSION;
 	id = bc_span(line.ptr + sizeof(session) - 1, line.len - (sizeof(session) - 1));
+	if (id.len > sizeof(ledger) - 1 &&
+	    memcmp(id.ptr + id.len - (sizeof(ledger) - 1), ledger, sizeof(ledger) - 1) == 0) {
+		id.len -= sizeof(ledger) - 1;
+		inquiry->question = LEDGER;
+	}
 	if (id.len == 0 || id.len >= sizeof(inquiry->id)) {
 		return false;
 	}
-	inquiry->question = ONE_SESSION;
 	memcpy(inquiry->id, id.ptr, id.len);
 	return true;
 }
@@ -168,7 +179,7 @@ void inquiry_begin(struct server *server, struct loop *main, const struct cfg *c
 		adm_answer(
 			request,
 			BC_SPAN_LIT(
-				"error: unknown request; there are: sessions, session ID, memory, journal list|show|retry|resolve\n"));
+				"error: unknown request; there are: sessions, session ID, session ID ledger, memory, journal list|show|retry|resolve\n"));
 		free(inquiry);
 		return;
 	}

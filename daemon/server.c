@@ -8,6 +8,7 @@
 #include "daemon/loop/loop.h"
 #include "daemon/notify.h"
 #include "daemon/quota.h"
+#include "daemon/recorder.h"
 #include "daemon/worker.h"
 
 #include <errno.h>
@@ -372,8 +373,9 @@ static enum bc_err init_workers(struct service *service, struct bc_buf *message)
 	server->workers = calloc(count, sizeof(*server->workers));
 	service->threads = calloc(count, sizeof(*service->threads));
 	server->quota = quota_new();
-	if (server->resolver == NULL || server->quota == NULL || server->workers == NULL ||
-	    service->threads == NULL) {
+	server->recorder = recorder_new(RECORDER_QUEUE_MAX);
+	if (server->resolver == NULL || server->quota == NULL || server->recorder == NULL ||
+	    server->workers == NULL || service->threads == NULL) {
 		return BC_E_NOMEM;
 	}
 	for (unsigned i = 0; i < count; i++) {
@@ -456,6 +458,7 @@ static void fini(struct service *service)
 	}
 	server->resolver = net_resolver_free(server->resolver);
 	server->quota = quota_free(server->quota);
+	server->recorder = recorder_free(server->recorder);
 	server->journal = jrn_close(server->journal);
 	service->control = adm_control_free(service->control);
 	service->admin = net_acceptor_free(service->admin);

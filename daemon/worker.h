@@ -22,6 +22,7 @@ struct jrn_port;
 struct loop;
 struct net_http;
 struct quota;
+struct recorder;
 struct server;
 struct tool_host;
 
@@ -57,6 +58,7 @@ struct server {
 	struct net_resolver *resolver;
 	struct jrn *journal; /* NULL: no tools are configured */
 	struct quota *quota;
+	struct recorder *recorder;
 	_Atomic unsigned sessions; /* over all workers */
 	_Atomic bool stopping;     /* no new sessions */
 };

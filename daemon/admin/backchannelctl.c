@@ -20,7 +20,7 @@
 
 static const char usage_text[] =
 	"usage: backchannelctl key new NAME\n"
-	"       backchannelctl [--socket PATH] sessions | session ID | memory\n"
+	"       backchannelctl [--socket PATH] sessions | session ID [ledger] | memory\n"
 	"       backchannelctl [--socket PATH] journal list | journal show SESSION\n"
 	"       backchannelctl [--socket PATH] journal retry ID\n"
 	"       backchannelctl [--socket PATH] journal resolve ID --as done|undone|not_done\n"
@@ -29,6 +29,8 @@ static const char usage_text[] =
 	"  key new NAME   make a client key; NAME says in log lines who uses it\n"
 	"  sessions       the calls of the running gateway, a line each\n"
 	"  session ID     one call: what it does, and the reason for everything it waits for\n"
+	"  session ID ledger\n"
+	"                 what has happened in it and what was decided, event by event\n"
 	"  memory         what calls hold, and what bounds it\n"
 	"  journal list   effects that are open, in doubt or parked; show: all records of a call\n"
 	"  journal retry  take up again an effect that is in doubt or parked\n"
@@ -200,8 +202,9 @@ static int run(const char *socket_path, const char *as, int count, const char *c
 	if (count == 1 && (strcmp(words[0], "sessions") == 0 || strcmp(words[0], "memory") == 0)) {
 		return ask(socket_path, 1, words);
 	}
-	if (count == 2 && strcmp(words[0], "session") == 0) {
-		return ask(socket_path, 2, words);
+	if ((count == 2 || (count == 3 && strcmp(words[2], "ledger") == 0)) &&
+	    strcmp(words[0], "session") == 0) {
+		return ask(socket_path, count, words);
 	}
 	return misused();
 }

@@ -93,6 +93,12 @@ enum bc_err sess_describe(const struct sess *sess, bool whole, struct bc_buf *ou
 			    sess->bytes[SESS_CLIENT], sess->bytes[SESS_UPSTREAM],
 			    sess->response_count, bc_buf_len(&sess->start_queue));
 	if (err == BC_OK) {
+		err = bc_buf_put_str(out, " waits_for=");
+	}
+	if (err == BC_OK) {
+		err = wait_put(wait_reasons(sess), out);
+	}
+	if (err == BC_OK) {
 		err = put_block(out, "client", sess->blocked[SESS_CLIENT]);
 	}
 	if (err == BC_OK) {

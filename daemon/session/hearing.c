@@ -129,6 +129,11 @@ static char *make_room(struct hearing *hearing, size_t len)
 	return bc_buf_room(&hearing->audio, len, &room) == BC_OK ? room : NULL;
 }
 
+static double seconds(bc_usec time)
+{
+	return (double)time / (double)BC_USEC_PER_SEC;
+}
+
 static void note(struct sess *sess, enum audio_event event)
 {
 	struct hearing *hearing = &sess->agent->hearing;
@@ -138,11 +143,13 @@ static void note(struct sess *sess, enum audio_event event)
 		   stream_time(hearing, hearing->detector.last_voiced));
 	switch (event) {
 	case AUDIO_ONSET:
+		ledger_note(sess, LEDGER_CALLER, "speaks", "stream=%.3f", seconds(position));
 		hearing->onset_at = hearing->heard;
 		open_turn(sess);
 		spec_speech(sess->agent->spec, position, true);
 		break;
 	case AUDIO_PAUSE:
+		ledger_note(sess, LEDGER_CALLER, "pauses", "stream=%.3f", seconds(position));
 		spec_speech(sess->agent->spec, position, false);
 		pass_pause(sess);
 		break;

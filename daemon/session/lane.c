@@ -61,6 +61,10 @@ void lane_move(struct sess *sess, enum lane_event event)
 		bc_log(BC_LOG_DEBUG, &sess->log, "lane %s -> %s", lane_state_names[agent->lane],
 		       lane_state_names[next]);
 	}
+	if (next != agent->lane) {
+		wait_lane(sess);
+		ledger_note(sess, LEDGER_GATEWAY, "lane", "%s", lane_state_names[next]);
+	}
 	agent->lane = next;
 }
 

@@ -460,6 +460,7 @@ void sess_reason_bytes(struct sess *sess, struct bc_span bytes)
 	if (sess->state != SESS_OPEN) {
 		return;
 	}
+	ledger_reasoned(sess, bytes);
 	if (!reason_bytes(reasoner->reason, bytes)) {
 		failed(reasoner, BC_E_PROTO, 200, 0);
 	}
@@ -473,6 +474,7 @@ void sess_reason_ended(struct sess *sess, enum bc_err err, int status, bc_usec r
 	BC_CHECK(sess, SESS_MAGIC);
 	reasoner = sess->agent->reasoner;
 	BC_BUG_ON(!reasoner->running);
+	ledger_reason_ended(sess, err, status, retry_after);
 	reasoner->running = false;
 	if (sess->state != SESS_OPEN) {
 		return;

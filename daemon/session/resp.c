@@ -18,9 +18,15 @@ struct resp *resp_find(const struct sess *sess, const char *id)
 
 void resp_view_set(struct sess *sess, struct resp *resp, enum resp_view view)
 {
+	static const char *const names[] = {[RESP_WITHHELD] = "withheld",
+					    [RESP_SHOWN] = "shown",
+					    [RESP_HIDDEN] = "hidden",
+					    [RESP_MERGED] = "merged"};
+
 	if (resp->view != RESP_SHOWN) {
 		sess->special_responses--;
 	}
+	ledger_note(sess, LEDGER_GATEWAY, "view", "response=%s is=%s", resp->id, names[view]);
 	resp->view = view;
 	if (view != RESP_SHOWN) {
 		sess->special_responses++;
@@ -31,7 +37,7 @@ struct resp *resp_remove(struct sess *sess, struct resp *resp)
 {
 	struct agent *agent = sess->agent;
 
-	resp_view_set(sess, resp, RESP_SHOWN);
+	sess->special_responses -= resp->view != RESP_SHOWN;
 	if (agent != NULL) {
 		BC_BUG_ON(agent->current == resp);
 		agent->merge = agent->merge == resp ? NULL : agent->merge;

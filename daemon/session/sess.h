@@ -5,6 +5,7 @@
 #include "daemon/base/buf.h"
 #include "daemon/base/id.h"
 #include "daemon/config/config.h"
+#include "daemon/session/ledger.h"
 #include "daemon/session/session.h"
 #include "daemon/spec/spec.h"
 #include "proto/audio.h"
@@ -351,6 +352,7 @@ struct sess {
 	unsigned special_responses; /* of these, how many are not simply shown */
 	unsigned blocked[2];        /* enum flow_block, per side that is not read */
 	struct bc_buf start_queue;  /* client messages for the provider: opcode, length, payload */
+	struct ledger *ledger;      /* stands between the session and its world */
 	bc_usec started;
 	bc_usec last_message;
 	uint64_t messages[2];

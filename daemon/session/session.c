@@ -55,6 +55,7 @@ void sess_move(struct sess *sess, enum sess_event event)
 		bc_log(BC_LOG_DEBUG, &sess->log, "session %s -> %s", state_names[sess->state],
 		       state_names[next]);
 	}
+	wait_state(sess);
 	sess->state = next;
 }
 
@@ -118,6 +119,7 @@ void sess_drained(struct sess *sess, enum sess_side side)
 {
 	BC_CHECK(sess, SESS_MAGIC);
 	if (sess->state != SESS_ENDED) {
+		ledger_drained(sess, side);
 		unblock(sess, other(side), FLOW_PEER_SLOW);
 	}
 }
@@ -253,7 +255,7 @@ enum bc_err sess_new(const struct sess_conf *conf, const struct sess_world *worl
 	TAILQ_INIT(&sess->responses);
 	bc_buf_init(&sess->start_queue,
 		    sess->cfg->session.start_queue_max + sess->cfg->session.message_max + 16);
-	if (sess->tools != NULL && agent_new(sess) != BC_OK) {
+	if (ledger_new(sess, conf) != BC_OK || (sess->tools != NULL && agent_new(sess) != BC_OK)) {
 		sess_free(sess);
 		return BC_E_NOMEM;
 	}
@@ -276,6 +278,7 @@ struct sess *sess_free(struct sess *sess)
 	BC_CHECK(sess, SESS_MAGIC);
 	agent_fini(sess);
 	resp_fini(sess);
+	ledger_free(sess);
 	bc_buf_release(&sess->start_queue);
 	toolset_unref(sess->tools);
 	cfg_unref(sess->cfg);
@@ -344,6 +347,7 @@ void sess_message(struct sess *sess, enum sess_side side, enum ws_opcode opcode,
 	if (sess->state == SESS_ENDED) {
 		return;
 	}
+	ledger_message(sess, side, opcode, payload);
 	count(sess, side, payload.len);
 	if (side == SESS_UPSTREAM) {
 		upstream_message(sess, opcode, payload);
@@ -367,6 +371,7 @@ void sess_upstream_open(struct sess *sess)
 	if (sess->state == SESS_ENDED) {
 		return; /* the client has left in the same turn of the loop */
 	}
+	ledger_opened(sess);
 	sess_move(sess, SESS_EV_OPENED);
 	if (sess->agent != NULL) {
 		tools_offer(sess);
@@ -378,6 +383,7 @@ void sess_upstream_open(struct sess *sess)
 		uint32_t head[2];
 
 		memcpy(head, rest.ptr, sizeof(head));
+		ledger_resumed(sess, bc_span(rest.ptr + sizeof(head), head[1]));
 		client_message(sess, (enum ws_opcode)head[0],
 			       bc_span(rest.ptr + sizeof(head), head[1]));
 		rest = bc_span(rest.ptr + sizeof(head) + head[1],
@@ -453,6 +459,7 @@ void sess_upstream_failed(struct sess *sess, enum bc_err err, unsigned status, c
 	if (sess->state == SESS_ENDED) {
 		return;
 	}
+	ledger_failed(sess, err, status, detail);
 	bc_log(BC_LOG_WARNING, &sess->log,
 	       "provider %s could not be reached (%s, HTTP status %u): %s, ending the session",
 	       sess->upstream->name, bc_err_name(err), status, detail);
@@ -493,6 +500,7 @@ void sess_closed(struct sess *sess, enum sess_side side, enum bc_err err, uint16
 	if (sess->state == SESS_ENDED) {
 		return;
 	}
+	ledger_closed(sess, side, err, code, reason);
 	if (side == SESS_UPSTREAM) {
 		upstream_gone(sess, err, code, reason);
 		return;
@@ -510,6 +518,7 @@ void sess_closed(struct sess *sess, enum sess_side side, enum bc_err err, uint16
 void sess_shut_down(struct sess *sess)
 {
 	BC_CHECK(sess, SESS_MAGIC);
+	ledger_shut_down(sess);
 	sess_end(sess, BC_E_CLOSED, "gateway_shutdown",
 		 "The gateway is shutting down. Connect again.");
 }
@@ -538,6 +547,7 @@ void sess_timer_fired(struct sess *sess, enum sess_timer which)
 	if (sess->state == SESS_ENDED) {
 		return;
 	}
+	ledger_timer(sess, which);
 	switch (which) {
 	case SESS_TIMER_LIFE:
 		check_life(sess);

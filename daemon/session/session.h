@@ -72,6 +72,11 @@ struct sess_world {
 	void (*reason_cancel)(void *world);
 	/* The session is over: free it with sess_free(), later, not inside this call. */
 	void (*ended)(void *world);
+	/*
+	 * A line for the session's recording, with its end; NULL in the span: the next one could not be made, no more
+	 * come.  Only called where sess_conf.record is set; the function may be absent elsewhere.
+	 */
+	void (*record)(void *world, struct bc_span line);
 };
 
 struct sess_conf {
@@ -80,6 +85,7 @@ struct sess_conf {
 	struct toolset *tools;               /* counted by the session; NULL: plain proxy */
 	const char *id;                      /* at most 27 characters */
 	const char *client;                  /* name of the client's key, for the log */
+	bool record; /* everything that happens is handed to world->record() */
 };
 
 /* BC_E_NOMEM.  The session waits for its provider: client messages queue. */
@@ -128,6 +134,12 @@ const char *sess_id(const struct sess *sess);
  * Errors of bc_buf_put().
  */
 enum bc_err sess_describe(const struct sess *sess, bool whole, struct bc_buf *out) BC_MUST;
+
+/*
+ * Append what has happened and what was decided, as far as it is kept, a line each, the oldest first.  No content, no
+ * arguments, no results.  Errors of bc_buf_put().
+ */
+enum bc_err sess_ledger(const struct sess *sess, struct bc_buf *out) BC_MUST;
 
 /* The daemon is going: close the call now, in good order. */
 void sess_shut_down(struct sess *sess);

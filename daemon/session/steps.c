@@ -278,6 +278,7 @@ static void put_in(struct sess *sess, struct call *call)
 	bc_buf_release(&text);
 	call->answered = true;
 	sess->agent->unacked++;
+	wait_delivered(call->work->tool, call->unspoken);
 	work_used(sess, call->work);
 }
 

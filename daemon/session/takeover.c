@@ -54,6 +54,7 @@ static void take_move(struct sess *sess, enum take_event event)
 		bc_log(BC_LOG_DEBUG, &sess->log, "takeover %s -> %s", take_state_names[take->state],
 		       take_state_names[next]);
 	}
+	ledger_note(sess, LEDGER_GATEWAY, "takeover", "%s", take_state_names[next]);
 	take->state = next;
 }
 

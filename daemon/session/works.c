@@ -189,6 +189,8 @@ static struct work *adopt(struct sess *sess, struct guess *guess)
 
 	work->guess = NULL;
 	bc_metric_inc(work->output != NULL ? BC_M_GUESS_HITS : BC_M_GUESS_JOINS);
+	ledger_note(sess, LEDGER_GATEWAY, "take", "tool=%s finished=%s", work->tool->name,
+		    work->output != NULL ? "yes" : "no");
 	if (work->output != NULL) {
 		const struct tool_result *result =
 			sess->world->tool_result(sess->world_arg, work->run);
@@ -303,6 +305,7 @@ void sess_tag_changed(struct sess *sess, const char *tag)
 {
 	BC_CHECK(sess, SESS_MAGIC);
 	if (sess->state == SESS_OPEN && sess->agent != NULL) {
+		ledger_tag(sess, tag);
 		invalidate_tag(sess, tag);
 		pass_advance(sess);
 	}

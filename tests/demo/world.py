@@ -83,6 +83,8 @@ def set_option(text, section, key, value):
 class World:
     """The programs of one run; leaves the with block when all have ended."""
 
+    CALLER_OPTIONS = ()  # further ones, of those who build on this
+
     def __init__(self, build, source, folder, dialogue, settings):
         self.build, self.source, self.folder = build, source, folder
         self.dialogue, self.settings = dialogue, settings
@@ -193,7 +195,7 @@ class World:
                    f"wss://localhost:{gateway}/v1/realtime?model={self.dialogue['id']}", "--key", self.key,
                    "--ca", self.path("cert.pem"), "--dialogues", self.path("dialogue.jsonl"), "--timing",
                    self.timing(), "--seed", str(self.settings.seed), "--timeline", self.path("timeline.json"),
-                   "--repairs"]
+                   "--repairs", *self.CALLER_OPTIONS]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if not os.path.exists(self.path("timeline.json")):
             raise DemoError(f"the caller ended with {done.returncode} and no time line: {done.stderr}")

@@ -55,6 +55,23 @@ class Control(Case):
             self.assertIn(part, detail)
         self.assertEqual(self.answer('session', 'nobody'), 'no such session\n')
 
+    def test_a_ledger_tells_what_happened(self):
+        gateway = self.started()
+        client, provider = self.session(gateway)
+        identity = self.answer('sessions').split()[0].removeprefix('session=')
+        for _ in range(3):
+            client.event('input_audio_buffer.append', audio='AAAA')
+            provider.take_event('input_audio_buffer.append')
+        provider.event('rate_limits.updated', event_id='one', note='swordfish')
+        client.take_event('rate_limits.updated')
+        lines = self.answer('session', identity, 'ledger').splitlines()
+        self.assertTrue(lines[0].startswith(f'session={identity} entries={len(lines) - 1} forgotten=0 '))
+        self.assertIn('from=provider opened', lines[1])
+        self.assertRegex(lines[-2], r'from=client said input_audio_buffer.append bytes=162 count=3 until=\S+ forwarded')
+        self.assertIn('from=provider said rate_limits.updated event=one', lines[-1])
+        self.assertNotIn('swordfish', '\n'.join(lines))
+        self.assertEqual(self.answer('session', 'nobody', 'ledger'), 'no such session\n')
+
     def test_memory_is_bounded_by_two_numbers(self):
         gateway = self.started(session={'backlog_high': '128KiB', 'message_max': '1MiB'})
         self.session(gateway)

@@ -152,6 +152,20 @@ static void world_ended(void *world)
 	rig->ended = true;
 }
 
+static struct bc_buf *recording;
+
+void rig_record(struct bc_buf *out)
+{
+	recording = out;
+}
+
+static void world_record(void *world, struct bc_span line)
+{
+	(void)world;
+	ck_assert_ptr_nonnull(line.ptr);
+	ck_assert_int_eq(bc_buf_put_span(recording, line), BC_OK);
+}
+
 static const struct sess_world world_ops = {.now = world_now,
 					    .send = world_send,
 					    .read = world_read,
@@ -166,7 +180,8 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .changed = world_changed,
 					    .reason_start = world_reason_start,
 					    .reason_cancel = world_reason_cancel,
-					    .ended = world_ended};
+					    .ended = world_ended,
+					    .record = world_record};
 
 /* ---- life ---- */
 
@@ -203,6 +218,7 @@ void rig_init(struct rig *rig, const char *toml, bool open)
 	conf.cfg = rig->cfg;
 	conf.upstream = cfg_upstream_find(rig->cfg, NULL);
 	conf.tools = rig->tools;
+	conf.record = recording != NULL;
 	ck_assert_int_eq(sess_new(&conf, &world_ops, rig, &rig->sess), BC_OK);
 	if (open) {
 		sess_upstream_open(rig->sess);

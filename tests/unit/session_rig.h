@@ -55,6 +55,9 @@ struct rig {
 	bool mindless;    /* it cannot be asked */
 };
 
+/* The sessions of rigs to come are recorded here, from its beginning; NULL: they are not.  out outlives them. */
+void rig_record(struct bc_buf *out);
+
 /* A session with this configuration text; the provider is connected when open is set. */
 void rig_init(struct rig *rig, const char *toml, bool open);
 void rig_fini(struct rig *rig);
