@@ -291,6 +291,7 @@ struct bridge *bridge_new(struct worker *worker, const struct cfg_upstream *upst
 
 	if (bridge == NULL) {
 		quota_release(claim, &worker->cfg->limits);
+		server_place_give(worker->server);
 		return NULL;
 	}
 	bridge->claim = *claim;

@@ -42,7 +42,7 @@ struct bridge {
 
 extern const struct net_link_ops bridge_client_ops;
 
-/* What a client asked for; takes over claim.  NULL when out of memory. */
+/* What a client asked for; takes over claim and a place (server_place_take()).  NULL when out of memory. */
 struct bridge *bridge_new(struct worker *worker, const struct cfg_upstream *upstream,
 			  const struct cfg_client_key *key, const struct net_upgrade *request,
 			  struct quota_claim *claim);

@@ -208,6 +208,24 @@ enum quota_verdict quota_claim(struct quota *quota, const struct cfg_limits *lim
 	return verdict;
 }
 
+bool quota_key_refused(struct quota *quota, const struct cfg_limits *limits, struct bc_span address,
+		       bc_usec now)
+{
+	uint64_t rate = limits->address_sessions_per_second;
+	struct quota_share *share;
+	bool granted;
+
+	if (rate == 0) {
+		return true;
+	}
+	(void)pthread_mutex_lock(&quota->lock); /* fails only for a lock that is not one */
+	sweep(quota, now);
+	share = share_get(quota, false, address);
+	granted = share != NULL && rate_take(&share->begun, rate, 1, now);
+	(void)pthread_mutex_unlock(&quota->lock);
+	return granted;
+}
+
 static uint64_t message_rate(const struct cfg_limits *limits, int who)
 {
 	return who == 0 ? limits->key_messages_per_second : limits->address_messages_per_second;

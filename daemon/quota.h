@@ -43,6 +43,13 @@ enum quota_verdict quota_claim(struct quota *quota, const struct cfg_limits *lim
 			       const char *key, struct bc_span address, bc_usec now,
 			       struct quota_claim *ret);
 
+/*
+ * A client came without a valid key: that counts as a new session of its address, whatever became of it.  False: the
+ * address has opened too many already, and shall not even learn that the key is wrong.  Any thread.
+ */
+bool quota_key_refused(struct quota *quota, const struct cfg_limits *limits, struct bc_span address,
+		       bc_usec now);
+
 /* The session has ended; limits as given to quota_charge().  A claim of all zero is accepted. */
 void quota_release(struct quota_claim *claim, const struct cfg_limits *limits);
 

@@ -13,173 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORKER_MAGIC 0x776f726bu
-
-/* ---- judging a handshake ---- */
-
-#define ANSWER(code, message)                                             \
-	"{\"error\":{\"type\":\"invalid_request_error\",\"code\":\"" code \
-	"\",\"message\":\"" message "\",\"param\":null}}"
-
-static void refuse(struct net_verdict *ret, unsigned status, const char *body)
-{
-	ret->status = status;
-	ret->body = bc_span_str(body);
-}
-
-static bool is_realtime_path(struct bc_span path)
-{
-	static const char ending[] = "/realtime";
-	size_t len = sizeof(ending) - 1;
-
-	return path.len >= len && memcmp(path.ptr + path.len - len, ending, len) == 0;
-}
-
-static bool has_room(struct worker *worker)
-{
-	return atomic_load(&worker->server->sessions) < worker->cfg->daemon.sessions_max;
-}
-
-static bool may_begin(struct worker *worker, const struct cfg_client_key *key,
-		      const struct net_upgrade *request, struct net_verdict *ret,
-		      struct quota_claim *ret_claim)
-{
-	switch (quota_claim(worker->server->quota, &worker->cfg->limits,
-			    key == NULL ? NULL : key->name, request->peer, loop_now(worker->loop),
-			    ret_claim)) {
-	case QUOTA_OK:
-		return true;
-	case QUOTA_SESSIONS:
-		refuse(ret, 429,
-		       ANSWER("too_many_sessions",
-			      "This key or address has too many sessions open. Close one first."));
-		break;
-	case QUOTA_RATE:
-		refuse(ret, 429,
-		       ANSWER("rate_limit_exceeded",
-			      "This key or address opens sessions too fast. Try again later."));
-		break;
-	}
-	bc_metric_inc(BC_M_QUOTA_REFUSED);
-	return false;
-}
-
-static void judge(void *owner, const struct net_upgrade *request, struct net_verdict *ret)
-{
-	struct worker *worker = owner;
-	const struct cfg_session *limits = &worker->cfg->session;
-	const struct cfg_client_key *key = NULL;
-	const struct cfg_upstream *upstream;
-	struct quota_claim claim;
-
-	BC_CHECK(worker, WORKER_MAGIC);
-	if (worker->draining || !has_room(worker)) {
-		refuse(ret, 503,
-		       ANSWER("gateway_full",
-			      "The gateway takes no more sessions now. Try again later."));
-		return;
-	}
-	if (!is_realtime_path(request->path)) {
-		refuse(ret, 404,
-		       ANSWER("not_found", "There is no such path here. Use /v1/realtime."));
-		return;
-	}
-	if (worker->cfg->auth.mode == CFG_AUTH_KEYS) {
-		key = cfg_client_key_find(worker->cfg, request->key);
-		if (key == NULL) {
-			bc_metric_inc(BC_M_KEYS_REFUSED);
-			bc_log(BC_LOG_INFO, NULL, "client %.*s presented no valid key, refusing",
-			       BC_SPAN_ARG(request->peer));
-			refuse(ret, 401,
-			       ANSWER("invalid_api_key", "The client key is missing or wrong."));
-			return;
-		}
-	}
-	if (request->beta) {
-		refuse(ret, 400,
-		       ANSWER("beta_api_shape_disabled",
-			      "The Realtime Beta API is no longer supported. Use the GA shape without the OpenAI-Beta header."));
-		return;
-	}
-	if (!may_begin(worker, key, request, ret, &claim)) {
-		return;
-	}
-	upstream = cfg_upstream_find(worker->cfg, key == NULL ? NULL : key->upstream);
-	ret->arg = bridge_new(worker, upstream, key, request, &claim);
-	if (ret->arg == NULL) {
-		refuse(ret, 503, ANSWER("out_of_memory", "The gateway is out of memory."));
-		return;
-	}
-	ret->status = 101;
-	ret->conf = (struct net_link_conf){.role = WS_SERVER,
-					   .message_max = limits->message_max,
-					   .backlog_high = limits->backlog_high,
-					   .backlog_low = limits->backlog_low,
-					   .ping_interval = limits->ping_interval,
-					   .ping_timeout = limits->ping_timeout,
-					   .close_timeout = limits->close_timeout};
-}
-
-static void established(void *owner, void *arg, struct net_link *link)
-{
-	(void)owner;
-	bridge_established(arg, link);
-}
-
-static void abandoned(void *owner, void *arg)
-{
-	(void)owner;
-	bridge_free(arg);
-}
-
-static unsigned no_http(void *owner, struct bc_span path, struct bc_buf *body,
-			const char **ret_type)
-{
-	static const char text[] =
-		ANSWER("not_found", "This listener takes WebSocket connections only.");
-
-	(void)owner;
-	(void)path;
-	*ret_type = "application/json";
-	return bc_buf_put_str(body, text) == BC_OK ? 404 : 500;
-}
-
-static const struct net_accept_ops accept_ops = {.upgrade = judge,
-						 .link_ops = &bridge_client_ops,
-						 .established = established,
-						 .abandoned = abandoned,
-						 .http = no_http};
-
-/* The worker with the fewest sessions takes the next one. */
-static struct net_acceptor *least_loaded(void *owner)
-{
-	struct worker *worker = owner;
-	struct server *server = worker->server;
-	struct worker *best = worker;
-
-	for (unsigned i = 0; i < server->worker_count; i++) {
-		struct worker *other = &server->workers[i];
-
-		if (atomic_load_explicit(&other->sessions, memory_order_relaxed) <
-		    atomic_load_explicit(&best->sessions, memory_order_relaxed)) {
-			best = other;
-		}
-	}
-	return best->acceptor;
-}
-
 void worker_session_began(struct worker *worker, struct bridge *bridge)
 {
 	TAILQ_INSERT_TAIL(&worker->bridges, bridge, link);
 	atomic_fetch_add(&worker->sessions, 1);
-	atomic_fetch_add(&worker->server->sessions, 1);
 }
 
 void worker_session_ended(struct worker *worker, struct bridge *bridge)
 {
 	TAILQ_REMOVE(&worker->bridges, bridge, link);
 	atomic_fetch_sub(&worker->sessions, 1);
-	atomic_fetch_sub(&worker->server->sessions, 1);
+	server_place_give(worker->server);
 }
 
 /* ---- life ---- */
@@ -313,8 +157,9 @@ static enum bc_err init_listeners(struct worker *worker, struct bc_buf *reterr_m
 							  .key = cfg->listen[i].key,
 							  .upgrades = true};
 	}
-	err = net_acceptor_new(worker->io, listeners, cfg->listen_count, &limits, &accept_ops,
-			       worker, least_loaded, reterr_message, &worker->acceptor);
+	err = net_acceptor_new(worker->io, listeners, cfg->listen_count, &limits,
+			       &worker_accept_ops, worker, worker_least_loaded, reterr_message,
+			       &worker->acceptor);
 	free(listeners);
 	return err;
 }

@@ -28,6 +28,8 @@ struct tool_host;
 
 TAILQ_HEAD(bridge_list, bridge);
 
+#define WORKER_MAGIC 0x776f726bu
+
 struct worker {
 	uint32_t magic;
 	struct server *server;
@@ -59,8 +61,9 @@ struct server {
 	struct jrn *journal; /* NULL: no tools are configured */
 	struct quota *quota;
 	struct recorder *recorder;
-	_Atomic unsigned sessions; /* over all workers */
-	_Atomic bool stopping;     /* no new sessions */
+	_Atomic unsigned sessions; /* over all workers, and places taken for those to come */
+	struct inquiry *_Atomic
+	_Atomic bool stopping; /* no new sessions */
 };
 
 /*
@@ -103,8 +106,21 @@ void server_tag_changed(struct server *server, const char *tag);
 /* A session lets go of its snapshot; a tool call that outlives the session may still read it.  Worker's thread. */
 void worker_cfg_unref(struct worker *worker, struct cfg *cfg);
 
-/* A session of the worker began or ended. */
+/* A session of the worker began, in a place that was taken for it, or ended, which gives the place back. */
 void worker_session_began(struct worker *worker, struct bridge *bridge);
 void worker_session_ended(struct worker *worker, struct bridge *bridge);
+
+/* ---- reception.c ---- */
+
+/* Judges handshakes and begins sessions; the owner is the worker. */
+extern const struct net_accept_ops worker_accept_ops;
+
+/* The acceptor of the worker with the fewest sessions, which takes the next one.  Any worker's thread. */
+struct net_acceptor *worker_least_loaded(void *owner);
+
+/* A place for a session, never more than sessions_max at once; false: there is none.  Any thread. */
+bool server_place_take(struct server *server, uint64_t sessions_max);
+/* No session came of it.  Any thread. */
+void server_place_give(struct server *server);
 
 #endif

@@ -17,10 +17,11 @@ struct net_acceptor; /* one per worker */
 
 /* What a client asked for in its handshake.  Spans are valid during the callback. */
 struct net_upgrade {
-	struct bc_span path;  /* duplicate slashes collapsed */
-	struct bc_span query; /* as it came, without key, api-key and access_token */
-	struct bc_span key;   /* the client's, from wherever it stood; empty: none */
-	struct bc_span peer;  /* address, for the log */
+	struct bc_span path;    /* duplicate slashes collapsed */
+	struct bc_span query;   /* as it came, without key, api-key and access_token */
+	struct bc_span key;     /* the client's, from wherever it stood; empty: none */
+	struct bc_span peer;    /* address, for the log */
+	struct bc_span network; /* what of the address counts as one client, see peer.h */
 	struct bc_span user_agent;
 	bool beta; /* asked for the beta dialect (header or subprotocol) */
 	/* OpenAI-Organization, -Project and -Safety-Identifier as lines with CRLF, to go upstream */

@@ -9,8 +9,8 @@
 #include "daemon/loop/loop.h"
 #include "daemon/net/accept.h"
 #include "daemon/net/link_internal.h"
+#include "daemon/net/peer.h"
 
-#include <netinet/in.h>
 #include <openssl/types.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
@@ -80,7 +80,8 @@ struct net_conn {
 	struct loop_timer *deadline;
 	struct bc_buf head;
 	size_t seen; /* bytes of head that hold no end of it */
-	char peer[INET6_ADDRSTRLEN];
+	char peer[NET_PEER_SIZE];
+	char network[NET_PEER_SIZE];
 };
 
 /* listener.c.  BC_E_SYSTEM: *ret_what names the call that failed, errno is set. */

@@ -12,7 +12,6 @@
 #include "daemon/net/accept_internal.h"
 #include "daemon/net/upgrade.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -106,18 +105,11 @@ void net_conn_hurry(struct net_acceptor *acceptor, bc_usec then)
 static void read_peer(struct net_conn *conn, int fd)
 {
 	struct sockaddr_storage address;
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address;
 	socklen_t len = sizeof(address);
 
-	if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
-		return; /* gone already: libwebsockets will notice */
-	}
-	if (address.ss_family == AF_INET) {
-		(void)inet_ntop(AF_INET, &v4->sin_addr, conn->peer, sizeof(conn->peer));
-	} else if (address.ss_family == AF_INET6) {
-		(void)inet_ntop(AF_INET6, &v6->sin6_addr, conn->peer, sizeof(conn->peer));
-	}
+	if (getpeername(fd, (struct sockaddr *)&address, &len) == 0) {
+		net_peer_put(&address, conn->peer, conn->network);
+	} /* else it has gone already: libwebsockets will notice */
 }
 
 void net_conn_new(struct net_acceptor *acceptor, const struct net_listener *listener, int fd)
@@ -329,6 +321,7 @@ static int judge(struct net_conn *conn, const struct net_head *head)
 		return -1;
 	}
 	upgrade.peer = bc_span_str(conn->peer);
+	upgrade.network = bc_span_str(conn->network);
 	acceptor->ops->upgrade(acceptor->owner, &upgrade, &verdict);
 	if (verdict.status == 101) {
 		result = take_over(conn, head, &verdict);

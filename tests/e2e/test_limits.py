@@ -160,6 +160,20 @@ class Limits(Case):
         client.send('room again')
         self.assertEqual(provider.take(), 'room again')
 
+    def test_guessing_keys(self):
+        """Wrong keys are sessions of their address; when it has had enough, not even a right one is told apart."""
+        gateway = self.gateway()
+        gateway.config['limits'] = {'address_sessions_per_second': 1}
+        gateway.start()
+        answers = []
+        while 429 not in answers and len(answers) < 100:
+            with self.assertRaises(Refused) as refused:
+                gateway.connect(key='bk-wrong')
+            answers.append(refused.exception.status)
+        self.assertEqual(set(answers), {401, 429})
+        self.assertEqual(gateway.metric('quota_refused_total'), 1)
+        self.assertEqual(gateway.metric('client_keys_refused_total'), len(answers))
+
     def test_slow_handshake(self):
         gateway = self.gateway(session={'handshake_timeout': '200ms'}).start()
         for beginning in (b'', b'GET /v1/realtime HTTP/1.1\r\nHost: x\r\n'):

@@ -196,6 +196,25 @@ START_TEST(a_refused_address_costs_the_key_no_rate)
 }
 END_TEST
 
+START_TEST(wrong_keys_count_as_sessions_of_their_address)
+{
+	const struct cfg_limits limits = {.address_sessions_per_second = 3};
+	const struct cfg_limits none = {0};
+	struct quota_claim claim;
+
+	for (int i = 0; i < 3; i++) {
+		ck_assert(quota_key_refused(quota, &limits, HOME, NOW));
+	}
+	ck_assert(!quota_key_refused(quota, &limits, HOME, NOW));
+	ck_assert_int_eq(quota_claim(quota, &limits, "a", HOME, NOW, &claim), QUOTA_RATE);
+	ck_assert(quota_key_refused(quota, &limits, BC_SPAN_LIT("127.0.0.2"), NOW));
+	ck_assert(quota_key_refused(quota, &limits, HOME, NOW + BC_USEC_PER_SEC / 2));
+	for (int i = 0; i < 100; i++) {
+		ck_assert(quota_key_refused(quota, &none, HOME, NOW));
+	}
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("quota");
@@ -213,6 +232,7 @@ static Suite *suite(void)
 	tcase_add_test(c, what_a_session_did_not_use_is_its_keys_again);
 	tcase_add_test(c, a_message_a_second_may_come_a_little_early);
 	tcase_add_test(c, a_refused_address_costs_the_key_no_rate);
+	tcase_add_test(c, wrong_keys_count_as_sessions_of_their_address);
 	suite_add_tcase(s, c);
 	return s;
 }
