@@ -1,11 +1,11 @@
 #include "daemon/inquiry.h"
 
-#include "daemon/base/log.h"
 #include "daemon/bridge.h"
 #include "daemon/loop/loop.h"
 #include "daemon/repair.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +22,9 @@ struct inquiry {
 	struct loop *main;
 	struct adm_request *request;
 	enum question question;
-	char id[32];   /* of the session asked for */
-	unsigned next; /* worker to ask */
+	char id[32];              /* of the session asked for */
+	unsigned next;            /* worker to ask */
+	struct inquiry *unposted; /* the one behind this in the server's list */
 	struct bc_buf text;
 	unsigned sessions;
 	size_t backlog; /* unsent bytes of all sessions */
@@ -81,8 +82,11 @@ static void ask_worker(void *arg)
 	}
 	inquiry->next++;
 	if (loop_post(inquiry->main, ask_next, inquiry) != BC_OK) {
-		bc_log(BC_LOG_ERR, NULL,
-		       "out of memory, a question on the control socket stays unanswered");
+		/* No memory for the way back: the main thread comes by, see inquiry_collect(). */
+		inquiry->unposted = atomic_load(&inquiry->server->unposted);
+		while (!atomic_compare_exchange_weak(&inquiry->server->unposted, &inquiry->unposted,
+						     inquiry)) {
+		}
 	}
 }
 
@@ -119,6 +123,18 @@ static void ask_next(void *arg)
 		return;
 	}
 	finish(inquiry);
+}
+
+void inquiry_collect(struct server *server)
+{
+	struct inquiry *inquiry = atomic_exchange(&server->unposted, NULL);
+
+	while (inquiry != NULL) {
+		struct inquiry *next = inquiry->unposted;
+
+		ask_next(inquiry);
+		inquiry = next;
+	}
 }
 
 static bool parse(struct bc_span line, struct inquiry *inquiry)

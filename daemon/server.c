@@ -270,6 +270,7 @@ static void on_tick(void *arg)
 	if (all_alive(service)) {
 		notify_watchdog();
 	}
+	inquiry_collect(&service->server);
 	if (service->draining) {
 		if (is_quiet(service) || loop_now(service->loop) >= service->drain_until) {
 			stop_workers(service);
@@ -460,6 +461,7 @@ static void fini(struct service *service)
 	server->quota = quota_free(server->quota);
 	server->recorder = recorder_free(server->recorder);
 	server->journal = jrn_close(server->journal);
+	inquiry_collect(server);
 	service->control = adm_control_free(service->control);
 	service->admin = net_acceptor_free(service->admin);
 	service->signals = loop_io_free(service->signals);

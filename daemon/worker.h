@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 
 struct bridge;
+struct inquiry;
 struct jrn;
 struct jrn_port;
 struct loop;
@@ -63,6 +64,7 @@ struct server {
 	struct recorder *recorder;
 	_Atomic unsigned sessions; /* over all workers, and places taken for those to come */
 	struct inquiry *_Atomic
+		unposted;      /* answers that found no memory on their way to the main thread */
 	_Atomic bool stopping; /* no new sessions */
 };
 
