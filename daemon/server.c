@@ -315,6 +315,7 @@ static enum bc_err open_journal(struct service *service, struct bc_buf *message)
 	struct jrn_conf conf = {.path = journal->path,
 				.retention = journal->retention,
 				.open_max = journal->open_max,
+				.session_bytes_max = journal->session_bytes_max,
 				.now = loop_clock};
 	struct jrn_recovery found;
 	enum bc_err err;

@@ -300,7 +300,7 @@ static void drain(void *arg)
 		net_acceptor_stop(worker->acceptor);
 	}
 	if (TAILQ_EMPTY(&worker->bridges) &&
-	    (worker->tools == NULL || tool_host_count(worker->tools) == 0)) {
+	    (worker->tools == NULL || tool_host_is_quiet(worker->tools))) {
 		atomic_store(&worker->quiet, true);
 	}
 }

@@ -67,7 +67,8 @@ static char *keep(char *at, struct bc_span text, struct bc_span *ret)
 struct jrn_entry *jrn_entry_new(struct jrn *jrn, const struct jrn_record *record)
 {
 	bool read = record->intended.effect == JRN_READ;
-	size_t text = read ? 0 : record->intended.session.len + record->intended.tags.len;
+	struct bc_span tags = read ? bc_span("", 0) : record->intended.tags;
+	size_t text = record->intended.session.len + tags.len;
 	struct jrn_entry *entry = calloc(1, sizeof(*entry) + text);
 	struct jrn_entry **at = bucket(jrn, record->intent);
 
@@ -79,16 +80,37 @@ struct jrn_entry *jrn_entry_new(struct jrn *jrn, const struct jrn_record *record
 	entry->effect = record->intended.effect;
 	entry->state = read ? JRN_ENTRY_INTENDED : JRN_ENTRY_WAITING;
 	entry->undecided = record->intended.speculative && entry->effect == JRN_REVERSIBLE;
-	if (!read) {
-		(void)keep(keep((char *)(entry + 1), record->intended.session, &entry->session),
-			   record->intended.tags, &entry->tags);
-	}
+	(void)keep(keep((char *)(entry + 1), record->intended.session, &entry->session), tags,
+		   &entry->tags);
+	jrn_entry_grow(jrn, entry, jrn_record_bytes(record));
 	entry->settle.owner = entry;
 	entry->decide.owner = entry;
 	entry->next = *at;
 	*at = entry;
 	jrn->open_count++;
 	return entry;
+}
+
+void jrn_entry_grow(struct jrn *jrn, struct jrn_entry *entry, size_t bytes)
+{
+	entry->bytes += bytes;
+	jrn->open_bytes += bytes;
+}
+
+bool jrn_session_has_room(const struct jrn *jrn, struct bc_span session, size_t bytes)
+{
+	size_t used = bytes;
+
+	/* As long as all sessions together have less, nobody needs to look. */
+	if (jrn->session_bytes_max == 0 || jrn->open_bytes + bytes <= jrn->session_bytes_max) {
+		return true;
+	}
+	for (uint64_t i = 0; i <= jrn->bucket_mask; i++) {
+		for (const struct jrn_entry *e = jrn->buckets[i]; e != NULL; e = e->next) {
+			used += bc_span_eq(e->session, session) ? e->bytes : 0;
+		}
+	}
+	return used <= jrn->session_bytes_max;
 }
 
 struct jrn_entry *jrn_entry_find(const struct jrn *jrn, uint64_t intent)
@@ -135,6 +157,7 @@ void jrn_entry_free(struct jrn *jrn, struct jrn_entry *entry)
 		return;
 	}
 	jrn->open_count--;
+	jrn->open_bytes -= entry->bytes;
 	free(entry);
 }
 

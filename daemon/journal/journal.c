@@ -28,6 +28,7 @@ static enum bc_err memory_new(struct jrn *jrn, const struct jrn_conf *conf)
 	jrn->retention = conf->retention;
 	jrn->now = conf->now;
 	jrn->open_max = conf->open_max;
+	jrn->session_bytes_max = conf->session_bytes_max;
 	jrn->bucket_mask = buckets - 1;
 	jrn->buckets = calloc(buckets, sizeof(struct jrn_entry *));
 	return jrn->buckets == NULL ? BC_E_NOMEM : BC_OK;
@@ -321,7 +322,8 @@ static enum bc_err enter(struct jrn *jrn, struct jrn_record *record, struct jrn_
 	if (!read && jrn_is_blocked(jrn, record->intended.tags)) {
 		return BC_E_AGAIN;
 	}
-	if (jrn->open_count >= jrn->open_max || !jrn_has_room(jrn, jrn_record_bytes(record))) {
+	if (jrn->open_count >= jrn->open_max || !jrn_has_room(jrn, jrn_record_bytes(record)) ||
+	    !jrn_session_has_room(jrn, record->intended.session, jrn_record_bytes(record))) {
 		return BC_E_LIMIT;
 	}
 	if (!read && jrn_marks_know(jrn, record->intended.tags) != BC_OK) {
@@ -418,6 +420,7 @@ static enum bc_err add_result(struct jrn_port *port, struct jrn_entry *entry,
 		return BC_E_NOMEM;
 	}
 	jrn_entry_move(entry, JRN_ENTRY_DONE);
+	jrn_entry_grow(jrn, entry, jrn_record_bytes(record));
 	request->port = fn == NULL ? NULL : port;
 	request->done_fn = fn;
 	request->arg = arg;

@@ -99,9 +99,9 @@ typedef void jrn_done_fn(void *arg, enum bc_err err);
 struct jrn_conf {
 	const char *path; /* of the store */
 	bc_usec retention; /* of settled records, > 0; counted from the newest time the journal was told */
-	uint64_t open_max; /* intents without settlement, > 0 */
-	bc_usec (*now)(
-		void); /* monotonic, any thread, only to measure the disk; NULL: not measured */
+	uint64_t open_max;        /* intents without settlement, > 0 */
+	size_t session_bytes_max; /* text of a session's open intents with their results; 0: any */
+	bc_usec (*now)(void);     /* monotonic, any thread; measures the disk; NULL: nobody does */
 };
 
 /* What recovery found at start: intents that a crash left open. */
@@ -156,7 +156,7 @@ void jrn_port_dispatch(struct jrn_port *port); /* runs the callbacks of finished
  * record is durable; fn(arg, err, NULL) when it is not: BC_E_JOURNAL.
  *
  * Returns BC_OK; BC_E_AGAIN: an effect with one of its tags is being taken back (J3), so that this one may not start
- * now; BC_E_LIMIT: open_max reached, a record above 16 MiB, or 64 MiB waiting to be written;
+ * now; BC_E_LIMIT: open_max or session_bytes_max reached, a record above 16 MiB, or 64 MiB waiting to be written;
  * BC_E_JOURNAL: an earlier sync failed and the journal hands out no more tickets for effects (J8); BC_E_NOMEM.
  * After an error nothing was promised and fn is not called.
  * While the journal has failed, reads still get a ticket; they are counted and not recorded.

@@ -86,8 +86,9 @@ struct jrn_entry {
 	bool doomed;    /* freed meanwhile; goes with decide */
 	bool reopened;  /* was settled before, as pending */
 	enum jrn_settlement pending;
-	struct bc_span session; /* of an effect; behind the entry */
-	struct bc_span tags;    /* likewise */
+	size_t bytes;           /* text of intent and result */
+	struct bc_span session; /* behind the entry */
+	struct bc_span tags;    /* likewise; of an effect */
 	struct jrn_request settle;
 	struct jrn_request decide;
 };
@@ -116,6 +117,7 @@ struct jrn {
 	bc_usec retention;
 	bc_usec (*now)(void);
 	uint64_t open_max;
+	size_t session_bytes_max;
 	uint64_t bucket_mask;
 	pthread_t thread;
 
@@ -133,6 +135,7 @@ struct jrn {
 	bool stopping;
 	struct jrn_entry **buckets;
 	uint64_t open_count; /* entries */
+	size_t open_bytes;   /* their text */
 	uint64_t blocking_count;
 	struct jrn_queue waiting; /* undos whose turn has not come */
 	struct jrn_mark *marks;
@@ -155,6 +158,7 @@ struct jrn_entry *jrn_entry_new(struct jrn *jrn,
 struct jrn_entry *jrn_entry_find(const struct jrn *jrn,
 				 uint64_t intent); /* NULL: settled or never made */
 void jrn_entry_move(struct jrn_entry *entry, enum jrn_entry_state to);
+void jrn_entry_grow(struct jrn *jrn, struct jrn_entry *entry, size_t bytes); /* more text */
 void jrn_entry_unlink(struct jrn *jrn,
 		      struct jrn_entry *entry); /* out of the table; still counted */
 void jrn_entry_free(struct jrn *jrn,
@@ -163,6 +167,9 @@ void jrn_entry_free(struct jrn *jrn,
 /* Settle an entry: move, unlink, queue its settlement, or drop it when the journal has failed.  Under lock. */
 void jrn_entry_settle(struct jrn *jrn, struct jrn_entry *entry, enum jrn_settlement how,
 		      bc_usec wall);
+
+/* Whether a session may have so much more text in open intents.  Under lock. */
+bool jrn_session_has_room(const struct jrn *jrn, struct bc_span session, size_t bytes);
 
 /* Count an intent that is pending; or is not any more.  Under lock. */
 void jrn_pending_add(struct jrn *jrn, enum jrn_settlement how, int64_t count);

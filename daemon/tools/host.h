@@ -9,6 +9,7 @@
 #include "daemon/base/err.h"
 #include "daemon/journal/journal.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -68,5 +69,11 @@ void tool_host_resolve(struct tool_host *host, uint64_t intent, enum jrn_settlem
 
 /* Calls that are not settled yet, also cancelled ones that go on to their record, and what is being taken back. */
 size_t tool_host_count(const struct tool_host *host);
+
+/*
+ * Whether nothing is under way that a drain should wait for.  What only waits for its time or its turn to be taken back is
+ * taken up by the next process.
+ */
+bool tool_host_is_quiet(const struct tool_host *host);
 
 #endif

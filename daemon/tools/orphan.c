@@ -22,6 +22,8 @@ void tool_rollback_begin(struct tool_call *call)
 	c->common = call->common;
 	c->ticket = call->ticket;
 	c->to_undo = true;
+	c->has_digest = true;
+	c->digest = call->digest;
 	c->has_result = !call->verdict.in_doubt;
 	c->args = json_incref(call->args);
 	c->session = bc_span_dup(bc_span_str(call->session));

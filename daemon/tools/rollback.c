@@ -80,6 +80,20 @@ void tool_case_end(struct tool_case *c)
 	free(c);
 }
 
+bool tool_host_is_quiet(const struct tool_host *host)
+{
+	const struct tool_case *c;
+
+	LIST_FOREACH(c, &host->cases, link)
+	{
+		if (c->state == TOOL_CASE_FINDING || c->state == TOOL_CASE_RECORDING ||
+		    c->state == TOOL_CASE_UNDOING) {
+			return false;
+		}
+	}
+	return host->call_count == 0;
+}
+
 void tool_cases_free(struct tool_host *host)
 {
 	while (!LIST_EMPTY(&host->cases)) {
@@ -152,6 +166,9 @@ void tool_case_give_up(struct tool_case *c)
 {
 	say(c, BC_LOG_WARNING,
 	    "is in doubt: whether it was carried out is not known; see backchannelctl journal");
+	if (c->has_digest) {
+		tool_doubts_add(&c->host->doubts, c->ticket.intent, &c->digest);
+	}
 	settle(c, JRN_IN_DOUBT);
 }
 

@@ -47,9 +47,11 @@ struct tool_case {
 	bool has_undo;
 	bool to_undo;    /* else it stands, and only its outcome is not known */
 	bool has_result; /* executed, as the journal has it */
-	bool undo_sent;  /* an undo may have reached the server */
-	json_t *args;    /* NULL: they cannot be read back */
-	json_t *result;  /* NULL: there is none that an undo could use */
+	bool has_digest; /* of the call, for doubts: it was made by this process */
+	struct bc_sha256 digest;
+	bool undo_sent; /* an undo may have reached the server */
+	json_t *args;   /* NULL: they cannot be read back */
+	json_t *result; /* NULL: there is none that an undo could use */
 	struct bc_buf output;
 	/* what the journal has of it */
 	char *session;

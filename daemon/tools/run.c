@@ -168,7 +168,8 @@ static void note_doubt(struct tool_call *call)
 
 void tool_report(struct tool_call *call)
 {
-	if (call->verdict.in_doubt) {
+	/* A guess nobody wants is asked for on: until that is over its tags hold back an equal call anyway. */
+	if (call->verdict.in_doubt && !(call->cancelled && is_revocable(call))) {
 		note_doubt(call);
 	}
 	if (call->cancelled) {

@@ -102,6 +102,38 @@ static void try_effect(bc_usec when)
 	jrn_settle(rig.port, &ticket.ticket, err == BC_OK ? JRN_USED : JRN_IN_DOUBT, when);
 }
 
+/* A guess that is executed, abandoned and undone, as far as the journal permits.  F3. */
+static void try_rollback(void)
+{
+	struct jrn_intent intent = rig_intent("book", JRN_REVERSIBLE);
+	struct rig_answer ticket = {.here = false};
+	struct rig_answer done = {.here = false};
+	struct rig_answer undo = {.here = false};
+
+	intent.speculative = true;
+	if (jrn_intend(rig.port, &intent, NULL, rig_on_ticket, &ticket) != BC_OK) {
+		return;
+	}
+	rig_wait(&rig, &ticket);
+	if (!ticket.has_ticket) {
+		return;
+	}
+	must(jrn_start(rig.port, &ticket.ticket), "nothing is being taken back");
+	if (jrn_result(rig.port, &ticket.ticket, 200, BC_SPAN_LIT("ok"), wall, rig_on_done,
+		       &done) == BC_OK) {
+		rig_wait(&rig, &done);
+	}
+	jrn_abandon(rig.port, &ticket.ticket, wall);
+	if (jrn_undo(rig.port, &ticket.ticket, &intent, NULL, rig_on_ticket, &undo) == BC_OK) {
+		rig_wait(&rig, &undo);
+	}
+	if (!undo.has_ticket) {
+		must(jrn_has_failed(rig.jrn), "an undo waits for nothing else");
+		return; /* left open: the next process takes it back */
+	}
+	jrn_undo_end(rig.port, &ticket.ticket, JRN_UNDONE, &undo.ticket, JRN_USED, wall);
+}
+
 /* Reads go on whatever happens. */
 static void try_read(const char *output, size_t len)
 {
@@ -121,6 +153,7 @@ static void work(bool large)
 	memset(bytes, 'x', LARGE_BYTES);
 	try_read("small", 5);
 	try_effect(wall);
+	try_rollback();
 	try_effect(wall);
 	for (unsigned i = 0; large && i < LARGE_RESULTS; i++) {
 		try_read(bytes, LARGE_BYTES);

@@ -251,6 +251,37 @@ START_TEST(j3_nothing_with_its_tag_starts_meanwhile)
 }
 END_TEST
 
+START_TEST(j9_the_bytes_of_a_session_are_bounded)
+{
+	static char large[60000];
+	struct jrn_intent intent = rig_intent("find", JRN_READ);
+	struct jrn_ticket first;
+	struct jrn_ticket second;
+
+	rig_close(&rig);
+	rig.conf.session_bytes_max = 100000;
+	ck_assert_int_eq(rig_open(&rig), BC_OK);
+	memset(large, 'x', sizeof(large));
+	intent.arguments = bc_span(large, sizeof(large));
+	ck_assert_int_eq(jrn_intend(rig.port, &intent, &first, NULL, NULL), BC_OK);
+	ck_assert_int_eq(jrn_intend(rig.port, &intent, &second, NULL, NULL), BC_E_LIMIT);
+	/* Another session is not concerned. */
+	intent.session = BC_SPAN_LIT("another");
+	ck_assert_int_eq(jrn_intend(rig.port, &intent, &second, NULL, NULL), BC_OK);
+	intent = rig_intent("find", JRN_READ);
+	intent.arguments = bc_span(large, sizeof(large));
+	jrn_settle(rig.port, &first, JRN_UNUSED, wall);
+	flush();
+	ck_assert_int_eq(jrn_intend(rig.port, &intent, &first, NULL, NULL), BC_OK);
+	/* A result is never refused for it (J2), and counts. */
+	ck_assert_int_eq(
+		jrn_result(rig.port, &first, 200, bc_span(large, sizeof(large)), wall, NULL, NULL),
+		BC_OK);
+	intent.arguments = BC_SPAN_LIT("{}");
+	ck_assert_int_eq(jrn_intend(rig.port, &intent, &first, NULL, NULL), BC_E_LIMIT);
+}
+END_TEST
+
 /* ---- crashes ---- */
 
 struct met {
@@ -597,6 +628,7 @@ int main(void)
 	tcase_add_test(tc, j3_a_follower_that_did_nothing_is_none);
 	tcase_add_loop_test(tc, j3_an_undo_waits_for_the_decision_of_a_follower, 0, 2);
 	tcase_add_test(tc, j3_nothing_with_its_tag_starts_meanwhile);
+	tcase_add_test(tc, j9_the_bytes_of_a_session_are_bounded);
 	tcase_add_loop_test(tc, j10_a_rollback_killed_after_each_step_is_taken_up, 1,
 			    UNDO_STEPS + 1);
 	tcase_add_test(tc, j4_a_recorded_undo_keeps_its_key);
