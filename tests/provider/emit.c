@@ -160,6 +160,9 @@ void log_conversation(struct session *session)
 			json_object_set_new(row, "name", json_string(item_string(item, "name")));
 			json_object_set_new(row, "arguments",
 					    canonical(item_string(item, "arguments")));
+			if (item->turn >= 0) {
+				json_object_set_new(row, "turn", json_integer(item->turn));
+			}
 		} else if (item->kind == ITEM_OUTPUT) {
 			json_object_set_new(row, "output",
 					    json_string(item_string(item, "output")));

@@ -30,6 +30,16 @@ class Behaviours(Case):
         self.assertNotIn(ROME, named, 'it knows its own call')
         self.assertIn(('details', {'n': 1}), named + self.names(early))
 
+    def test_the_log_knows_the_turn_of_a_proactive_call(self):
+        client = self.proactive('--log', self.log_path, '--log-kinds', 'conversation')
+        say(client, speech(0, 0, 3))
+        client.until('response.done')
+        client.socket.close()
+        while not self.log('conversation'):
+            pass
+        (made,) = self.log('conversation')[0]['items']
+        self.assertEqual((made['name'], made['turn']), ('find', 0))
+
     def test_proactive_says_nothing_in_mid_speech(self):
         client = self.proactive()
         say(client, speech(0, 0, 1))
