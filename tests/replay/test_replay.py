@@ -68,7 +68,7 @@ def play(build, program, dialogue):
     folder = os.path.join(build, "replay", dialogue["id"])
     try:
         with Recorded(build, SOURCE, folder, dialogue, Settings) as world:
-            gateway, admin, _ = world.start_all("strict")
+            gateway, admin, _ = world.start_all("confirm")
             _, status, said = world.call(gateway)
             numbers = wait_idle(admin)
             ended = world.stop_gateway()
