@@ -17,11 +17,6 @@ def canonical(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def number_equal(text):
-    """Canonical JSON in which 5 and 5.0 are the same number."""
-    return canonical(plain_numbers(json.loads(text)))
-
-
 def plain_numbers(value):
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -32,8 +27,17 @@ def plain_numbers(value):
     return value
 
 
-def call_key(name, args):
-    return (name, canonical(plain_numbers(args)))
+class Schemas:
+    """Arguments as they are compared: canonical, with the defaults of their tool's schema, which the gateway fills in."""
+
+    def __init__(self, tools):
+        self.defaults = {tool["name"]: {name: schema["default"]
+                                        for name, schema in (tool["parameters"].get("properties") or {}).items()
+                                        if isinstance(schema, dict) and "default" in schema} for tool in tools}
+
+    def key(self, name, args):
+        full = {**self.defaults.get(name, {}), **args} if isinstance(args, dict) else args
+        return (name, canonical(plain_numbers(full)))
 
 
 def instance_of(name):
@@ -96,23 +100,37 @@ def substantive(turn, script, real):
     return said[0] if said else None
 
 
-def conversation_calls(items, first_turn, alone, turns):
-    """The calls a conversation holds, by turn.  User items follow the turns; a turn that was split has several."""
-    users = [item for item in items if item.get("role") == "user"]
-    found = {index: [] for index in range(first_turn, first_turn + turns)}
+class UserItems:
+    """Which turn each user item of a conversation belongs to: speech that resumed makes several items of one turn."""
+
+    def __init__(self, history, turns):
+        self.history = history  # items that were put in before the first turn
+        self.words = [len(turn["user"].split()) for turn in turns]
+        self.seen, self.at, self.heard = 0, 0, 0
+
+    def turn_of(self, item):
+        """Index among the turns played; None: it belongs to none."""
+        self.seen += 1
+        if self.seen <= self.history or self.at >= len(self.words):
+            return None
+        index = self.at
+        self.heard += len((item.get("text") or "").split()) or self.words[index]
+        if self.heard >= self.words[index]:
+            self.at, self.heard = self.at + 1, 0
+        return index
+
+
+def conversation_calls(items, history, turns, schemas):
+    """The calls a conversation holds, by turn: {turn: [(tool, arguments, output)]}."""
+    found = {turn["turn"]: [] for turn in turns}
     outputs = {item["call_id"]: item.get("output") for item in items if item["kind"] == "function_call_output"}
-    at = -1
+    users, at = UserItems(history, turns), None
     for item in items:
         if item.get("role") == "user":
-            at += 1
-        elif item["kind"] == "function_call" and at >= 0:
-            # Alone: everything before the last user item is the history that was put in.
-            index = at if len(users) == turns + (first_turn if alone else 0) else None
-            if index is None:
-                index = first_turn if alone and at == len(users) - 1 else min(at, first_turn + turns - 1)
-            if index in found:
-                found[index].append((item["name"], number_equal(item["arguments"] or "{}"),
-                                     outputs.get(item["call_id"])))
+            at = users.turn_of(item)
+        elif item["kind"] == "function_call" and at is not None:
+            found[turns[at]["turn"]].append((*schemas.key(item["name"], json.loads(item["arguments"] or "{}")),
+                                             outputs.get(item["call_id"])))
     return found
 
 
@@ -134,13 +152,13 @@ def relative(value, zero):
     return None if value is None else round(value - zero, 4)
 
 
-def tools_of(calls, windows, turns, writes):
+def tools_of(calls, windows, turns, writes, schemas):
     """Tool requests by turn: where the backend knows the call's place it counts, else the moment."""
     played = {turn["turn"] for turn in turns}
     found = collections.defaultdict(list)
     for call in calls:
         index = call.get("turn") if call.get("turn") in played else windows.turn_at(call["arrived"])
-        found[index].append({"tool": call["tool"], "args": number_equal(json.dumps(call["args"])),
+        found[index].append({"tool": call["tool"], "args": schemas.key(call["tool"], call["args"])[1],
                              "verdict": call["verdict"], "write": call["tool"] in writes, "arrived": call["arrived"],
                              "answered": call["answered"]})
     return found
@@ -172,10 +190,10 @@ def early_effects(requests, turn, live, manual):
                and request["arrived"] < committed - COMMIT_SLACK and kept[(request["tool"], request["args"])] > 0)
 
 
-def order_holds(effects, script):
+def order_holds(effects, script, schemas):
     """Whether the writes of a turn stand behind those they must follow."""
     place = {key: index for index, key in enumerate(effects)}
-    gold = [call_key(call["name"], call["args"]) for call in script.get("calls") or []]
+    gold = [schemas.key(call["name"], call["args"]) for call in script.get("calls") or []]
     for index, call in enumerate(script.get("calls") or []):
         for before in call.get("order_after") or []:
             if gold[index] in place and gold[before] in place and place[gold[index]] < place[gold[before]]:
@@ -213,13 +231,12 @@ class Joined:
         self.windows = Windows(self.turns)
         self.lines = log_lines
         writes = {tool["name"] for tool in job.dialogue["tools"] if not tool["read_only"]}
-        self.requests = tools_of(calls, self.windows, self.turns, writes)
+        self.schemas = Schemas(job.dialogue["tools"])
+        self.requests = tools_of(calls, self.windows, self.turns, writes, self.schemas)
         self.live = collections.defaultdict(list)
         for effect in live:
-            self.live[self.windows.turn_at(effect["at"])].append((effect["tool"],
-                                                                  number_equal(json.dumps(effect["args"]))))
-        first = self.turns[0]["turn"] if self.turns else 0
-        self.final = conversation_calls(items, first, job.alone is not None, len(self.turns))
+            self.live[self.windows.turn_at(effect["at"])].append(self.schemas.key(effect["tool"], effect["args"]))
+        self.final = conversation_calls(items, job.alone or 0, self.turns, self.schemas)
         self.has_items = bool(items)
 
     def row(self, turn):
@@ -229,7 +246,7 @@ class Joined:
         answer = substantive(turn, script, self.manner.real) if turn["ended"] else None
         requests, final = self.requests[index], self.final.get(index, [])
         wasted, wasted_s = waste_of(requests, final)
-        gold = collections.Counter(call_key(call["name"], call["args"]) for call in script.get("calls") or [])
+        gold = collections.Counter(self.schemas.key(call["name"], call["args"]) for call in script.get("calls") or [])
         return {
             "set": self.job.group.name, "dialogue": self.job.dialogue["id"], "turn": index, "kind": kind_of(script),
             "alone": self.job.alone is not None, "repair": turn["repair"], "user": turn["user"],
@@ -242,7 +259,7 @@ class Joined:
                        "from": relative(request["arrived"], zero), "to": relative(request["answered"], zero)}
                       for request in requests],
             "responses": responses_of(self.lines, index, zero, self.offset, turn is self.turns[-1]),
-            "effects": self.live[index], "order_holds": order_holds(self.live[index], script),
+            "effects": self.live[index], "order_holds": order_holds(self.live[index], script, self.schemas),
             "final": [[name, args] for name, args, _ in final],
             "accurate": collections.Counter((name, args) for name, args, _ in final) == gold if self.has_items else None,
             "early_effects": early_effects(requests, turn, self.live[index], self.manner.manual),

@@ -155,12 +155,16 @@ class Rig:
     def __enter__(self):
         return self
 
+    def abort(self):
+        """From another thread: end all programs, so that whoever waits for one of them is told."""
+        for _, process in reversed(list(self.processes)):
+            if process.poll() is None:
+                process.terminate()
+
     def __exit__(self, *_):
         if self.log:
             self.log.close()
-        for _, process in reversed(self.processes):
-            if process.poll() is None:
-                process.terminate()
+        self.abort()
         for _, process in reversed(self.processes):
             try:
                 process.wait(READY_WITHIN)

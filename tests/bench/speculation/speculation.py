@@ -7,13 +7,14 @@ speculation.html, and exits 0 only if every target that the run judges held.
 """
 import argparse
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
 import random
 import shutil
+import signal
 import sys
-import threading
 import time
 
 import ceiling
@@ -102,7 +103,7 @@ class Bench:
         self.store = Store(os.path.join(self.out, "speculation"), self.fingerprint())
         self.noise = []
         self.problems = []
-        self.lock = threading.Lock()
+        self.rigs = []
 
     def sample(self, sets):
         if not sets:
@@ -130,7 +131,7 @@ class Bench:
         folder = os.path.join(self.out, "speculation", run.label)
         shutil.rmtree(folder, ignore_errors=True)
         machine, started = Machine(), time.monotonic()
-        with Rig(self.settings.build, SOURCE, folder, run, self.settings) as rig:
+        with Rig(self.settings.build, SOURCE, folder, run, self.settings) as rig, self.listed(rig):
             rig.start_all(jobs)
             timelines = rig.play(jobs, self.progress(run))
             numbers = rig.metrics()
@@ -155,6 +156,14 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
         return result
 
+    @contextlib.contextmanager
+    def listed(self, rig):
+        self.rigs.append(rig)
+        try:
+            yield
+        finally:
+            self.rigs.remove(rig)
+
     def progress(self, run):
         last = [time.monotonic()]
 
@@ -178,10 +187,17 @@ class Bench:
     def play_all(self, runs):
         """{name: {seed: Result}}"""
         found = {}
-        with concurrent.futures.ThreadPoolExecutor(QUICK_AT_ONCE if self.settings.quick else 1) as pool:
+        pool = concurrent.futures.ThreadPoolExecutor(QUICK_AT_ONCE if self.settings.quick else 1)
+        try:
             for run, result in zip(runs, pool.map(self.result_of, runs)):
                 found.setdefault(run.name, {})[run.seed] = result
                 self.problems += [f"{run.label}: {problem}" for problem in result.end["problems"]]
+        finally:
+            # When a run has failed or we are told to stop, nothing is left running.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for rig in list(self.rigs):
+                rig.abort()
+            pool.shutdown()
         return found
 
     # ---- judging ----
@@ -258,7 +274,8 @@ class Bench:
 
 
 def curves_of(played):
-    shown = [name for name in ("B0", "B1", "strict", "confirm", "inject", "confirm_all") if name in played]
+    names = ("B0", "B1", "strict", "confirm", "inject", "confirm_all")
+    shown = [name for name in (*names, *(f"control-{name}" for name in names)) if name in played]
     curves = {}
     for name in shown:
         by_set = {}
@@ -272,7 +289,8 @@ def curves_of(played):
 
 def best_of(played):
     """The run that is shown turn by turn."""
-    return next((name for name in ("confirm_all", "confirm", "strict", "B1") if name in played), None)
+    names = ("confirm_all", "confirm", "strict", "inject", "B1")
+    return next((name for name in (*names, "control-confirm_all", "control-B1") if name in played), None)
 
 
 def write_outputs(bench, found, played):
@@ -280,11 +298,12 @@ def write_outputs(bench, found, played):
         json.dump(found, file, indent=1)
         file.write("\n")
     name = best_of(played)
+    base = "control-B1" if name and name.startswith("control") else "B1"
     pairs = []
-    if name and "B1" in played:
-        pairs = metrics.calling(metrics.pairs_of({1: played["B1"][1].rows}, {1: played[name][1].rows}))
+    if name and base in played:
+        pairs = metrics.calling(metrics.pairs_of({1: played[base][1].rows}, {1: played[name][1].rows}))
     with open(os.path.join(bench.out, "speculation.html"), "w", encoding="utf-8") as file:
-        file.write(page.page(found, curves_of(played), pairs, ("B1", name)))
+        file.write(page.page(found, curves_of(played), pairs, (base, name)))
 
 
 def explain_turn(bench, runs, text):
@@ -379,8 +398,14 @@ def choose_runs(settings, plan):
     return plan.quick() if settings.quick else plan.full()
 
 
+def stop(*_):
+    raise KeyboardInterrupt
+
+
 def main(arguments):
     settings = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     try:
         timing = complete(settings)
         if settings.data is None:
@@ -401,6 +426,9 @@ def main(arguments):
     except (BadData, RigError, OSError) as error:
         print(f"bench-speculation: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bench-speculation: stopped; RESUME=1 goes on with the run that was under way", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -187,6 +187,17 @@ class Records(unittest.TestCase):
     def test_a_stale_answer_is_seen(self):
         self.assertEqual(self.joined(output='{"stale": true}')[0]["stale_answers"], 1)
 
+    def test_a_split_turn_stays_one(self):
+        turns = [{"turn": 0, "user": "one two three"}, {"turn": 1, "user": "four"}]
+
+        def calls_of(name, number):
+            return {"kind": "function_call", "name": name, "arguments": "{}", "call_id": str(number)}
+        items = [{"kind": "message", "role": "user", "text": "one two"}, calls_of("a", 1),
+                 {"kind": "message", "role": "user", "text": "three"}, calls_of("b", 2),
+                 {"kind": "message", "role": "user", "text": "four"}, calls_of("c", 3)]
+        found = collect.conversation_calls(items, 0, turns, collect.Schemas([]))
+        self.assertEqual([[call[0] for call in found[turn]] for turn in (0, 1)], [["a", "b"], ["c"]])
+
     def test_breaches_are_problems(self):
         self.assertEqual(self.joined(breaches=["x"])[1], ["d@t1:1: x"])
 
@@ -232,9 +243,16 @@ class Figures(unittest.TestCase):
 
     def test_order_of_effects(self):
         script = {"calls": [call("book", False), call("pay", False, order_after=[0])]}
-        keys = [collect.call_key("book", {"x": "a"}), collect.call_key("pay", {"x": "a"})]
-        self.assertTrue(collect.order_holds(keys, script))
-        self.assertFalse(collect.order_holds(keys[::-1], script))
+        schemas = collect.Schemas(TOOLS)
+        keys = [schemas.key("book", {"x": "a"}), schemas.key("pay", {"x": "a"})]
+        self.assertTrue(collect.order_holds(keys, script, schemas))
+        self.assertFalse(collect.order_holds(keys[::-1], script, schemas))
+
+    def test_a_default_that_is_left_out_makes_no_other_call(self):
+        tool = {"name": "pay", "parameters": {"properties": {"x": {"type": "string"}, "n": {"default": 5}}}}
+        schemas = collect.Schemas([tool])
+        self.assertEqual(schemas.key("pay", {"x": "a"}), schemas.key("pay", {"n": 5.0, "x": "a"}))
+        self.assertNotEqual(schemas.key("pay", {"x": "a"}), schemas.key("pay", {"x": "a", "n": 6}))
 
     def results(self, latency, **more):
         runs_ = {"B0": {1: [row(3.0)]}, "B1": {1: [row(2.5)]}, "confirm_all": {1: [row(latency, **more)]}}

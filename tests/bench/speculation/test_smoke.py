@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The whole harness on the project's own dialogues, many times faster than real time: it proves that turns are played,
 joined and compared, and judges no speed."""
+import contextlib
 import json
 import os
 import subprocess
@@ -31,7 +32,8 @@ class Harness(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             run = runs.Run("test", 1, settings, options, **changes)
             bench = types.SimpleNamespace(jobs={"service": jobs}, settings=settings, out=folder,
-                                          progress=lambda run: None, store=types.SimpleNamespace(save=lambda result: None))
+                                          listed=contextlib.nullcontext, progress=lambda run: None,
+                                          store=types.SimpleNamespace(save=lambda result: None))
             return speculation.Bench.execute(bench, run)
 
     def setUp(self):
