@@ -148,3 +148,9 @@ void bc_buf_consume(struct bc_buf *buf, size_t len)
 		bc_buf_clear(buf);
 	}
 }
+
+void bc_buf_cut(struct bc_buf *buf, size_t len)
+{
+	BC_BUG_ON(len > bc_buf_len(buf));
+	buf->tail = buf->head + len;
+}

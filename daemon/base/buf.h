@@ -63,4 +63,7 @@ enum bc_err bc_buf_printf(struct bc_buf *buf, const char *format, ...) BC_MUST B
 /* Remove len <= bc_buf_len() bytes from the front. */
 void bc_buf_consume(struct bc_buf *buf, size_t len);
 
+/* Keep the first len <= bc_buf_len() bytes only. */
+void bc_buf_cut(struct bc_buf *buf, size_t len);
+
 #endif

@@ -46,6 +46,7 @@ static void item_create(struct sess *sess, struct bc_span text)
 	} else if (field_is(item, "role", "user")) {
 		note_input(sess);
 		sess->agent->take.client_commits = true;
+		words_end(sess, item);
 	}
 }
 
@@ -58,6 +59,10 @@ void client_event(struct sess *sess, struct bc_span text)
 		forward(sess, text); /* the provider's error says it best */
 		return;
 	}
+	if (ext_is(type)) {
+		ext_client_event(sess, text);
+		return;
+	}
 	/* Only what the gateway has to know has a case; the list of all events is events.def. */
 	switch ((int)oai_event_find(type, OAI_CLIENT)) {
 	case OAI_INPUT_AUDIO_BUFFER_APPEND:
@@ -68,9 +73,10 @@ void client_event(struct sess *sess, struct bc_span text)
 		sess->agent->take.client_commits = true;
 		note_input(sess);
 		forward(sess, text);
+		words_end(sess, bc_span(NULL, 0));
 		break;
 	case OAI_SESSION_UPDATE:
-		tools_client_update(sess, text);
+		transcripts_client_update(sess, text);
 		break;
 	case OAI_CONVERSATION_ITEM_CREATE:
 		item_create(sess, text);

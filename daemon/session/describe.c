@@ -64,12 +64,16 @@ static enum bc_err put_agent(struct bc_buf *out, const struct agent *agent)
 		out,
 		" lane=%s response=%s answer_owed=%s caller_speaks=%s creates_kept=%u"
 		" calls_running=%u client_outputs_awaited=%u guesses=%u passes_running=%u takeover=%s"
-		" turn=%" PRIu64 " items=%u",
+		" turn=%" PRIu64 " items=%u extension=%s transcripts=%s words_wait_for_turns=%u",
 		lane_state_name(agent->lane), agent->current == NULL ? "-" : agent->current->id,
 		agent->owed ? "yes" : "no", agent->speech ? "yes" : "no", kept,
 		count_calls(agent, false), count_calls(agent, true), count_guesses(agent),
 		count_passes(agent), take_state_name(agent->take.state), agent->committed_turn,
-		agent->items.count);
+		agent->items.count, agent->extension.on ? "on" : "off",
+		agent->transcripts.asked     ? "asked"
+		: agent->transcripts.refused ? "refused"
+					     : "-",
+		agent->hearing.words.ahead);
 }
 
 enum bc_err sess_describe(const struct sess *sess, bool whole, struct bc_buf *out)

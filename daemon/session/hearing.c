@@ -1,6 +1,7 @@
 /*
  * What the caller says, as far as guessing needs it: a pause detector over the audio that passes by, the running turn's
- * audio itself, and its transcript as the provider sends it.  Positions are stream time, counted in samples.
+ * audio itself, and its transcript as the provider sends it.  Positions are stream time, counted in samples; typed text
+ * has none, so that the time of a turn without a voice is the time that passes, and shifts that of the samples after it.
  */
 #include "daemon/session/sess.h"
 #include "proto/b64.h"
@@ -61,10 +62,15 @@ void hear_configure(struct sess *sess, struct bc_span session)
 		hearing->on = true;
 		bc_buf_init(&hearing->audio, sess->cfg->speculation.audio_max);
 		bc_buf_init(&hearing->transcript, TRANSCRIPT_MAX);
+		bc_buf_init(&hearing->words.pending, TRANSCRIPT_MAX);
 		detector_start(sess, format);
 	} else if (format != hearing->format) {
-		hear_cleared(sess); /* its audio and its stream time are those of another format */
+		bc_usec position = hear_position(sess);
+
+		hear_cleared(sess); /* its audio is that of another format */
 		detector_start(sess, format);
+		hearing->shift = position;
+		hearing->voiced = 0;
 	}
 }
 
@@ -73,6 +79,7 @@ void hear_fini(struct agent *agent)
 	if (agent->hearing.on) {
 		bc_buf_release(&agent->hearing.audio);
 		bc_buf_release(&agent->hearing.transcript);
+		bc_buf_release(&agent->hearing.words.pending);
 	}
 }
 
@@ -98,18 +105,65 @@ static void trim(struct hearing *hearing, size_t keep)
 	}
 }
 
-static void open_turn(struct sess *sess)
+bc_usec hear_position(const struct sess *sess)
+{
+	const struct hearing *hearing = &sess->agent->hearing;
+	bc_usec position = stream_time(hearing, hearing->detector.samples) + hearing->shift;
+	bc_usec typed = hearing->opened + (sess_now(sess) - hearing->opened_at);
+
+	if (hearing->turn_open && !hearing->spoken && typed > position) {
+		position = typed;
+	}
+	return position > hearing->last_input ? position : hearing->last_input;
+}
+
+void hear_changed(struct sess *sess)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+
+	/* Whatever began before this, at the same time of a coarse clock, has not heard it: time goes on by a little. */
+	hearing->last_input = hear_position(sess) + 1;
+	hearing->opened++;
+}
+
+/* From here on the samples count the time again. */
+static void count_samples(struct sess *sess)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+
+	hearing->shift = hear_position(sess) - stream_time(hearing, hearing->detector.samples);
+}
+
+void hear_open(struct sess *sess)
 {
 	struct hearing *hearing = &sess->agent->hearing;
 
 	if (hearing->turn_open) {
 		return;
 	}
+	hearing->opened = hear_position(sess);
+	hearing->opened_at = sess_now(sess);
 	hearing->turn_open = true;
+	hearing->spoken = false;
 	hearing->turn++;
+	hearing->words.given = false;
+	hearing->words.complete = false;
+	hearing->words.unasked = false;
+	hearing->words.settled = 0;
 	bc_buf_clear(&hearing->transcript);
 	spec_turn_begin(sess->agent->spec, hearing->turn);
 	reasoner_turn_begin(sess);
+}
+
+/* The running turn has a voice. */
+static void speak(struct sess *sess)
+{
+	hear_open(sess);
+	if (!sess->agent->hearing.spoken) {
+		count_samples(sess);
+		sess->agent->hearing.spoken = true;
+	}
+	words_resumed(sess);
 }
 
 /* Room for len bytes more behind the audio that is kept; NULL: not even for what stands before a turn. */
@@ -117,7 +171,7 @@ static char *make_room(struct hearing *hearing, size_t len)
 {
 	char *room;
 
-	if (!hearing->turn_open || hearing->overflow) {
+	if (!hearing->turn_open || !hearing->spoken || hearing->overflow) {
 		trim(hearing, preroll_bytes(hearing));
 	}
 	if (bc_buf_room(&hearing->audio, len, &room) == BC_OK) {
@@ -137,15 +191,22 @@ static double seconds(bc_usec time)
 static void note(struct sess *sess, enum audio_event event)
 {
 	struct hearing *hearing = &sess->agent->hearing;
-	bc_usec position = stream_time(hearing, hearing->detector.samples);
+	bc_usec position;
 
-	spec_heard(sess->agent->spec, position,
-		   stream_time(hearing, hearing->detector.last_voiced));
+	if (hearing->detector.last_voiced != hearing->voiced) {
+		bc_usec voiced =
+			stream_time(hearing, hearing->detector.last_voiced) + hearing->shift;
+
+		hearing->voiced = hearing->detector.last_voiced;
+		hearing->last_input = voiced > hearing->last_input ? voiced : hearing->last_input;
+	}
+	position = hear_position(sess);
+	spec_heard(sess->agent->spec, position, hearing->last_input);
 	switch (event) {
 	case AUDIO_ONSET:
 		ledger_note(sess, LEDGER_CALLER, "speaks", "stream=%.3f", seconds(position));
 		hearing->onset_at = hearing->heard;
-		open_turn(sess);
+		speak(sess);
 		spec_speech(sess->agent->spec, position, true);
 		break;
 	case AUDIO_PAUSE:
@@ -200,8 +261,7 @@ void hear_audio(struct sess *sess, struct bc_span text)
 	}
 }
 
-/* Where a recogniser ends a clause: what was said so far is worth a look. */
-static bool ends_clause(struct bc_span text)
+bool hear_ends_clause(struct bc_span text)
 {
 	while (text.len > 0 && text.ptr[text.len - 1] == ' ') {
 		text.len--;
@@ -227,8 +287,9 @@ void hear_transcript(struct sess *sess, struct bc_span text)
 	}
 	delta = malloc(raw.len);
 	if (delta != NULL && json_string_get(raw, delta, raw.len, &len) == BC_OK &&
-	    hearing->turn_open && bc_buf_put(&hearing->transcript, delta, len) == BC_OK &&
-	    ends_clause(bc_span(delta, len))) {
+	    hearing->turn_open && !hearing->words.given &&
+	    bc_buf_put(&hearing->transcript, delta, len) == BC_OK &&
+	    hear_ends_clause(bc_span(delta, len))) {
 		pass_trigger(sess);
 	}
 	free(delta);
@@ -246,10 +307,11 @@ void hear_committed(struct sess *sess)
 	}
 	if (!hearing->turn_open) {
 		/* The provider heard something the detector did not: a turn without guesses. */
-		open_turn(sess);
+		hear_open(sess);
 	}
 	agent->committed_turn = hearing->turn;
 	pass_turn_committed(sess);
+	count_samples(sess);
 	hearing->turn_open = false;
 	hearing->overflow = false;
 	hearing->onset_at = hearing->onset_at > bc_buf_len(&hearing->audio) ? 0 : hearing->onset_at;
@@ -257,10 +319,11 @@ void hear_committed(struct sess *sess)
 		/* The next turn has begun before the provider said that this one is over. */
 		trim(hearing,
 		     bc_buf_len(&hearing->audio) - hearing->onset_at + preroll_bytes(hearing));
-		open_turn(sess);
+		speak(sess);
 	} else {
 		trim(hearing, preroll_bytes(hearing));
 	}
+	words_turn_over(sess);
 }
 
 void hear_cleared(struct sess *sess)
@@ -270,6 +333,7 @@ void hear_cleared(struct sess *sess)
 	if (!hearing->on) {
 		return;
 	}
+	count_samples(sess);
 	hearing->turn_open = false;
 	hearing->overflow = false;
 	forget_audio(hearing);

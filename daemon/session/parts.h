@@ -67,8 +67,13 @@ bool tools_is_gateway(const struct sess *sess, const json_t *params, const char 
 		      const struct cfg_tool **ret);
 /* The gateway's own first update. */
 void tools_offer(struct sess *sess);
-/* A client's session.update: forwarded, rewritten where it carries tools. */
-void tools_client_update(struct sess *sess, struct bc_span text);
+/*
+ * A client's session.update: forwarded, rewritten where it carries tools.  transcription: the raw value the client gives
+ * to audio.input.transcription; empty: none.
+ */
+void tools_client_update(struct sess *sess, struct bc_span text, struct bc_span transcription);
+/* An update of the gateway about transcripts goes upstream, with these members of session; false: it was not sent. */
+bool tools_send_update(struct sess *sess, const char *members);
 /* Union of a client's raw list and the gateway's, heap.  BC_E_EXISTS: names clash and that is refused; BC_E_INVALID. */
 enum bc_err tools_union(struct sess *sess, struct bc_span client_list, char **ret) BC_MUST;
 /* A session.updated of the provider: shown with the client's own tools, or hidden when it answers the gateway's. */
@@ -240,6 +245,14 @@ void hear_transcript(struct sess *sess, struct bc_span text);
 void hear_committed(struct sess *sess);
 void hear_cleared(struct sess *sess);
 void hear_fini(struct agent *agent);
+/* A turn runs from now on, if none does. */
+void hear_open(struct sess *sess);
+/* Where the input stands: time of the samples, and in a typed turn the time that passes.  Never goes back. */
+bc_usec hear_position(const struct sess *sess);
+/* The input has grown in this moment. */
+void hear_changed(struct sess *sess);
+/* Where a recogniser ends a clause: what was said so far is worth a look. */
+bool hear_ends_clause(struct bc_span text);
 
 /* ---- passes.c: asking what would be called, running guesses ---- */
 

@@ -164,10 +164,19 @@ static enum bc_err put_pass(struct sess *sess, const struct pass *pass, enum giv
 
 /* ---- starting ---- */
 
+/* Whether a pass over the running turn hears its audio: a typed turn has none. */
 static bool hears_audio(const struct sess *sess)
 {
 	return sess->cfg->speculation.input == CFG_PASS_INPUT_AUDIO &&
-	       !sess->agent->passes.audio_refused;
+	       !sess->agent->passes.audio_refused && sess->agent->hearing.spoken;
+}
+
+/* Whether it hears what the model will hear, and not what a recogniser makes of it. */
+static bool hears_input(const struct sess *sess)
+{
+	const struct hearing *hearing = &sess->agent->hearing;
+
+	return hears_audio(sess) || (!hearing->spoken && hearing->words.given);
 }
 
 static bool may_start(struct sess *sess, bool pause)
@@ -219,10 +228,7 @@ static void start(struct sess *sess, bool pause, enum given given)
 	struct bc_buf text;
 	unsigned pairs = 0;
 	struct spec_input input = {
-		.horizon = (bc_usec)(agent->hearing.detector.samples * (uint64_t)BC_USEC_PER_SEC /
-				     audio_rate(agent->hearing.format)),
-		.exact = hears_audio(sess),
-		.pause = pause};
+		.horizon = hear_position(sess), .exact = hears_input(sess), .pause = pause};
 
 	if (given != GIVEN_NONE) {
 		input.premises =
@@ -331,6 +337,7 @@ void pass_advance(struct sess *sess)
 	if (agent->spec == NULL || sess->state != SESS_OPEN) {
 		return;
 	}
+	words_clock(sess);
 	if (agent->reasoner != NULL) {
 		reasoner_advance(sess);
 	}
@@ -345,6 +352,7 @@ void pass_advance(struct sess *sess)
 		expire(sess);
 		start(sess, false, GIVEN_ALL);
 	}
+	words_arm(sess);
 	take_advance(sess);
 }
 
@@ -488,6 +496,7 @@ bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span err
 				: "guessing no more in this session");
 	if (pass->with_audio) {
 		passes->audio_refused = true;
+		transcripts_want(sess);
 	} else {
 		passes->off = true;
 	}

@@ -247,15 +247,6 @@ static void instruct(struct reasoner *reasoner)
 
 /* ---- the caller's words ---- */
 
-/* How much of the caller's audio has come, in stream time. */
-static int64_t position(const struct sess *sess)
-{
-	const struct hearing *hearing = &sess->agent->hearing;
-
-	return (int64_t)(hearing->detector.samples * (uint64_t)BC_USEC_PER_SEC /
-			 audio_rate(hearing->format));
-}
-
 void reasoner_turn_begin(struct sess *sess)
 {
 	struct reasoner *reasoner = sess->agent->reasoner;
@@ -280,7 +271,7 @@ static void update(struct reasoner *reasoner, struct bc_span words, bool final)
 	reasoner->updated = sess_now(sess);
 	bc_buf_clear(&reasoner->told);
 	if (words.len > 0 && bc_buf_put_span(&reasoner->told, words) == BC_OK) {
-		reason_update(reasoner->reason, words, final, position(sess));
+		reason_update(reasoner->reason, words, final, hear_position(sess));
 	}
 }
 

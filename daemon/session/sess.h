@@ -7,6 +7,7 @@
 #include "daemon/config/config.h"
 #include "daemon/session/ledger.h"
 #include "daemon/session/session.h"
+#include "daemon/session/words.h"
 #include "daemon/spec/spec.h"
 #include "proto/audio.h"
 #include "proto/json.h"
@@ -200,7 +201,8 @@ struct work {
 	bool told;          /* an output of it went into the conversation */
 	uint64_t told_turn; /* … first behind the commit of this turn */
 	bool stale; /* not for calls to come: an effect has changed what it has read, or it was given up */
-	bool gated; /* a hold of a verdict: starts only while nothing speaks against it */
+	bool gated;      /* a hold of a verdict: starts only while nothing speaks against it */
+	uint64_t number; /* of the guess it began as, as the client knows it; 0: none */
 };
 
 TAILQ_HEAD(work_list, work);
@@ -236,9 +238,11 @@ TAILQ_HEAD(step_list, step);
 struct update {
 	TAILQ_ENTRY(update) link;
 	bool gateway;
+	bool for_words; /* the gateway's, about transcripts */
 	char *event_id; /* raw JSON value; NULL: none */
 	char *tools; /* client: its own list, raw JSON array; NULL: the update does not touch it */
-	bool *yielded; /* with tools: becomes the agent's when the provider has accepted it */
+	bool *yielded;       /* with tools: becomes the agent's when the provider has accepted it */
+	char *transcription; /* client: its own value, raw JSON; NULL: the update does not touch it */
 };
 
 TAILQ_HEAD(update_list, update);
@@ -249,14 +253,22 @@ struct hearing {
 	bool on; /* the detector runs and audio is kept */
 	enum audio_format format;
 	struct audio_detector detector;
-	struct bc_buf audio;      /* of the running turn, as it came, decoded from base64 */
-	bool overflow;            /* the turn is longer than what may be kept */
-	bc_usec last_audio;       /* monotonic: when the last of it came */
-	size_t heard;             /* bytes of audio the detector has taken */
-	size_t onset_at;          /* offset into audio where the running speech began */
-	struct bc_buf transcript; /* of the running turn, as far as the provider has sent it */
-	uint64_t turn;            /* number of the running turn */
-	bool turn_open;           /* something was said since the last commit */
+	struct bc_buf audio; /* of the running turn, as it came, decoded from base64 */
+	bool overflow;       /* the turn is longer than what may be kept */
+	bc_usec last_audio;  /* monotonic: when the last of it came */
+	size_t heard;        /* bytes of audio the detector has taken */
+	size_t onset_at;     /* offset into audio where the running speech began */
+	struct bc_buf
+		transcript; /* of the running turn, as far as the provider or the client has sent it */
+	uint64_t turn;      /* number of the running turn */
+	bool turn_open;     /* something was said or typed since the last commit */
+	bool spoken;        /* the running turn has a voice: its time is that of its samples */
+	uint64_t voiced;    /* detector.last_voiced, as far as last_input knows of it */
+	bc_usec shift;      /* what typed turns have added to the time of the samples */
+	bc_usec opened;     /* stream time at which the running turn was opened */
+	bc_usec opened_at;  /* monotonic time of that */
+	bc_usec last_input; /* stream time of what was said or typed last */
+	struct words words;
 };
 
 /* One pass that has no end yet. */
@@ -329,6 +341,8 @@ struct agent {
 	uint64_t committed_turn; /* of the last commit: what calls belong to */
 	uint64_t input;          /* grows with everything the caller adds that wants an answer */
 	struct hearing hearing;
+	struct extension extension;
+	struct transcripts transcripts;
 	struct passes passes;
 	struct takeover take;
 	uint64_t

@@ -159,6 +159,7 @@ static void agent_fini(struct sess *sess)
 	hear_fini(agent);
 	items_fini(&agent->items);
 	json_decref(agent->usage);
+	free(agent->transcripts.own);
 	free(agent);
 	sess->agent = NULL;
 }
@@ -565,6 +566,9 @@ void sess_timer_fired(struct sess *sess, enum sess_timer which)
 		break;
 	case SESS_TIMER_GATE:
 		take_advance(sess);
+		break;
+	case SESS_TIMER_WORDS:
+		words_timer(sess);
 		break;
 	case SESS_TIMER__COUNT:
 		BC_BUG_ON(true);

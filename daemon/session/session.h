@@ -37,6 +37,7 @@ enum sess_timer {
 	SESS_TIMER_OWED,    /* an answer is owed and the provider has not begun one by itself */
 	SESS_TIMER_CONFIRM, /* a request of the client waits for a verdict that is near */
 	SESS_TIMER_GATE,    /* a hold waits for the caller's silence */
+	SESS_TIMER_WORDS,   /* typed words have been quiet for long enough */
 	SESS_TIMER__COUNT   /* must be last */
 };
 

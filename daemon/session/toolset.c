@@ -118,6 +118,7 @@ static struct update *update_free(struct update *update)
 		free(update->event_id);
 		free(update->tools);
 		free(update->yielded);
+		free(update->transcription);
 		free(update);
 	}
 	return NULL;
@@ -277,6 +278,33 @@ void tools_offer(struct sess *sess)
 	free(list);
 }
 
+bool tools_send_update(struct sess *sess, const char *members)
+{
+	struct update *update = NULL;
+	struct bc_buf text;
+	struct bc_buf quoted;
+	char id[BC_ID_SIZE];
+
+	bc_buf_init(&text, strlen(members) + 1024);
+	bc_buf_init(&quoted, 64);
+	bc_id_new(id, 'u');
+	if (bc_buf_printf(&quoted, "\"%s\"", id) == BC_OK &&
+	    bc_buf_printf(&text,
+			  "{\"type\":\"session.update\",\"event_id\":\"%s\",\"session\":{\"type\":"
+			  "\"realtime\",%s}}",
+			  id, members) == BC_OK) {
+		update = update_note(sess->agent, true, bc_buf_span(&quoted));
+	}
+	if (update != NULL) {
+		update->for_words = true;
+		(void)sess_to_upstream(
+			sess, bc_buf_span(&text)); /* pressure shows with the next message */
+	}
+	bc_buf_release(&quoted);
+	bc_buf_release(&text);
+	return update != NULL;
+}
+
 void client_refuse(struct sess *sess, struct bc_span event_id, const char *code,
 		   const char *message)
 {
@@ -294,9 +322,27 @@ void client_refuse(struct sess *sess, struct bc_span event_id, const char *code,
 	bc_buf_release(&text);
 }
 
-static void forward_union(struct sess *sess, struct bc_span text, struct bc_span list,
-			  struct merge *merge)
+/* Note and send an update of the client; NULL: too many are unanswered, and the client was told. */
+static struct update *forward_update(struct sess *sess, struct bc_span text,
+				     struct bc_span transcription)
 {
+	struct bc_span event_id = field_raw(text, "event_id");
+	struct update *update = update_note(sess->agent, false, event_id);
+
+	if (update == NULL) {
+		client_refuse(sess, event_id, "gateway_limit",
+			      "Too many session updates are unanswered.");
+		return NULL;
+	}
+	update->transcription = transcription.len == 0 ? NULL : field_dup(transcription);
+	(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
+	return update;
+}
+
+static void forward_union(struct sess *sess, struct bc_span text, struct merge *merge,
+			  struct bc_span transcription)
+{
+	struct bc_span list = field_raw(field_raw(text, "session"), "tools");
 	char *own = field_dup(list);
 	struct update *update = NULL;
 	struct rewrite rewrite;
@@ -304,24 +350,22 @@ static void forward_union(struct sess *sess, struct bc_span text, struct bc_span
 
 	rewrite_begin(&rewrite, text);
 	rewrite_replace(&rewrite, list, bc_buf_span(&merge->out));
-	if (rewrite_end(&rewrite, &out) && own != NULL) {
-		update = update_note(sess->agent, false, field_raw(text, "event_id"));
+	if (!rewrite_end(&rewrite, &out) || own == NULL) {
+		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
+	} else {
+		update = forward_update(sess, bc_buf_span(&out), transcription);
 	}
 	if (update != NULL) {
 		update->tools = own;
 		update->yielded = merge->yielded;
 		merge->yielded = NULL;
-		(void)sess_to_upstream(
-			sess, bc_buf_span(&out)); /* pressure shows with the next message */
 	} else {
 		free(own);
-		client_refuse(sess, field_raw(text, "event_id"), "gateway_limit",
-			      "Too many session updates are unanswered.");
 	}
 	bc_buf_release(&out);
 }
 
-void tools_client_update(struct sess *sess, struct bc_span text)
+void tools_client_update(struct sess *sess, struct bc_span text, struct bc_span transcription)
 {
 	struct bc_span event_id = field_raw(text, "event_id");
 	struct bc_span list = field_raw(field_raw(text, "session"), "tools");
@@ -329,17 +373,12 @@ void tools_client_update(struct sess *sess, struct bc_span text)
 	enum bc_err err;
 
 	if (list.len == 0 || list.ptr[0] != '[') {
-		if (update_note(sess->agent, false, event_id) == NULL) {
-			client_refuse(sess, event_id, "gateway_limit",
-				      "Too many session updates are unanswered.");
-			return;
-		}
-		(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
+		(void)forward_update(sess, text, transcription); /* a refusal was told */
 		return;
 	}
 	err = merge_lists(&merge, list);
 	if (err == BC_OK) {
-		forward_union(sess, text, list, &merge);
+		forward_union(sess, text, &merge, transcription);
 	} else if (err == BC_E_EXISTS) {
 		client_refuse(sess, event_id, "tool_name_taken", TOOL_NAME_TAKEN);
 	} else {
@@ -383,12 +422,12 @@ static void show_updated(struct sess *sess, struct bc_span text)
 	struct rewrite rewrite;
 	struct bc_buf out;
 
-	if (field_raw(session, "tools").len == 0) {
-		(void)sess_to_client(sess, text); /* pressure shows with the next message */
-		return;
-	}
 	rewrite_begin(&rewrite, text);
-	rewrite_set(&rewrite, session, "tools", own == NULL ? BC_SPAN_LIT("[]") : bc_span_str(own));
+	if (field_raw(session, "tools").len > 0) {
+		rewrite_set(&rewrite, session, "tools",
+			    own == NULL ? BC_SPAN_LIT("[]") : bc_span_str(own));
+	}
+	transcripts_show(sess, &rewrite, session);
 	(void)sess_to_client(sess, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
 	bc_buf_release(&out);
 }
@@ -403,6 +442,7 @@ void tools_session_updated(struct sess *sess, struct bc_span text)
 		accept_tools(agent, update);
 	}
 	if (update != NULL) {
+		transcripts_accepted(sess, update);
 		update_drop(agent, update);
 	}
 	if (!gateway) {
@@ -427,7 +467,9 @@ bool tools_update_failed(struct sess *sess, struct bc_span client_id, struct bc_
 		return false;
 	}
 	gateway = update->gateway;
-	if (gateway) {
+	if (update->for_words) {
+		transcripts_refused(sess);
+	} else if (gateway) {
 		bc_log(BC_LOG_ERR, &sess->log,
 		       "provider refused the gateway's tools: check the parameters of the [[tool]]s; this call "
 		       "goes on without them");

@@ -1,4 +1,5 @@
 /* Events of the provider, when gateway tools are configured: what is not listed here passes unchanged. */
+#include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
 
 static void forward(struct sess *sess, struct bc_span text)
@@ -16,7 +17,7 @@ static void turn_ends(struct sess *sess)
 	works_forget(sess, sess->agent->committed_turn);
 }
 
-/* Show an event that names a previous item, as the client knows the order (R3). */
+/* Show an event that names a previous item, as the client knows the order (R3), and without words it has not asked for. */
 static void forward_ordered(struct sess *sess, struct bc_span text,
 			    void (*send)(struct sess *sess, struct bc_span text))
 {
@@ -31,15 +32,16 @@ static void forward_ordered(struct sess *sess, struct bc_span text,
 		item = items_find(&sess->agent->items, id);
 	}
 	visible = items_visible_before(item);
-	if (visible == item) {
+	rewrite_begin(&rewrite, text);
+	if (visible == NULL && item != NULL) {
+		rewrite_replace(&rewrite, named, BC_SPAN_LIT("null"));
+	} else if (visible != item) {
+		rewrite_replace_string(&rewrite, named, visible->id);
+	}
+	transcripts_conceal(sess, &rewrite, field_raw(text, "item"));
+	if (rewrite.count == 0) {
 		send(sess, text);
 		return;
-	}
-	rewrite_begin(&rewrite, text);
-	if (visible == NULL) {
-		rewrite_replace(&rewrite, named, BC_SPAN_LIT("null"));
-	} else {
-		rewrite_replace_string(&rewrite, named, visible->id);
 	}
 	send(sess, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
 	bc_buf_release(&out);
@@ -200,6 +202,22 @@ static void configured(struct sess *sess, struct bc_span text)
 	reasoner_configure(sess, session);
 }
 
+/* Transcripts that the gateway alone has asked for stay with it. */
+static void transcript_event(struct sess *sess, enum oai_event event, struct bc_span text)
+{
+	if (transcripts_are_hidden(sess)) {
+		bc_metric_inc(BC_M_TRANSCRIPTS_HIDDEN);
+	} else {
+		forward(sess, text);
+	}
+	if (event == OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_DELTA) {
+		hear_transcript(sess, text);
+	} else if (event == OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_COMPLETED ||
+		   event == OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_FAILED) {
+		reasoner_transcribed(sess, text);
+	}
+}
+
 static void error_event(struct sess *sess, struct bc_span text)
 {
 	struct bc_span error = field_raw(text, "error");
@@ -212,6 +230,8 @@ static void error_event(struct sess *sess, struct bc_span text)
 		return;
 	}
 	if (!ours) {
+		/* Perhaps it answers what was to end a turn: words wait no longer. */
+		words_turn_over(sess);
 		forward(sess, text);
 		return;
 	}
@@ -267,6 +287,7 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 	case OAI_SESSION_CREATED:
 		configured(sess, text);
 		forward(sess, text);
+		transcripts_begin(sess, field_raw(text, "session"));
 		break;
 	case OAI_SESSION_UPDATED:
 		configured(sess, text);
@@ -282,14 +303,8 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 	case OAI_CONVERSATION_ITEM_DELETED:
 		item_deleted(sess, text);
 		break;
-	case OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_DELTA:
-		forward(sess, text);
-		hear_transcript(sess, text);
-		break;
-	case OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_COMPLETED:
-	case OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_FAILED:
-		forward(sess, text);
-		reasoner_transcribed(sess, text);
+	case OAI_CONVERSATION_ITEM_RETRIEVED:
+		forward_ordered(sess, text, forward);
 		break;
 	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STARTED:
 		forward(sess, text);
@@ -331,6 +346,8 @@ void upstream_event(struct sess *sess, struct bc_span text)
 	event = oai_event_find(type, OAI_SERVER);
 	if (bc_span_has_prefix(type, "response.")) {
 		response_event(sess, event, text);
+	} else if (bc_span_has_prefix(type, "conversation.item.input_audio_transcription.")) {
+		transcript_event(sess, event, text);
 	} else {
 		other_event(sess, event, text);
 	}

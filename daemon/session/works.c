@@ -163,6 +163,8 @@ bool work_guess(struct sess *sess, struct guess *guess)
 	work->guess = guess;
 	spec_dispatched(sess->agent->spec, guess, work->run, sess_now(sess));
 	bc_metric_inc(BC_M_GUESSES);
+	work->number = ++sess->agent->extension.guesses;
+	notice_guess(sess, EXT_TOOL_CALL_SPECULATED, work);
 	return true;
 }
 
@@ -175,6 +177,7 @@ void work_drop_guess(struct sess *sess, struct guess *guess)
 		bc_metric_inc(BC_M_GUESS_WASTED);
 		bc_metric_add(BC_M_GUESS_WASTED_MS,
 			      (sess_now(sess) - guess->dispatched) / BC_USEC_PER_MS);
+		notice_guess(sess, EXT_TOOL_CALL_ROLLED_BACK, work);
 		work_free(work);
 	}
 	reasoner_lost(sess, guess);
@@ -198,6 +201,7 @@ static struct work *adopt(struct sess *sess, struct guess *guess)
 		ahead = result->finished - guess->dispatched;
 	}
 	bc_metric_add(BC_M_GUESS_SAVED_MS, ahead / BC_USEC_PER_MS);
+	notice_guess(sess, EXT_TOOL_CALL_COMMITTED, work);
 	sess->world->tool_commit(sess->world_arg, work->run);
 	spec_drop(sess->agent->spec, guess);
 	return work;

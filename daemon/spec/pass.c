@@ -37,7 +37,8 @@ bool spec_pass_may_start(const struct spec *spec, bool pause)
 		return false;
 	}
 	if (pause) {
-		return !spec->speech && spec->confirms_in_turn < spec->conf.passes_max;
+		return (!spec->speech || spec->complete) &&
+		       spec->confirms_in_turn < spec->conf.passes_max;
 	}
 	if (spec->passes_in_turn >= spec->conf.passes_max) {
 		return false;
@@ -47,6 +48,23 @@ bool spec_pass_may_start(const struct spec *spec, bool pause)
 		return false;
 	}
 	return !spec->speech || spec->position - spec->speech_since <= spec->conf.speech_max;
+}
+
+void spec_input_complete(struct spec *spec, bool complete)
+{
+	BC_CHECK(spec, SPEC_MAGIC);
+	spec->complete = complete;
+}
+
+bool spec_has_heard_all(const struct spec *spec)
+{
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		if (spec->pass[i].number != 0 && spec->pass[i].turn == spec->turn &&
+		    spec->last_voiced <= spec->pass[i].horizon) {
+			return true;
+		}
+	}
+	return spec->valid_horizon >= spec->last_voiced;
 }
 
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)

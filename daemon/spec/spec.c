@@ -54,6 +54,7 @@ void spec_turn_begin(struct spec *spec, uint64_t turn)
 	BC_BUG_ON(turn <= spec->turn);
 	spec->turn = turn;
 	spec->committed = false;
+	spec->complete = false;
 	spec->passes_in_turn = 0;
 	spec->confirms_in_turn = 0;
 	spec->valid_horizon = -1;
@@ -188,7 +189,7 @@ static bool is_stable(const struct spec *spec, const struct guess *guess)
 	if (guess->named_in_row >= 2) {
 		return true;
 	}
-	if (spec->committed && (confirmed(spec) & guess_bit(guess)) != 0) {
+	if ((spec->committed || spec->complete) && (confirmed(spec) & guess_bit(guess)) != 0) {
 		return true;
 	}
 	if (spec->committed && guess->reasoned && spec->last_voiced <= guess->horizon) {
@@ -214,6 +215,26 @@ struct guess *spec_next_stable(struct spec *spec)
 		}
 	}
 	return NULL;
+}
+
+bc_usec spec_wait(const struct spec *spec, bool pass_wanted)
+{
+	const struct guess *guess;
+	bc_usec next = -1;
+
+	BC_CHECK(spec, SPEC_MAGIC);
+	if (pass_wanted && !spec->committed && spec->passes_in_turn < spec->conf.passes_max) {
+		next = spec->pass_last + spec->conf.interval - spec->position;
+	}
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		bc_usec left = guess->horizon + spec->conf.stable_for - spec->position;
+
+		if (guess->state == GUESS_PROPOSED && guess->turn == spec->turn &&
+		    guess->pass != 0 && left > 0 && (next <= 0 || left < next)) {
+			next = left;
+		}
+	}
+	return next > 0 ? next : -1;
 }
 
 void spec_dispatched(struct spec *spec, struct guess *guess, struct tool_call *call, bc_usec now)

@@ -117,6 +117,18 @@ void spec_heard(struct spec *spec, bc_usec position, bc_usec last_voiced);
 void spec_speech(struct spec *spec, bc_usec position, bool speech);
 
 /*
+ * Somebody who can tell says that the running turn's input is complete, or (false) that it goes on.  While it is, it counts
+ * as silence, and what a pass over all of it named is stable.
+ */
+void spec_input_complete(struct spec *spec, bool complete);
+
+/* Whether a valid pass of the running turn, or one that runs, has heard all input up to now. */
+bool spec_has_heard_all(const struct spec *spec);
+
+/* Stream time until a wanted pass may start or a proposal becomes stable by the passing of time alone; -1: never. */
+bc_usec spec_wait(const struct spec *spec, bool pass_wanted);
+
+/*
  * Whether a pass may start now: a place is free, at most passes_max a turn, interval apart, not after speech_max, not
  * after the commit.  pause: the caller is silent and this pass may be the one that hears the whole turn; it waits for no
  * interval and has a count of its own.

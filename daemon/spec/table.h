@@ -33,6 +33,7 @@ struct spec {
 	unsigned running; /* guesses in state RUNNING */
 	uint64_t turn;
 	bool committed; /* the running turn */
+	bool complete;  /* its input, as far as is known */
 
 	/* Passes; positions are stream time (G4). */
 	struct spec_pass pass[SPEC_PASSES_MAX];

@@ -140,6 +140,28 @@ function callTests(context) {
     await toolRan(context.world, 'get_usage');
   });
 
+  test('a typed turn of a client that has opted in to give its words early', async () => {
+    const connection = await begin(context.Realtime, context.world);
+    const { user, reply } = TURNS[TURN.TYPED];
+    const before = (await context.world.toolRuns()).length;
+    connection.send({ type: 'backchannel.hello', events: ['backchannel.tool_call.speculated',
+                                                          'backchannel.tool_call.committed'] });
+    await connection.ledger.waitForType('backchannel.welcome');
+    connection.send({ type: 'backchannel.input_text.partial', revision: 1, text: user.slice(0, 12) });
+    connection.send({ type: 'backchannel.input_text.final', revision: 2, text: user });
+    const speculated = await connection.ledger.waitForType('backchannel.tool_call.speculated');
+    assert.deepEqual([speculated.tool, speculated.arguments], ['get_usage', { account: '2093' }]);
+    connection.say(user);
+    connection.send({ type: 'response.create', response: { output_modalities: ['text'] } });
+    assert.equal(spoken(await connection.responseDone()), reply);
+    const committed = await connection.ledger.waitForType('backchannel.tool_call.committed');
+    assert.equal(committed.call, speculated.call);
+    await connection.hangUp();
+    assert.deepEqual(connection.errors.events, []);
+    assert.equal(connection.ledger.all('response.output_text.done')[0].text, reply);
+    assert.equal((await context.world.toolRuns()).length, before + 1, 'the guess is the call');
+  });
+
   test('the caller breaks in and the client truncates', async () => {
     const connection = await begin(context.Realtime, context.world);
     await connection.speak(TURN.LONG);

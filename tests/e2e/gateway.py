@@ -228,11 +228,11 @@ class Gateway:
 class SimulatedProvider:
     """The simulated provider, playing one dialogue; its log grows line by line."""
 
-    def __init__(self, folder, dialogues, key, scale):
+    def __init__(self, folder, dialogues, key, scale, options=()):
         self.log_path = os.path.join(folder, 'provider.log')
         self.process = subprocess.Popen(
             [program('tests', 'provider', 'simprovider'), '--listen', '127.0.0.1:0', '--dialogues', dialogues,
-             '--timing', TIMING, '--scale', str(scale), '--key', key, '--log', self.log_path],
+             '--timing', TIMING, '--scale', str(scale), '--key', key, '--log', self.log_path, *options],
             stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline().split()[1])
 
