@@ -67,13 +67,14 @@ static void welcome(struct sess *sess)
 
 	bc_buf_init(&text, 4096);
 	bc_id_new(id, 'x');
-	if (bc_buf_printf(&text,
-			  "{\"type\":\"%s\",\"event_id\":\"%s\",\"version\":%d,\"session\":\"%s\","
-			  "\"speculation\":%s,\"text_max\":%zu,\"events_per_second\":%" PRIu64
-			  ",\"events\":[",
-			  ext_type_name(EXT_WELCOME), id, EXT_VERSION, sess->log.session,
-			  sess->agent->spec != NULL ? "true" : "false", conf->text_max,
-			  conf->events_per_second) == BC_OK &&
+	if (bc_buf_printf(
+		    &text,
+		    "{\"type\":\"%s\",\"event_id\":\"event_%s\",\"version\":%d,\"session\":\"%s\","
+		    "\"speculation\":%s,\"text_max\":%zu,\"events_per_second\":%" PRIu64
+		    ",\"events\":[",
+		    ext_type_name(EXT_WELCOME), id, EXT_VERSION, sess->log.session,
+		    sess->agent->spec != NULL ? "true" : "false", conf->text_max,
+		    conf->events_per_second) == BC_OK &&
 	    put_wants(&text, sess->agent->extension.wants) == BC_OK &&
 	    bc_buf_put_str(&text, "]}") == BC_OK) {
 		(void)sess_to_client(sess,

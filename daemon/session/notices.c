@@ -44,7 +44,7 @@ void notice_guess(struct sess *sess, enum ext_type what, const struct work *work
 	bc_buf_init(&text, sess->cfg->session.message_max);
 	if (arguments != NULL &&
 	    bc_buf_printf(&text,
-			  "{\"type\":\"%s\",\"event_id\":\"%s\",\"call\":%" PRIu64
+			  "{\"type\":\"%s\",\"event_id\":\"event_%s\",\"call\":%" PRIu64
 			  ",\"turn\":%" PRIu64 ",\"tool\":\"%s\",\"effect\":\"%s\",\"finished\":%s,"
 			  "\"arguments\":%s}",
 			  ext_type_name(what), id, work->number, work->turn, work->tool->name,

@@ -172,8 +172,11 @@ static void refuse(struct model *model, const char *code, const char *param, con
 {
 	char id[MODEL_ID_MAX + 2];
 
-	/* Providers are known to leave the id out. */
-	quoted(id, sizeof(id), chance(model, 2) == 0 ? "" : event_id);
+	/*
+	 * Providers are known to leave the id out.  Words make passes begin at any moment, also beside a request of the
+	 * lane; then nobody could say which of the two a nameless error answers.
+	 */
+	quoted(id, sizeof(id), !model->opted_in && chance(model, 2) == 0 ? "" : event_id);
 	rig_up(&model->rig,
 	       "{'type':'error','error':{'type':'invalid_request_error','code':'%s','message':'no','param':%s,'event_id':%s}}",
 	       code, param, id);
@@ -285,6 +288,7 @@ static bool read_one(struct model *model)
 	event = json_loads(rig->sent[SESS_UPSTREAM][rig->seen[SESS_UPSTREAM]++], 0, NULL);
 	ck_assert_ptr_nonnull(event);
 	type = rig_string(event, "type");
+	ck_assert_msg(strncmp(type, "backchannel.", 12) != 0, "%s reached the provider", type);
 	if (strcmp(type, "session.update") == 0) {
 		rig_up(rig, "{'type':'session.updated','session':{'tools':[]}}");
 	} else if (strcmp(type, "response.create") == 0) {
@@ -349,8 +353,33 @@ static void client_answers(struct model *model)
 	}
 }
 
+/* An opted-in client, whose words are not always new. */
+static void client_gives_words(struct model *model)
+{
+	static const char *const texts[] = {"", "Order", "Order 7,", "Order 7, please."};
+	static const char *const ends[] = {"eager_end", "resumed", "end"};
+	unsigned what = chance(model, 5);
+
+	if (what < 3) {
+		model->revision += chance(model, 4) == 0 ? 0 : 1;
+		rig_client(
+			&model->rig,
+			"{'type':'backchannel.input_text.%s','revision':%u,'text':'%s','item_id':'%s'}",
+			what == 0 ? "final" : "partial", model->revision,
+			texts[chance(model, BC_ARRAY_LEN(texts))],
+			chance(model, 8) == 0 ? model->last : "x");
+	} else {
+		rig_client(&model->rig, "{'type':'backchannel.turn.%s'}",
+			   ends[chance(model, BC_ARRAY_LEN(ends))]);
+	}
+}
+
 static void client_says(struct model *model)
 {
+	if (model->opted_in && chance(model, 2) == 0) {
+		client_gives_words(model);
+		return;
+	}
 	switch (chance(model, 8)) {
 	case 0:
 	case 1:
@@ -431,6 +460,13 @@ void model_init(struct model *model, uint64_t seed, const char *toml)
 	rig_init(&model->rig, toml, true);
 	rig_up(&model->rig,
 	       "{'type':'session.created','session':{'tools':[],'audio':{'input':{'format':{'type':'audio/pcm'},'turn_detection':{'type':'server_vad'}}}}}");
+	model->opted_in = strstr(toml, "[extension]") != NULL;
+	if (model->opted_in) {
+		rig_client(
+			&model->rig,
+			"{'type':'backchannel.hello','events':['backchannel.tool_call.speculated',"
+			"'backchannel.tool_call.committed','backchannel.tool_call.rolled_back']}");
+	}
 }
 
 /* While a request of the gateway is on its way no other one is. */

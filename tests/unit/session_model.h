@@ -46,6 +46,8 @@ struct model {
 	unsigned sounds_read;
 	char said[MODEL_SAID_MAX][MODEL_ID_MAX]; /* items of the caller and the client */
 	unsigned said_count;
+	bool opted_in; /* the client gives its words, because the configuration has a section [extension] */
+	unsigned revision; /* of the last of them */
 	bool speaking;
 	char last[MODEL_ID_MAX]; /* item at the end of the conversation */
 };

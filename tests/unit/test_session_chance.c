@@ -30,7 +30,8 @@
 	"request = { method = \"POST\", url = \"http://localhost:1/jot\", body = \"{*}\" }\n"
 
 static const char *const configs[] = {CONFIG("off") MORE, CONFIG("strict") MORE,
-				      CONFIG("confirm") MORE};
+				      CONFIG("confirm") MORE,
+				      CONFIG("confirm") MORE "[extension]\n"};
 
 /* Who ends the call, and how; true: not the client. */
 static bool hang_up(struct model *model, uint64_t seed)

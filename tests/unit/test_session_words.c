@@ -443,6 +443,16 @@ START_TEST(late_words_of_a_placed_item_are_stale)
 }
 END_TEST
 
+/* The provider has got audio; what else it gets is looked at. */
+static void skip_audio(void)
+{
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM] &&
+	       strstr(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]], "audio_buffer.append") !=
+		       NULL) {
+		rig.seen[SESS_UPSTREAM]++;
+	}
+}
+
 START_TEST(a_spoken_turn_takes_the_clients_words_too)
 {
 	rig_fini(&rig);
@@ -452,15 +462,14 @@ START_TEST(a_spoken_turn_takes_the_clients_words_too)
 	rig_up(&rig,
 	       "{'type':'conversation.item.input_audio_transcription.delta','item_id':'u1','delta':'Otter seven'}");
 	partial(1, "Order 7,");
+	skip_audio();
+	expect_pass("Order 7,");
 	rig_up(&rig,
 	       "{'type':'conversation.item.input_audio_transcription.delta','item_id':'u1','delta':' is late.'}");
-	talk_skip(&rig, SESS_CLIENT);
-	while (strstr(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]], "audio_buffer.append") !=
-	       NULL) {
-		rig.seen[SESS_UPSTREAM]++;
-	}
-	expect_pass("Order 7,");
-	rig_silent(&rig, SESS_UPSTREAM);
+	pass_answers("p1", NULL, NULL);
+	talk_audio(&rig, 500, true);
+	skip_audio();
+	rig_silent(&rig, SESS_UPSTREAM); /* the provider's words count for nothing */
 }
 END_TEST
 
@@ -473,10 +482,7 @@ START_TEST(the_voice_takes_over_a_typed_turn)
 	pass_answers("p1", NULL, NULL);
 	talk_audio(&rig, 500, true);
 	talk_audio(&rig, 200, false);
-	while (strstr(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]], "audio_buffer.append") !=
-	       NULL) {
-		rig.seen[SESS_UPSTREAM]++;
-	}
+	skip_audio();
 	pass = rig_next(&rig, SESS_UPSTREAM, "response.create");
 	ck_assert_ptr_nonnull(
 		strstr(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM] - 1], "\"input_audio\""));

@@ -213,6 +213,73 @@ START_TEST(no_pass_before_a_turn_after_a_commit_or_in_endless_speech)
 }
 END_TEST
 
+START_TEST(an_input_said_to_be_complete_counts_as_silence)
+{
+	pass(100 * MS, NULL, true);
+	spec_speech(spec, 0, true);
+	ck_assert(!spec_pass_may_start(spec, true));
+	spec_input_complete(spec, true);
+	ck_assert(spec_pass_may_start(spec, true));
+	ck_assert(!spec_pass_may_start(spec, false)); /* those keep their distance */
+	spec_input_complete(spec, false);
+	ck_assert(!spec_pass_may_start(spec, true));
+	spec_input_complete(spec, true);
+	spec_turn_begin(spec, 2);
+	ck_assert(!spec_pass_may_start(spec, true)); /* another turn is another input */
+}
+END_TEST
+
+START_TEST(a_pass_over_all_of_a_complete_input_is_stable)
+{
+	pass(100 * MS, "{}", true);
+	ck_assert(spec_has_heard_all(spec));
+	ck_assert_ptr_null(spec_next_stable(spec));
+	spec_input_complete(spec, true);
+	ck_assert_ptr_nonnull(spec_next_stable(spec));
+	spec_heard(spec, 101 * MS, 101 * MS);
+	ck_assert(!spec_has_heard_all(spec));
+	ck_assert_ptr_null(spec_next_stable(spec));
+	spec_heard(spec, 102 * MS, 100 * MS);
+	spec_input_complete(spec, false);
+	ck_assert_ptr_null(spec_next_stable(spec));
+}
+END_TEST
+
+START_TEST(who_has_heard_all_heard_it_in_this_turn_and_validly)
+{
+	uint64_t number;
+
+	ck_assert(!spec_has_heard_all(spec));
+	pass(100 * MS, NULL, false);
+	ck_assert(!spec_has_heard_all(spec));
+	spec_heard(spec, 600 * MS, 500 * MS);
+	number = begin(600 * MS);
+	ck_assert(spec_has_heard_all(spec)); /* it runs */
+	spec_pass_end(spec, number, true);
+	ck_assert(spec_has_heard_all(spec));
+	spec_turn_begin(spec, 2);
+	ck_assert(!spec_has_heard_all(spec));
+}
+END_TEST
+
+START_TEST(what_time_alone_will_bring_is_known)
+{
+	ck_assert_int_eq(spec_wait(spec, false), -1);
+	pass(100 * MS, "{}", true);
+	ck_assert_int_eq(spec_wait(spec, false), conf.stable_for);
+	spec_heard(spec, 150 * MS, 100 * MS);
+	ck_assert_int_eq(spec_wait(spec, true), conf.stable_for - 50 * MS);
+	spec_heard(spec, 100 * MS + conf.stable_for, 100 * MS);
+	(void)run();
+	ck_assert_int_eq(spec_wait(spec, true), conf.interval - conf.stable_for);
+	spec_heard(spec, 100 * MS + conf.interval, 100 * MS);
+	ck_assert_int_eq(spec_wait(spec, true), -1); /* it is due: what hinders it is not time */
+	spec_heard(spec, 100 * MS + conf.stable_for, 100 * MS);
+	spec_turn_commit(spec);
+	ck_assert_int_eq(spec_wait(spec, true), -1);
+}
+END_TEST
+
 START_TEST(g3_only_disclosable_reads_become_proposals)
 {
 	uint64_t number;
@@ -785,6 +852,10 @@ static Suite *suite(void)
 		every_pair_of_state_and_event_is_an_edge_or_a_bug,
 		passes_keep_their_distance_and_their_number,
 		no_pass_before_a_turn_after_a_commit_or_in_endless_speech,
+		an_input_said_to_be_complete_counts_as_silence,
+		a_pass_over_all_of_a_complete_input_is_stable,
+		who_has_heard_all_heard_it_in_this_turn_and_validly,
+		what_time_alone_will_bring_is_known,
 		g3_only_disclosable_reads_become_proposals,
 		two_equal_proposals_in_a_row_are_stable,
 		a_proposal_nobody_contradicts_is_stable_after_its_time,
