@@ -200,6 +200,14 @@ static void start(struct reason *reason)
 	bc_buf_release(&body);
 }
 
+/* Whether what is left of the turn's steps is kept for the time when the caller's words are complete. */
+static bool is_sparing(const struct reason *reason)
+{
+	unsigned most = reason->conf.steps_max;
+
+	return !reason->final && most > 1 && reason->steps >= most - (most + 2) / 3;
+}
+
 /* Go on if the model is to be told anything. */
 static void go(struct reason *reason)
 {
@@ -208,7 +216,8 @@ static void go(struct reason *reason)
 		return;
 	}
 	flush(reason);
-	if (reason->state != REASON_IDLE || !reason->wanted || reason->answered || reason->over) {
+	if (reason->state != REASON_IDLE || !reason->wanted || reason->answered || reason->over ||
+	    is_sparing(reason)) {
 		return;
 	}
 	if (reason->steps >= reason->conf.steps_max || reason->restarts > REASON_RESTARTS_MAX) {

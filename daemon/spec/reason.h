@@ -9,7 +9,8 @@
  * Invariants:
  *   E1  One generation runs at a time.  An event halts it; what was cut off is closed, the event is told, and the next
  *       generation begins.
- *   E2  A turn has at most steps_max generations, and at most REASON_RESTARTS_MAX after missteps.
+ *   E2  A turn has at most steps_max generations, a third of them kept for what follows the final words, and at most
+ *       REASON_RESTARTS_MAX after missteps.
  *   E3  Nothing the model says reaches the caller: its answer ends its work on the turn, no more.
  */
 #ifndef BACKCHANNEL_SPEC_REASON_H

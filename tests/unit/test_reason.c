@@ -218,6 +218,16 @@ static void asked(const char *news)
 	ck_assert_str_eq(last("user"), news);
 }
 
+/* … and more before that, which it has not answered. */
+static void asked_last(const char *news)
+{
+	size_t len = strlen(last("user"));
+
+	ck_assert(running);
+	ck_assert_uint_ge(len, strlen(news));
+	ck_assert_str_eq(last("user") + len - strlen(news), news);
+}
+
 /* The model was told that its last step was wrong, and asked again. */
 static void blamed(enum misstep misstep, enum bc_metric metric, int64_t before)
 {
@@ -560,14 +570,29 @@ END_TEST
 
 START_TEST(a_turn_has_so_many_steps)
 {
+	char action[128];
 	char words[16];
 
 	for (unsigned i = 0; i < TURN_STEPS + 3; i++) {
 		(void)snprintf(words, sizeof(words), "word %u", i);
 		hear(words, false);
 	}
-	ck_assert_uint_eq(requests, TURN_STEPS);
+	ck_assert_uint_eq(requests, TURN_STEPS * 2 / 3);
 	ck_assert(!running);
+	hear("all", true); /* what is left was kept for this */
+	asked_last("<final_query_update rev=\"16\">all</final_query_update>");
+	for (unsigned i = 0; running; i++) {
+		ck_assert_uint_lt(i, TURN_STEPS);
+		(void)snprintf(words, sizeof(words), "{\"id\":\"%u\"}", i);
+		ready = "1";
+		(void)snprintf(action, sizeof(action),
+			       "<tool_call>{\"id\":%u,\"name\":\"get_order\",\"arguments\":%s}"
+			       "</tool_call>",
+			       i + 1, words);
+		act(action);
+	}
+	ck_assert_uint_eq(requests, TURN_STEPS);
+	ck_assert_int_eq(report().phase, REASON_SPENT);
 }
 END_TEST
 
