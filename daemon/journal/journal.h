@@ -259,7 +259,7 @@ void jrn_each_doubt(struct jrn_port *port, jrn_doubt_fn *fn, void *arg);
  * The operator's hand.  Take up again an effect that was settled as in doubt or parked: each(arg, orphan) hands it over
  * as jrn_adopt() does, right before done(arg, BC_OK).  Or say what became of it: how is JRN_USED, JRN_UNDONE or
  * JRN_NEVER_STARTED.  done(arg, err): BC_E_NOTFOUND: no such intent, or it is not in doubt or parked any more;
- * BC_E_JOURNAL.  BC_E_NOMEM, BC_E_JOURNAL: nothing is called.  Port's thread only.
+ * BC_E_JOURNAL.  BC_E_NOMEM, BC_E_JOURNAL, BC_E_LIMIT (another one is under way): nothing is called.  Port's thread only.
  */
 enum bc_err jrn_reopen(struct jrn_port *port, uint64_t intent, jrn_orphan_fn *each,
 		       jrn_done_fn *done, void *arg) BC_MUST;

@@ -60,7 +60,8 @@ struct jrn_request {
 	jrn_done_fn *done_fn;
 	void *arg;
 	enum jrn_errand errand;
-	uint64_t undone;     /* of an undo: the intent it takes back */
+	uint64_t
+		undone; /* of an undo: the intent it takes back; of an errand: the undo that goes with it */
 	bool known;          /* the undo is in the store already */
 	jrn_orphan_fn *each; /* of a reopening */
 	struct jrn_foundling *found;
@@ -137,6 +138,7 @@ struct jrn {
 	uint64_t open_count; /* entries */
 	size_t open_bytes;   /* their text */
 	uint64_t blocking_count;
+	bool errand;              /* one is with the writer: two could end the same intent twice */
 	struct jrn_queue waiting; /* undos whose turn has not come */
 	struct jrn_mark *marks;
 	size_t mark_count;

@@ -536,11 +536,14 @@ static enum bc_err queue_errand(struct jrn_port *port, const struct jrn_record *
 	/* Open: somebody looks after it. */
 	if (atomic_load(&jrn->failed)) {
 		err = BC_E_JOURNAL;
+	} else if (jrn->errand) {
+		err = BC_E_LIMIT;
 	} else if (jrn_entry_find(jrn, record->intent) != NULL) {
 		request->err = BC_E_NOTFOUND;
 		port->pending++;
 		jrn_request_answer(request);
 	} else {
+		jrn->errand = true;
 		jrn_queue_add(jrn, request);
 	}
 	(void)pthread_mutex_unlock(&jrn->lock);

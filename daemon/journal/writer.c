@@ -57,40 +57,60 @@ static enum bc_err commit_group(struct jrn *jrn)
 	return err;
 }
 
+/* What the store says of the intent an operator named. */
 struct search {
 	struct jrn_request *request;
-	enum jrn_settlement pending;
-	bool pending_found;
+	bool found; /* it is pending, request->pending says how */
 };
 
 static enum bc_err on_row(void *arg, const struct jrn_unsettled *row)
 {
 	struct search *search = arg;
+	struct jrn_request *request = search->request;
 
 	if (!row->settled || row->resolved || !jrn_is_pending(row->how) ||
 	    row->intent->intended.effect == JRN_UNDO) {
 		return BC_OK;
 	}
-	search->pending = row->how;
-	search->pending_found = true;
-	if (search->request->errand == JRN_ERRAND_REOPEN) {
-		search->request->found = jrn_foundling_new(row);
-		if (search->request->found == NULL) {
+	if (request->errand == JRN_ERRAND_REOPEN) {
+		request->found = jrn_foundling_new(row);
+		if (request->found == NULL) {
 			return BC_E_NOMEM;
 		}
-		search->request->found->pending = row->how;
+		request->found->pending = row->how;
+	}
+	request->pending = row->how;
+	search->found = true;
+	return BC_OK;
+}
+
+/* Its undo is in doubt: it goes with what it undoes. */
+static enum bc_err on_undo(void *arg, const struct jrn_unsettled *row)
+{
+	struct search *search = arg;
+	struct jrn_foundling *found = search->request->found;
+
+	search->request->undone = row->intent->intent;
+	if (found != NULL) {
+		found->orphan.has_undo = true;
+		found->orphan.undo = jrn_ticket_make(row->intent->intent, JRN_UNDO, JRN_DURABLE,
+						     row->intent->intended.key);
 	}
 	return BC_OK;
 }
 
-static enum bc_err on_undo(void *arg, const struct jrn_unsettled *row)
+static enum bc_err write_resolution(struct jrn *jrn, const struct jrn_request *request)
 {
-	struct jrn_foundling *found = arg;
+	const struct jrn_store_ops *ops = jrn->store->ops;
+	struct jrn_record undo = request->record;
+	enum bc_err err = ops->write(jrn->store, &request->record);
 
-	found->orphan.has_undo = true;
-	found->orphan.undo = jrn_ticket_make(row->intent->intent, JRN_UNDO, JRN_DURABLE,
-					     row->intent->intended.key);
-	return BC_OK;
+	if (err != BC_OK || request->undone == 0) {
+		return err;
+	}
+	undo.intent = request->undone;
+	undo.settled.how = request->record.settled.how == JRN_UNDONE ? JRN_USED : JRN_NEVER_STARTED;
+	return ops->write(jrn->store, &undo);
 }
 
 /* What the operator asks for.  Only an error of the store is one here; the request keeps its own. */
@@ -98,26 +118,22 @@ static enum bc_err run_errand(struct jrn *jrn, struct jrn_request *request)
 {
 	const struct jrn_store_ops *ops = jrn->store->ops;
 	struct search search = {.request = request};
-	enum bc_err err = ops->scan(jrn->store, JRN_ONE, request->record.intent, on_row, &search);
+	uint64_t intent = request->record.intent;
+	enum bc_err err = ops->scan(jrn->store, JRN_ONE, intent, on_row, &search);
 
-	if (err == BC_OK && search.pending_found && request->found != NULL) {
-		err = ops->scan(jrn->store, JRN_UNDO_PENDING, request->record.intent, on_undo,
-				request->found);
+	if (err == BC_OK && search.found) {
+		err = ops->scan(jrn->store, JRN_UNDO_PENDING, intent, on_undo, &search);
 	}
 	if (err == BC_E_NOMEM) {
 		request->err = err;
 		return BC_OK;
 	}
-	if (err != BC_OK) {
-		return err;
-	}
-	if (!search.pending_found) {
+	if (err == BC_OK && !search.found) {
 		request->err = BC_E_NOTFOUND;
-		return BC_OK;
+	} else if (err == BC_OK && request->errand == JRN_ERRAND_RESOLVE) {
+		err = write_resolution(jrn, request);
 	}
-	request->pending = search.pending;
-	return request->errand == JRN_ERRAND_RESOLVE ? ops->write(jrn->store, &request->record)
-						     : BC_OK;
+	return err;
 }
 
 static enum bc_err write_group(struct jrn *jrn, struct jrn_request *group)
@@ -204,9 +220,13 @@ static void finish_intent(struct jrn *jrn, struct jrn_request *request)
 /* What the operator asked for is done, or was not possible. */
 static void finish_errand(struct jrn *jrn, struct jrn_request *request, enum bc_err err)
 {
+	jrn->errand = false;
 	request->err = err == BC_OK ? request->err : err;
 	if (request->err == BC_OK && request->errand == JRN_ERRAND_RESOLVE) {
 		jrn_pending_add(jrn, request->pending, -1);
+		if (request->undone != 0) {
+			jrn_pending_add(jrn, JRN_IN_DOUBT, -1);
+		}
 	} else if (request->err == BC_OK) {
 		request->err =
 			request->port->dead ? BC_E_CLOSED : jrn_entry_adopt(jrn, request->found);

@@ -1,5 +1,6 @@
 /* J3, J4, J7 as the journal keeps them: who may start while something is taken back, whose turn an undo is, and what a
  * crash between any two steps of a rollback leaves for the next process. */
+#include "daemon/base/metric.h"
 #include "tests/unit/journal_rig.h"
 #include "tests/unit/tap.h"
 
@@ -459,13 +460,28 @@ START_TEST(j7_the_operator_resolves_once)
 {
 	struct jrn_ticket hold = rig_effect(&rig, "hold", JRN_HOLD);
 	struct jrn_ticket used = rig_effect(&rig, "used", JRN_HOLD);
+	struct rig_answer first = {.here = false};
+	struct rig_answer second = {.here = false};
+	enum bc_err err;
 
 	ck_assert_int_eq(resolve(hold.intent, JRN_USED), BC_E_NOTFOUND); /* still open */
 	jrn_settle(rig.port, &hold, JRN_IN_DOUBT, wall);
 	jrn_settle(rig.port, &used, JRN_USED, wall);
 	ck_assert_int_eq(resolve(99, JRN_USED), BC_E_NOTFOUND);
 	ck_assert_int_eq(resolve(used.intent, JRN_UNDONE), BC_E_NOTFOUND);
-	ck_assert_int_eq(resolve(hold.intent, JRN_NEVER_STARTED), BC_OK);
+	/* One order at a time: two could end the same effect twice. */
+	ck_assert_int_eq(
+		jrn_resolve(rig.port, hold.intent, JRN_NEVER_STARTED, wall, rig_on_done, &first),
+		BC_OK);
+	err = jrn_resolve(rig.port, hold.intent, JRN_USED, wall, rig_on_done, &second);
+	rig_wait(&rig, &first);
+	ck_assert_int_eq(first.err, BC_OK);
+	if (err == BC_OK) {
+		/* The first was done already. */
+		rig_wait(&rig, &second);
+		err = second.err == BC_E_NOTFOUND ? BC_E_LIMIT : second.err;
+	}
+	ck_assert_int_eq(err, BC_E_LIMIT);
 	ck_assert_int_eq(resolve(hold.intent, JRN_USED), BC_E_NOTFOUND);
 	rig_close(&rig);
 	ck_assert_int_eq(rig_number(rig.path, "SELECT count(*) FROM resolutions WHERE how ="
@@ -544,6 +560,30 @@ START_TEST(j3_a_parked_undo_is_taken_up_again)
 	ck_assert_int_eq(rig_verify(rig.path, NULL, 0), 0);
 	ck_assert_int_eq(rig_open(&rig), BC_OK);
 	ck_assert_uint_eq(rig.recovery.effects_open, 0);
+}
+END_TEST
+
+START_TEST(j7_an_undo_in_doubt_is_resolved_with_its_effect)
+{
+	struct jrn_ticket guess = executed("guess", "a", true);
+	struct rig_answer undo;
+
+	jrn_abandon(rig.port, &guess, wall);
+	ask_undo(&guess, "guess", "a", &undo);
+	rig_wait(&rig, &undo);
+	jrn_undo_end(rig.port, &guess, JRN_PARKED, &undo.ticket, JRN_IN_DOUBT, wall);
+	flush();
+	ck_assert_int_eq(bc_metric_get(BC_M_JOURNAL_IN_DOUBT), 1);
+	ck_assert_int_eq(bc_metric_get(BC_M_JOURNAL_PARKED), 1);
+	ck_assert_int_eq(resolve(undo.ticket.intent, JRN_USED), BC_E_NOTFOUND);
+	ck_assert_int_eq(resolve(guess.intent, JRN_UNDONE), BC_OK);
+	ck_assert_int_eq(bc_metric_get(BC_M_JOURNAL_IN_DOUBT), 0);
+	ck_assert_int_eq(bc_metric_get(BC_M_JOURNAL_PARKED), 0);
+	ck_assert_int_eq(rig_number(rig.path, "SELECT count(*) FROM resolutions WHERE"
+					      " (intent = 1 AND how = 'undone')"
+					      " OR (intent = 2 AND how = 'used')"),
+			 2);
+	ck_assert_int_eq(rig_verify(rig.path, NULL, 0), 0);
 }
 END_TEST
 
@@ -636,6 +676,7 @@ int main(void)
 	tcase_add_test(tc, j4_a_committed_effect_is_left_alone);
 	tcase_add_test(tc, j7_the_operator_resolves_once);
 	tcase_add_test(tc, j3_a_parked_undo_is_taken_up_again);
+	tcase_add_test(tc, j7_an_undo_in_doubt_is_resolved_with_its_effect);
 	tcase_add_test(tc, j3_parked_again_says_nothing_new);
 	tcase_add_test(tc, a_file_of_the_first_format_is_taken_over);
 	suite_add_tcase(suite, tc);
