@@ -254,6 +254,16 @@ void hear_changed(struct sess *sess);
 /* Where a recogniser ends a clause: what was said so far is worth a look. */
 bool hear_ends_clause(struct bc_span text);
 
+/* ---- forsaken.c: passes given up before they were created ---- */
+
+/* Such a pass was asked for with that request. */
+void pass_forsake(struct agent *agent, uint64_t request);
+/* The provider has created one after all. */
+void pass_forsaken_created(struct agent *agent);
+/* Whether an error answers one; pass: the running one it would answer otherwise; NULL: none. */
+bool pass_forsaken_failed(struct sess *sess, const struct pass *pass, struct bc_span client_id,
+			  struct bc_span error);
+
 /* ---- passes.c: asking what would be called, running guesses ---- */
 
 /* Something new is known: a clause has ended, a result has come. */

@@ -286,6 +286,8 @@ static void give_up(struct sess *sess, struct pass *pass)
 {
 	if (pass->response[0] != '\0') {
 		(void)lane_send_cancel(sess, pass->response);
+	} else {
+		pass_forsake(sess->agent, pass->request);
 	}
 	/* One that the provider has not named yet is cancelled when it is (pass_created()). */
 	spec_pass_end(sess->agent->spec, pass->number, false);
@@ -380,6 +382,7 @@ void pass_created(struct sess *sess, struct resp *resp, struct bc_span response)
 	struct pass *pass = pass_marked(sess->agent, response);
 
 	if (pass == NULL) {
+		pass_forsaken_created(sess->agent);
 		(void)lane_send_cancel(sess, resp->id);
 		return;
 	}
@@ -486,6 +489,9 @@ bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span err
 	struct passes *passes = &sess->agent->passes;
 	struct pass *pass = sess->agent->spec == NULL ? NULL : pass_refused(sess, client_id, error);
 
+	if (pass_forsaken_failed(sess, pass, client_id, error)) {
+		return true;
+	}
 	if (pass == NULL) {
 		return false;
 	}

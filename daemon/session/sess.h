@@ -283,6 +283,8 @@ struct pass {
 
 struct passes {
 	struct pass running[SPEC_PASSES_MAX];
+	uint64_t forsaken
+		[8]; /* requests, oldest first, for passes given up before they were created; 0: none */
 	bool wanted;          /* a trigger came while none could start */
 	bool wanted_at_pause; /* … which was a pause */
 	bool off;             /* the upstream does not take passes */

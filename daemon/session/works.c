@@ -462,6 +462,29 @@ void work_used(struct sess *sess, struct work *work)
 	}
 }
 
+/* Something spoke against a hold of a verdict in the last moment: nothing was sent, and the call never was. */
+static void work_stopped(struct work *work)
+{
+	struct sess *sess = work->sess;
+
+	sess->world->tool_settle(sess->world_arg, work->run, JRN_USED);
+	work->run = NULL;
+	free(work->output);
+	work->output = NULL;
+	work->gated = false;
+	step_work_dropped(sess, work);
+	if (step_uses(sess, work)) {
+		/* The provider has called it meanwhile, and that call stands. */
+		if (!start(work, false)) {
+			sess_end(sess, BC_E_LIMIT, "gateway_limit",
+				 "The gateway cannot take more tool calls in this session.");
+		}
+		return;
+	}
+	work_free(work);
+	start_next(sess);
+}
+
 static void work_ready(void *arg, struct tool_call *run, const struct tool_result *result)
 {
 	struct work *work = arg;
@@ -476,11 +499,7 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 		return;
 	}
 	if (work->gated && result->outcome == TOOL_CANCELLED) {
-		/* Something spoke against it in the last moment: nothing was sent, and the call never was. */
-		step_work_dropped(sess, work);
-		work_used(sess, work);
-		work_free(work);
-		start_next(sess);
+		work_stopped(work);
 		return;
 	}
 	tell_others(sess, work->tool);

@@ -443,10 +443,18 @@ static void client_sounds(struct model *model)
 static bool tool_ends(struct model *model)
 {
 	for (unsigned i = 0; i < model->rig.run_count; i++) {
-		if (!model->rig.runs[i].finished && !model->rig.runs[i].cancelled) {
-			rig_finish(&model->rig, i, "{}");
-			return true;
+		struct rig_run *run = &model->rig.runs[i];
+
+		if (run->finished || run->cancelled) {
+			continue;
 		}
+		if (run->may_start != NULL) {
+			(void)rig_start(&model->rig, i);
+			run->may_start = NULL; /* asked once */
+		} else {
+			rig_finish(&model->rig, i, "{}");
+		}
+		return true;
 	}
 	return false;
 }

@@ -439,6 +439,25 @@ START_TEST(j5_whatever_speaks_against_a_hold_stops_it)
 }
 END_TEST
 
+START_TEST(a_hold_that_is_stopped_is_made_for_the_provider_that_called_it_meanwhile)
+{
+	booking_at_the_gate();
+	talk_audio(&rig, 220, false);
+	ck_assert_uint_eq(rig.run_count, 1);
+	talk_created(&rig, "r2", "null"); /* which nobody expected */
+	talk_call(&rig, "r2", "f2", "book", TALK_NIGHT);
+	ck_assert_uint_eq(rig.run_count, 1);
+	ck_assert(!rig_start(&rig, 0));
+	ck_assert_uint_eq(rig.run_count, 2);
+	ck_assert(rig_start(&rig, 1)); /* the provider's own call asks nobody */
+	talk_done(&rig, "r2", "completed");
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_finish(&rig, 1, "{}");
+	ck_assert_uint_eq(talk_outputs(&rig), 1);
+	expect_followup();
+}
+END_TEST
+
 START_TEST(a_hold_with_a_read_enters_in_the_order_they_were_named)
 {
 	char read_id[64];
@@ -549,6 +568,7 @@ static Suite *suite(void)
 		an_answer_that_was_complete_before_the_cancel_is_shown,
 		speech_between_cancel_and_end_drops_it,
 		a_response_of_the_client_is_merged_with_its_followup,
+		a_hold_that_is_stopped_is_made_for_the_provider_that_called_it_meanwhile,
 		a_hold_with_a_read_enters_in_the_order_they_were_named,
 		a_request_waits_for_nothing_where_nothing_was_proposed,
 		a_provider_that_refuses_calls_is_not_asked_again,
