@@ -318,10 +318,26 @@ class ProviderActor(Actor):
         self.contains(line, output)
         if line.after('as'):
             self.play.names[line.after('as')] = event['item']['id']
-        if not line.has('unacknowledged'):
-            self.acknowledge(event)
+        self.take_in(line, event)
+
+    def gets_call(self, line):
+        """A call that is made for it: call F TOOL {…}."""
+        event = self.created_item(line, 'function_call')
+        name, item = line.word(1), event['item']
+        require(item['name'] == line.word(2) and same_text(item['arguments'], line.body),
+                f'the provider got {event}')
+        self.play.names[name], self.play.calls[name] = item['id'], item['call_id']
+        self.take_in(line, event)
+
+    def take_in(self, line, event):
+        """Acknowledge an item, or not."""
+        if line.has('refused'):
+            self.say('error', error={'type': 'invalid_request_error', 'code': 'invalid_value', 'message': 'no',
+                                     'param': 'item.type', 'event_id': event['event_id']})
+        elif line.has('unacknowledged'):
+            self.play.pending[line.word(1)] = event
         else:
-            self.play.pending[name] = event
+            self.acknowledge(event)
 
     def knows(self, line):
         """knows A B C: these are the items of its conversation, in this order."""

@@ -107,11 +107,17 @@ class ProviderEye:
                     'an item id that providers refuse')
             if item['type'] == 'function_call_output':
                 self.output(item['call_id'])
+            elif item['type'] == 'function_call':
+                self.put_in(item)
 
     def output(self, call_id):
         self.outputs[call_id] = self.outputs.get(call_id, 0) + 1
         require(self.outputs[call_id] == 1, 'a second output for one call')
         require(call_id in self.calls, 'an output for a call that nobody made')
+
+    def put_in(self, item):
+        require(OURS.fullmatch(item['call_id']), 'a call id that providers refuse')
+        self.calls[item['call_id']] = item['name']
 
     def missing(self, gateway_tools):
         return [call_id for call_id, name in self.calls.items() if name in gateway_tools and call_id not in self.outputs]

@@ -159,6 +159,7 @@ SCHEMA = '{"type":"object","properties":{"%s":{"type":"string"}},"required":["%s
 GATEWAYS = {
     'plain': {},
     'guess': {'speculation': {'mode': 'strict'}},
+    'confirm': {'speculation': {'mode': 'confirm', 'hold_quiet': '200ms'}},
     'words': {'speculation': {'mode': 'strict', 'input': 'text'}},
 }
 
