@@ -1,84 +1,14 @@
 // @openai/agents-realtime: a RealtimeSession over its WebSocket transport, which runs the client's tools itself.
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { RealtimeAgent, RealtimeSession, tool } from '@openai/agents-realtime';
-import { CLIENT_TOOL, DIALOGUE, GATEWAY_TOOLS, TURN, TURNS } from './dialogue.mjs';
+import { Call } from './call.mjs';
+import { CLIENT_TOOL, TURN, TURNS } from './dialogue.mjs';
 import { CONNECT_TIMEOUT, World, test } from './harness.mjs';
-import { Ledger, calls, spoken } from './ledger.mjs';
-import { speak } from './speech.mjs';
+import { calls } from './ledger.mjs';
 
 const SLACK = 10_000; // milliseconds a loaded machine may take beyond the configured time
 
 const world = new World();
-
-// One session: the SDK's objects, what it received, what it reported.
-class Call {
-  ledger = new Ledger();
-  reports = new Ledger(); // of the SDK: tools it ran, interruptions, errors
-  shown = []; // pages the client's tool was asked for
-
-  constructor() {
-    const agent = new RealtimeAgent({
-      name: 'helper',
-      instructions: 'You help with telephone bills.',
-      tools: [tool({
-        name: CLIENT_TOOL.name,
-        description: CLIENT_TOOL.description,
-        parameters: CLIENT_TOOL.parameters,
-        strict: false,
-        execute: ({ page }) => {
-          this.shown.push(page);
-          return '{"shown":true}';
-        },
-      })],
-    });
-    this.session = new RealtimeSession(agent, { transport: 'websocket', model: DIALOGUE, tracingDisabled: true });
-    const { transport } = this.session;
-    transport.on('*', (event) => this.ledger.take(event));
-    for (const type of ['agent_tool_start', 'audio_interrupted', 'error']) {
-      this.session.on(type, (...details) => this.reports.take({ type, details }));
-    }
-    this.closed = new Promise((resolve) => {
-      transport.on('connection_change', () => {
-        transport.connectionState.websocket?.addEventListener('close', ({ code }) => resolve(code));
-      });
-    });
-  }
-
-  // Connect as the client whose key leads to that upstream, and wait until the SDK has configured the session.
-  async begin(upstream = 'simulated') {
-    await this.connect(world.key(upstream));
-    await this.ledger.waitFor('the session with its tool', (event) => event.type === 'session.updated' &&
-      event.session.tools?.some(({ name }) => name === CLIENT_TOOL.name));
-  }
-
-  connect(key) {
-    this.started = Date.now();
-    return this.session.connect({ apiKey: key, url: `${world.socketURL}?model=${DIALOGUE}` });
-  }
-
-  speak(turn) {
-    return speak(turn, TURNS[turn].user, (chunk) =>
-      this.session.sendAudio(chunk.buffer.slice(chunk.byteOffset, chunk.byteOffset + chunk.length)));
-  }
-
-  // The end of the response that says this.
-  answer(turn) {
-    return this.ledger.waitFor(`the answer of turn ${turn}`, (event) => event.type === 'response.done' &&
-      spoken(event) === TURNS[turn].reply);
-  }
-
-  async finish() {
-    this.session.close();
-    await this.closed;
-    assert.deepEqual(this.reports.all('error'), []);
-    this.ledger.checkSession(GATEWAY_TOOLS);
-    // The SDK's own picture of the conversation.
-    for (const item of this.session.history) {
-      assert.ok(!item.itemId.startsWith('bc_') && !GATEWAY_TOOLS.includes(item.name), JSON.stringify(item));
-    }
-  }
-}
 
 async function toolRan(name) {
   assert.ok((await world.toolRuns()).some((run) => JSON.stringify(run).includes(`"${name}"`)), `${name} was not run`);
@@ -95,7 +25,7 @@ before(async () => {
 after(() => world.stop());
 
 test('a spoken turn with a gateway tool', async () => {
-  const call = new Call();
+  const call = new Call(world);
   await call.begin();
   await call.speak(TURN.GATEWAY);
   await call.answer(TURN.GATEWAY);
@@ -107,7 +37,7 @@ test('a spoken turn with a gateway tool', async () => {
 });
 
 test('a spoken turn with a client tool', async () => {
-  const call = new Call();
+  const call = new Call(world);
   await call.begin();
   await call.speak(TURN.CLIENT);
   await call.answer(TURN.CLIENT);
@@ -117,7 +47,7 @@ test('a spoken turn with a client tool', async () => {
 });
 
 test('one response with a client tool and a gateway tool', async () => {
-  const call = new Call();
+  const call = new Call(world);
   await call.begin();
   await call.speak(TURN.BOTH);
   await call.answer(TURN.BOTH);
@@ -130,7 +60,7 @@ test('one response with a client tool and a gateway tool', async () => {
 });
 
 test('a typed turn with a gateway tool', async () => {
-  const call = new Call();
+  const call = new Call(world);
   await call.begin();
   call.session.sendMessage(TURNS[TURN.TYPED].user);
   await call.answer(TURN.TYPED);
@@ -140,7 +70,7 @@ test('a typed turn with a gateway tool', async () => {
 });
 
 test('turns with and without tools in one session', async () => {
-  const call = new Call();
+  const call = new Call(world);
   await call.begin();
   for (const turn of [TURN.GATEWAY, TURN.CLIENT, TURN.BOTH]) {
     await call.speak(turn);
@@ -154,7 +84,7 @@ test('turns with and without tools in one session', async () => {
 });
 
 test('the caller breaks in and the SDK truncates', async () => {
-  const call = new Call();
+  const call = new Call(world);
   await call.begin();
   await call.speak(TURN.LONG);
   const { item_id: item } = await call.ledger.waitForType('response.output_audio.delta');
@@ -171,7 +101,7 @@ test('the caller breaks in and the SDK truncates', async () => {
 });
 
 test('a wrong key is refused', async () => {
-  const call = new Call();
+  const call = new Call(world);
   await assert.rejects(call.connect('bk-wrong'), (error) => /401/.test(error.message));
   assert.equal(call.ledger.length, 0);
   assert.equal(call.session.transport.status, 'disconnected');
@@ -184,7 +114,7 @@ for (const [upstream, code, closeCode] of [
   ['refusing', 'upstream_refused', 4003],
 ]) {
   test(`a provider that is ${upstream}: ${code}, closed with ${closeCode}`, async () => {
-    const call = new Call();
+    const call = new Call(world);
     await call.connect(world.key(upstream));
     assert.equal(await call.closed, closeCode);
     assert.ok(Date.now() - call.started < CONNECT_TIMEOUT + SLACK);

@@ -33,14 +33,17 @@ function environment(name) {
   return value;
 }
 
-function request(port, target) {
+function request(port, target, body = null) {
   return new Promise((resolve, reject) => {
-    http.get({ host: '127.0.0.1', port, path: target }, (answer) => {
-      let body = '';
+    const options = { host: '127.0.0.1', port, path: target, method: body === null ? 'GET' : 'POST' };
+    const sent = http.request(options, (answer) => {
+      let text = '';
       answer.setEncoding('utf8');
-      answer.on('data', (piece) => { body += piece; });
-      answer.on('end', () => resolve({ status: answer.statusCode, body }));
-    }).on('error', reject);
+      answer.on('data', (piece) => { text += piece; });
+      answer.on('end', () => resolve({ status: answer.statusCode, body: text }));
+    });
+    sent.on('error', reject);
+    sent.end(body === null ? undefined : JSON.stringify(body));
   });
 }
 
@@ -172,6 +175,26 @@ export class World {
   async toolRuns() {
     const { body } = await request(this.toolPort, '/control/calls');
     return JSON.parse(body);
+  }
+
+  // Keep the answers of a tool back until they are released.
+  async hold(tool) {
+    await request(this.toolPort, '/control/hold', { tool });
+  }
+
+  async release() {
+    await request(this.toolPort, '/control/release', {});
+  }
+
+  // Wait until that tool was called.
+  async called(tool) {
+    const limit = Date.now() + PATIENCE;
+    while (!(await this.toolRuns()).some((run) => JSON.stringify(run).includes(`"${tool}"`))) {
+      if (Date.now() > limit) {
+        throw new Error(`${tool} was never called`);
+      }
+      await new Promise((resolve) => { setTimeout(resolve, 20); });
+    }
   }
 
   // A provider nobody is at: connections are refused.
