@@ -295,6 +295,8 @@ void reasoner_turn_begin(struct sess *sess);
 void reasoner_trigger(struct sess *sess);
 /* Tell it of new words if it is time.  Only with a reasoner. */
 void reasoner_advance(struct sess *sess);
+/* How long until it may be told of words; -1: there are none.  Only with a reasoner. */
+bc_usec reasoner_wait(const struct sess *sess);
 /* The running turn is about to become this item; its transcript, if the provider makes one, is still to come. */
 void reasoner_committed(struct sess *sess, const char *item);
 /* The provider has transcribed an item, or failed to. */

@@ -280,33 +280,36 @@ void reasoner_trigger(struct sess *sess)
 	sess->agent->reasoner->wanted = true;
 }
 
+bc_usec reasoner_wait(const struct sess *sess)
+{
+	const struct reasoner *reasoner = sess->agent->reasoner;
+	bc_usec due = reasoner->updated + sess->cfg->reasoner.interval - sess_now(sess);
+
+	if (!reasoner->wanted) {
+		return -1;
+	}
+	/* What the client says is all there is for now waits for nothing. */
+	return due < 0 || sess->agent->hearing.words.complete ? 0 : due;
+}
+
 void reasoner_advance(struct sess *sess)
 {
 	struct reasoner *reasoner = sess->agent->reasoner;
 	const struct hearing *hearing = &sess->agent->hearing;
 	struct bc_span words = bc_buf_span(&hearing->transcript);
 
-	if (!reasoner->wanted || !hearing->on || !hearing->turn_open || sess->agent->refused ||
-	    reasoner->turn != hearing->turn ||
-	    sess_now(sess) - reasoner->updated < sess->cfg->reasoner.interval) {
+	if (reasoner_wait(sess) != 0) {
 		return;
 	}
 	reasoner->wanted = false;
-	if (words.len > 0 && !bc_span_eq(words, bc_buf_span(&reasoner->told))) {
+	if (hearing->on && hearing->turn_open && reasoner->turn == hearing->turn &&
+	    !sess->agent->refused && words.len > 0 &&
+	    !bc_span_eq(words, bc_buf_span(&reasoner->told))) {
 		update(reasoner, words, false);
 	}
 }
 
-void reasoner_committed(struct sess *sess, const char *item)
-{
-	struct reasoner *reasoner = sess->agent->reasoner;
-
-	if (reasoner != NULL) {
-		memcpy(reasoner->item, item, strlen(item) + 1);
-	}
-}
-
-/* The words of the committed turn are complete. */
+/* The words of the turn are complete. */
 static void words_final(struct sess *sess, struct bc_span words)
 {
 	struct reasoner *reasoner = sess->agent->reasoner;
@@ -315,6 +318,21 @@ static void words_final(struct sess *sess, struct bc_span words)
 	if (!sess->agent->refused) {
 		update(reasoner, words, true);
 		pass_advance(sess);
+	}
+}
+
+void reasoner_committed(struct sess *sess, const char *item)
+{
+	struct reasoner *reasoner = sess->agent->reasoner;
+	const struct hearing *hearing = &sess->agent->hearing;
+
+	if (reasoner == NULL) {
+		return;
+	}
+	if (hearing->on && hearing->turn_open && hearing->words.given) {
+		words_final(sess, bc_buf_span(&hearing->transcript));
+	} else {
+		memcpy(reasoner->item, item, strlen(item) + 1);
 	}
 }
 

@@ -236,6 +236,11 @@ void words_arm(struct sess *sess)
 		quiet = quiet > 0 ? quiet : 0;
 		delay = delay < 0 || quiet < delay ? quiet : delay;
 	}
+	if (agent->reasoner != NULL) {
+		bc_usec due = reasoner_wait(sess);
+
+		delay = delay < 0 || (due >= 0 && due < delay) ? due : delay;
+	}
 	sess->world->timer(sess->world_arg, SESS_TIMER_WORDS, delay);
 }
 

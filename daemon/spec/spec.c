@@ -230,7 +230,8 @@ bc_usec spec_wait(const struct spec *spec, bool pass_wanted)
 		bc_usec left = guess->horizon + spec->conf.stable_for - spec->position;
 
 		if (guess->state == GUESS_PROPOSED && guess->turn == spec->turn &&
-		    guess->pass != 0 && left > 0 && (next <= 0 || left < next)) {
+		    (guess->pass != 0 || guess->reasoned) && left > 0 &&
+		    (next <= 0 || left < next)) {
 			next = left;
 		}
 	}

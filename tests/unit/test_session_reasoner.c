@@ -409,6 +409,37 @@ START_TEST(typed_text_is_final_at_once)
 }
 END_TEST
 
+START_TEST(words_of_a_client_are_told_and_time_alone_makes_them_stable)
+{
+	rig_client(&rig, "{'type':'backchannel.hello','version':1}");
+	rig_client(&rig,
+		   "{'type':'backchannel.input_text.partial','revision':1,'text':'Order 7,'}");
+	expect_told("<partial_query_update rev=\"1\">Order 7,</partial_query_update>");
+	reason_acts(ORDER);
+	ck_assert_uint_eq(rig.run_count, 0);
+	rig_wait(&rig, 310 * BC_USEC_PER_MS);
+	ck_assert_uint_eq(rig.run_count, 1);
+	typed("u1", "Order 7, please");
+	expect_told("<final_query_update rev=\"2\">Order 7, please</final_query_update>");
+	real_call("f1", "get_order", TALK_ORDER);
+	ck_assert_uint_eq(rig.run_count, 1);
+	rig_finish(&rig, 0, "5");
+}
+END_TEST
+
+START_TEST(words_of_a_client_beside_a_voice_are_final_at_the_commit)
+{
+	rig_client(&rig, "{'type':'backchannel.hello','version':1}");
+	talk_audio(&rig, 300, true);
+	rig_client(&rig,
+		   "{'type':'backchannel.input_text.partial','revision':1,'text':'Order 7.'}");
+	expect_told("<partial_query_update rev=\"1\">Order 7.</partial_query_update>");
+	reason_acts("<pause/>");
+	commit();
+	expect_told("<final_query_update rev=\"2\">Order 7.</final_query_update>");
+}
+END_TEST
+
 /* ---- missteps and failures ---- */
 
 START_TEST(a_misstep_goes_back_to_the_reasoner_alone)
@@ -561,6 +592,8 @@ int main(void)
 	tcase_add_test(spoken, a_cleared_turn_is_forgotten);
 	tcase_add_checked_fixture(other, setup, teardown);
 	tcase_add_test(other, typed_text_is_final_at_once);
+	tcase_add_test(other, words_of_a_client_are_told_and_time_alone_makes_them_stable);
+	tcase_add_test(other, words_of_a_client_beside_a_voice_are_final_at_the_commit);
 	tcase_add_test(other, a_misstep_goes_back_to_the_reasoner_alone);
 	tcase_add_test(other, a_failing_endpoint_is_left_alone_for_a_while);
 	tcase_add_test(other, an_endpoint_may_ask_for_a_longer_rest);
