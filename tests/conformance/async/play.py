@@ -167,6 +167,11 @@ class Play:
         self.provider.say('session.created', session=session)
         self.client.take('session.created')
         self.provider.say('session.updated', session={**session, 'tools': offered})
+        if self.script.gateway == 'words':
+            # Passes over words need a transcript: the gateway asks for one, and the client is not shown it.
+            update = self.provider.take('session.update')
+            session = laid_over(session, {'audio': update['session']['audio']})
+            self.provider.say('session.updated', session={**session, 'tools': offered})
         if self.script.client_tools:
             self.client.send({'type': 'session.update', 'session': {
                 'type': 'realtime', 'tools': [client_tool(name) for name in self.script.client_tools]}})
