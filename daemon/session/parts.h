@@ -72,8 +72,8 @@ void tools_offer(struct sess *sess);
  * to audio.input.transcription; empty: none.
  */
 void tools_client_update(struct sess *sess, struct bc_span text, struct bc_span transcription);
-/* An update of the gateway about transcripts goes upstream, with these members of session; false: it was not sent. */
-bool tools_send_update(struct sess *sess, const char *members);
+/* An update of the gateway goes upstream, with these members of session; false: it was not sent. */
+bool tools_send_update(struct sess *sess, const char *members, enum update_about about);
 /* Union of a client's raw list and the gateway's, heap.  BC_E_EXISTS: names clash and that is refused; BC_E_INVALID. */
 enum bc_err tools_union(struct sess *sess, struct bc_span client_list, char **ret) BC_MUST;
 /* A session.updated of the provider: shown with the client's own tools, or hidden when it answers the gateway's. */
@@ -139,6 +139,27 @@ bool taken_is_leftover(const struct sess *sess, const char *item);
  * calls are put in whose answer will come in another response.
  */
 bool taken_ends(struct sess *sess, struct resp *resp, bool completed);
+/* Delete the items it began, but for those that are kept. */
+void taken_delete(struct sess *sess, struct resp *resp);
+
+/* ---- eager.c: ending turns before the client's silence has passed ---- */
+
+void eager_init(struct eager *eager);
+void eager_fini(struct agent *agent);
+/* The provider's turn_detection, raw; empty: it has not said. */
+void eager_configure(struct sess *sess, struct bc_span detection);
+/* A request for the shorter silence was answered; what it says has been looked at. */
+void eager_answered(struct sess *sess);
+/* The provider does not take the shorter silence. */
+void eager_refused(struct sess *sess);
+/* Show the client its own turn_detection in a session object. */
+void eager_show(const struct sess *sess, struct rewrite *rewrite, struct bc_span session);
+/* Whether an event of the provider is kept for later; else it is handled now. */
+bool eager_keeps(struct sess *sess, enum oai_event event, struct bc_span text);
+/* The client's silence has passed. */
+void eager_timer(struct sess *sess);
+/* Handle what is kept now, because the call ends. */
+void eager_close(struct sess *sess);
 
 /* ---- usage.c ---- */
 

@@ -157,7 +157,11 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 		begin_followup(sess, resp, text);
 		break;
 	case RESP_VAD:
-		if (sess->agent->merge != NULL) {
+		if (sess->agent->eager.hiding) {
+			resp_view_set(sess, resp, RESP_HIDDEN);
+			resp->unheard = true;
+			resp->unwanted = true;
+		} else if (sess->agent->merge != NULL) {
 			continue_merged(sess, resp);
 		} else {
 			withhold(sess, resp, text);
@@ -352,6 +356,7 @@ void resp_item_added(struct sess *sess, struct bc_span text)
 		hide_item(sess, item);
 		resp->gateway_items++;
 	} else if (resp->view == RESP_HIDDEN) {
+		taken_note(resp, item);
 		hide_item(sess, item);
 	} else {
 		taken_note(resp, item);
@@ -378,6 +383,9 @@ void resp_item_done(struct sess *sess, struct bc_span text)
 		return;
 	}
 	tool = gateway_call(sess, resp, item);
+	if (resp->unheard) {
+		return; /* nobody has asked for it (E3) */
+	}
 	if (tool != NULL && is_hidden_item(sess, item, "id")) {
 		/* Arguments of a call that was cut off also end: only a complete one is meant. */
 		if (complete) {
@@ -443,6 +451,9 @@ static bool ends_unseen(struct sess *sess, struct resp *resp, bool completed)
 {
 	if (resp->taken) {
 		return taken_ends(sess, resp, completed);
+	}
+	if (resp->unheard) {
+		taken_delete(sess, resp);
 	}
 	return resp->view == RESP_HIDDEN || end_unseen(sess, resp, completed);
 }

@@ -151,6 +151,7 @@ struct resp {
 	enum resp_view view;
 	bool default_conversation;
 	bool unwanted; /* the client has cancelled it: nobody speaks about its calls */
+	bool unheard;  /* made of a turn that went on: never shown, and deleted */
 	bool taken; /* it is being cancelled because a verdict takes its place: what it still says is held */
 	uint64_t turn; /* of the last commit before it began */
 	unsigned visible_items;
@@ -235,11 +236,17 @@ TAILQ_HEAD(step_list, step);
 
 /* ---- session updates ---- */
 
+enum update_about {
+	UPDATE_TOOLS,
+	UPDATE_WORDS,    /* transcripts */
+	UPDATE_DETECTION /* of turns */
+};
+
 struct update {
 	TAILQ_ENTRY(update) link;
 	bool gateway;
-	bool for_words; /* the gateway's, about transcripts */
-	char *event_id; /* raw JSON value; NULL: none */
+	enum update_about about; /* of the gateway's */
+	char *event_id;          /* raw JSON value; NULL: none */
 	char *tools; /* client: its own list, raw JSON array; NULL: the update does not touch it */
 	bool *yielded;       /* with tools: becomes the agent's when the provider has accepted it */
 	char *transcription; /* client: its own value, raw JSON; NULL: the update does not touch it */
@@ -291,6 +298,20 @@ struct passes {
 	bool vendor_tools; /* the session has tools the provider runs itself: a pass would run them */
 	bool audio_refused;
 	bc_usec rest_until; /* monotonic: the upstream was overloaded, none starts before */
+};
+
+/* Ending turns before the client's silence has passed (eager.c). */
+struct eager {
+	char *own;           /* the client's turn_detection, raw; NULL: it is not one to shorten */
+	bc_usec silence;     /* of it */
+	unsigned asked;      /* requests for the shorter one that have no answer yet */
+	bool armed;          /* the provider uses the shorter one */
+	bool off;            /* it does not take it */
+	bool open;           /* a window is open: events are kept */
+	bool flushing;       /* they are being handled */
+	bool hiding;         /* … and the response among them is never shown */
+	unsigned again;      /* times the window's end was put off */
+	struct bc_buf queue; /* events kept, each followed by a NUL */
 };
 
 /* Putting in what a verdict names, in place of the provider's own response (takeover.c). */
@@ -347,6 +368,7 @@ struct agent {
 	struct transcripts transcripts;
 	struct passes passes;
 	struct takeover take;
+	struct eager eager;
 	uint64_t
 		disturbances; /* grows when the caller speaks, and when the client cancels or clears */
 	struct spec *spec;    /* NULL: speculation is off */

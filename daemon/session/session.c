@@ -152,6 +152,7 @@ static void agent_fini(struct sess *sess)
 	reasoner_fini(agent);
 	pass_fini(sess);
 	take_fini(agent);
+	eager_fini(agent);
 	works_fini(sess);
 	resp_fini(sess);
 	lane_fini(agent);
@@ -215,6 +216,7 @@ static enum bc_err agent_new(struct sess *sess)
 	}
 	sess->agent = agent;
 	items_init(&agent->items);
+	eager_init(&agent->eager);
 	TAILQ_INIT(&agent->updates);
 	TAILQ_INIT(&agent->kept);
 	TAILQ_INIT(&agent->sent);
@@ -503,6 +505,7 @@ void sess_closed(struct sess *sess, enum sess_side side, enum bc_err err, uint16
 	}
 	ledger_closed(sess, side, err, code, reason);
 	if (side == SESS_UPSTREAM) {
+		eager_close(sess);
 		upstream_gone(sess, err, code, reason);
 		return;
 	}
@@ -569,6 +572,9 @@ void sess_timer_fired(struct sess *sess, enum sess_timer which)
 		break;
 	case SESS_TIMER_WORDS:
 		words_timer(sess);
+		break;
+	case SESS_TIMER_EAGER:
+		eager_timer(sess);
 		break;
 	case SESS_TIMER__COUNT:
 		BC_BUG_ON(true);

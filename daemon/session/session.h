@@ -38,6 +38,7 @@ enum sess_timer {
 	SESS_TIMER_CONFIRM, /* a request of the client waits for a verdict that is near */
 	SESS_TIMER_GATE,    /* a hold waits for the caller's silence */
 	SESS_TIMER_WORDS,   /* typed words have been quiet for long enough */
+	SESS_TIMER_EAGER,   /* a turn that ended early waits for the client's own silence */
 	SESS_TIMER__COUNT   /* must be last */
 };
 

@@ -53,7 +53,7 @@ void taken_note(struct resp *resp, struct bc_span item)
 {
 	char id[SESS_ID_MAX];
 
-	if (!resp->taken || !field_id(item, "id", id)) {
+	if ((!resp->taken && !resp->unheard) || !field_id(item, "id", id)) {
 		return;
 	}
 	if (resp->leftovers == NULL) {
@@ -81,8 +81,7 @@ void taken_keep(struct resp *resp, struct bc_span item)
 	}
 }
 
-/* What was cut off was never said: it leaves the conversation. */
-static void delete_leftovers(struct sess *sess, struct resp *resp)
+void taken_delete(struct sess *sess, struct resp *resp)
 {
 	for (unsigned i = 0; i < resp->leftover_count; i++) {
 		struct item *item = items_get(&sess->agent->items, resp->leftovers[i]);
@@ -115,7 +114,7 @@ bool taken_ends(struct sess *sess, struct resp *resp, bool completed)
 		return false;
 	}
 	bc_buf_clear(&resp->held);
-	delete_leftovers(sess, resp);
+	taken_delete(sess, resp);
 	resp->visible_items = 0;
 	continued =
 		resp->step != NULL || sess->agent->disturbances == sess->agent->take.undisturbed;

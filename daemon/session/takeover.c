@@ -128,7 +128,7 @@ static bool is_settled(const struct sess *sess)
 	return sess->state == SESS_OPEN && agent->spec != NULL && !agent->take.off &&
 	       !agent->refused && agent->committed_turn == agent->hearing.turn &&
 	       !agent->hearing.turn_open && !agent->speech && !agent->hearing.detector.speech &&
-	       agent->disturbances == agent->take.undisturbed;
+	       agent->disturbances == agent->take.undisturbed && !agent->eager.flushing;
 }
 
 /* ---- the gate of holds ---- */

@@ -249,60 +249,48 @@ enum bc_err tools_union(struct sess *sess, struct bc_span client_list, char **re
 	return err;
 }
 
+bool tools_send_update(struct sess *sess, const char *members, enum update_about about)
+{
+	char quoted[BC_ID_SIZE + 2];
+	struct update *update = NULL;
+	char id[BC_ID_SIZE];
+	struct bc_buf text;
+
+	bc_buf_init(&text, strlen(members) + 1024);
+	bc_id_new(id, 'u');
+	(void)snprintf(quoted, sizeof(quoted), "\"%s\"", id);
+	if (bc_buf_printf(&text,
+			  "{\"type\":\"session.update\",\"event_id\":\"%s\",\"session\":{\"type\":"
+			  "\"realtime\",",
+			  id) == BC_OK &&
+	    bc_buf_put_str(&text, members) == BC_OK && bc_buf_put_str(&text, "}}") == BC_OK) {
+		update = update_note(sess->agent, true, bc_span_str(quoted));
+	}
+	if (update != NULL) {
+		update->about = about;
+		(void)sess_to_upstream(
+			sess, bc_buf_span(&text)); /* pressure shows with the next message */
+	}
+	bc_buf_release(&text);
+	return update != NULL;
+}
+
 void tools_offer(struct sess *sess)
 {
 	char *list;
-	char id[BC_ID_SIZE];
-	struct bc_buf text;
-	struct bc_buf quoted;
+	struct bc_buf members;
 
 	if (tools_union(sess, BC_SPAN_LIT("[]"), &list) != BC_OK) {
 		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
 		return;
 	}
-	bc_buf_init(&text, TOOLS_TEXT_MAX + 1024);
-	bc_buf_init(&quoted, 64);
-	bc_id_new(id, 'u');
-	if (bc_buf_printf(&quoted, "\"%s\"", id) == BC_OK &&
-	    bc_buf_printf(
-		    &text,
-		    "{\"type\":\"session.update\",\"event_id\":\"%s\",\"session\":{\"type\":\"realtime\","
-		    "\"tools\":%s}}",
-		    id, list) == BC_OK &&
-	    update_note(sess->agent, true, bc_buf_span(&quoted)) != NULL) {
-		(void)sess_to_upstream(
-			sess, bc_buf_span(&text)); /* pressure shows with the next message */
+	bc_buf_init(&members, TOOLS_TEXT_MAX + 64);
+	if (bc_buf_put_str(&members, "\"tools\":") == BC_OK &&
+	    bc_buf_put_str(&members, list) == BC_OK && bc_buf_put(&members, "", 1) == BC_OK) {
+		(void)tools_send_update(sess, bc_buf_span(&members).ptr, UPDATE_TOOLS);
 	}
-	bc_buf_release(&quoted);
-	bc_buf_release(&text);
+	bc_buf_release(&members);
 	free(list);
-}
-
-bool tools_send_update(struct sess *sess, const char *members)
-{
-	struct update *update = NULL;
-	struct bc_buf text;
-	struct bc_buf quoted;
-	char id[BC_ID_SIZE];
-
-	bc_buf_init(&text, strlen(members) + 1024);
-	bc_buf_init(&quoted, 64);
-	bc_id_new(id, 'u');
-	if (bc_buf_printf(&quoted, "\"%s\"", id) == BC_OK &&
-	    bc_buf_printf(&text,
-			  "{\"type\":\"session.update\",\"event_id\":\"%s\",\"session\":{\"type\":"
-			  "\"realtime\",%s}}",
-			  id, members) == BC_OK) {
-		update = update_note(sess->agent, true, bc_buf_span(&quoted));
-	}
-	if (update != NULL) {
-		update->for_words = true;
-		(void)sess_to_upstream(
-			sess, bc_buf_span(&text)); /* pressure shows with the next message */
-	}
-	bc_buf_release(&quoted);
-	bc_buf_release(&text);
-	return update != NULL;
 }
 
 void client_refuse(struct sess *sess, struct bc_span event_id, const char *code,
@@ -428,6 +416,11 @@ static void show_updated(struct sess *sess, struct bc_span text)
 			    own == NULL ? BC_SPAN_LIT("[]") : bc_span_str(own));
 	}
 	transcripts_show(sess, &rewrite, session);
+	eager_show(sess, &rewrite, session);
+	if (rewrite.count == 0) {
+		(void)sess_to_client(sess, text); /* pressure shows with the next message */
+		return;
+	}
 	(void)sess_to_client(sess, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
 	bc_buf_release(&out);
 }
@@ -442,8 +435,13 @@ void tools_session_updated(struct sess *sess, struct bc_span text)
 		accept_tools(agent, update);
 	}
 	if (update != NULL) {
+		bool detection = update->about == UPDATE_DETECTION;
+
 		transcripts_accepted(sess, update);
 		update_drop(agent, update);
+		if (detection) {
+			eager_answered(sess);
+		}
 	}
 	if (!gateway) {
 		show_updated(sess, text);
@@ -467,8 +465,10 @@ bool tools_update_failed(struct sess *sess, struct bc_span client_id, struct bc_
 		return false;
 	}
 	gateway = update->gateway;
-	if (update->for_words) {
+	if (update->about == UPDATE_WORDS) {
 		transcripts_refused(sess);
+	} else if (update->about == UPDATE_DETECTION) {
+		eager_refused(sess);
 	} else if (gateway) {
 		bc_log(BC_LOG_ERR, &sess->log,
 		       "provider refused the gateway's tools: check the parameters of the [[tool]]s; this call "

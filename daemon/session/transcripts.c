@@ -70,7 +70,8 @@ void transcripts_want(struct sess *sess)
 	bc_buf_init(&members, 1024);
 	if (bc_buf_put_str(&members, "\"audio\":{\"input\":{\"transcription\":") == BC_OK &&
 	    put_wish(&members, model) && bc_buf_put(&members, "}}", 3) == BC_OK) {
-		transcripts->asked = tools_send_update(sess, bc_buf_span(&members).ptr);
+		transcripts->asked =
+			tools_send_update(sess, bc_buf_span(&members).ptr, UPDATE_WORDS);
 	}
 	bc_buf_release(&members);
 }

@@ -194,6 +194,7 @@ static void configured(struct sess *sess, struct bc_span text)
 		/* Without detection nobody would tell us that the speech is over. */
 		agent->speech = agent->speech && detection.ptr[0] == '{';
 	}
+	eager_configure(sess, detection);
 	if (agent->spec != NULL) {
 		spec_verdict_void(
 			agent->spec); /* a pass may have been asked under other instructions */
@@ -344,6 +345,9 @@ void upstream_event(struct sess *sess, struct bc_span text)
 		return;
 	}
 	event = oai_event_find(type, OAI_SERVER);
+	if (eager_keeps(sess, event, text)) {
+		return;
+	}
 	if (bc_span_has_prefix(type, "response.")) {
 		response_event(sess, event, text);
 	} else if (bc_span_has_prefix(type, "conversation.item.input_audio_transcription.")) {

@@ -1,0 +1,261 @@
+/*
+ * Eager turns: the provider ends the caller's turn after a shorter silence than the client asked for, and what it makes of
+ * it is kept back until the client's own silence has passed.  If the caller goes on within that window, nothing of it is
+ * ever shown: the turn is split into two items, and the response that came too early leaves the conversation.
+ *
+ *   speech ends        provider's silence           client's silence
+ *       |---------------------|------ window -------------|
+ *                             events are kept             events are shown
+ *
+ * Invariants:
+ *   E1  Events of the conversation are handled in the order in which they came, whether they were kept or not.
+ *   E2  While the window is open the turn counts as not ended: nothing is committed, taken over or released.
+ *   E3  A response of a turn that went on is never shown, runs no tool, and is deleted when it has ended.
+ */
+#include "daemon/base/metric.h"
+#include "daemon/session/sess.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define QUEUE_MAX (1u << 20) /* bytes of events kept; more is shown at once */
+/* The caller is heard at the window's end: how often, and how long, the provider's own word is waited for. */
+#define AGAIN_MAX 5
+#define AGAIN     (60 * BC_USEC_PER_MS)
+
+void eager_init(struct eager *eager)
+{
+	bc_buf_init(&eager->queue, QUEUE_MAX);
+}
+
+void eager_fini(struct agent *agent)
+{
+	bc_buf_release(&agent->eager.queue);
+	free(agent->eager.own);
+}
+
+/* ---- the provider's silence ---- */
+
+static bc_usec silence_of(struct bc_span detection)
+{
+	json_t *object = json_parse(detection);
+	json_t *silence = json_object_get(object, "silence_duration_ms");
+	bc_usec ms = json_is_integer(silence) ? json_integer_value(silence) : 0;
+
+	json_decref(object);
+	return ms < 0 || ms > 60000 ? 0 : ms * BC_USEC_PER_MS;
+}
+
+/* Only where the provider itself begins answers and breaks them off: with both flags, and a silence that is a number. */
+static bool fits(const struct sess *sess, struct bc_span detection)
+{
+	bc_usec least = sess->cfg->speculation.eager_silence + 50 * BC_USEC_PER_MS;
+
+	return detection.len > 0 && detection.ptr[0] == '{' &&
+	       field_is(detection, "type", "server_vad") &&
+	       !bc_span_is(field_raw(detection, "create_response"), "false") &&
+	       !bc_span_is(field_raw(detection, "interrupt_response"), "false") &&
+	       silence_of(detection) >= least;
+}
+
+/* Ask the provider for the client's own settings with the shorter silence. */
+static void ask(struct sess *sess, struct bc_span detection)
+{
+	struct eager *eager = &sess->agent->eager;
+	struct rewrite rewrite;
+	struct bc_buf shorter;
+	struct bc_buf members;
+	char number[24];
+
+	(void)snprintf(number, sizeof(number), "%lld",
+		       (long long)(sess->cfg->speculation.eager_silence / BC_USEC_PER_MS));
+	rewrite_begin(&rewrite, detection);
+	rewrite_set(&rewrite, detection, "silence_duration_ms", bc_span_str(number));
+	bc_buf_init(&members, detection.len + 1024);
+	if (rewrite_end(&rewrite, &shorter) &&
+	    bc_buf_printf(&members, "\"audio\":{\"input\":{\"turn_detection\":%.*s}}",
+			  BC_SPAN_ARG(bc_buf_span(&shorter))) == BC_OK &&
+	    bc_buf_put(&members, "", 1) == BC_OK) {
+		eager->asked +=
+			tools_send_update(sess, bc_buf_span(&members).ptr, UPDATE_DETECTION);
+	}
+	bc_buf_release(&members);
+	bc_buf_release(&shorter);
+}
+
+void eager_configure(struct sess *sess, struct bc_span detection)
+{
+	struct eager *eager = &sess->agent->eager;
+	bool ours = eager->own != NULL && detection.len > 0 && detection.ptr[0] == '{' &&
+		    silence_of(detection) == sess->cfg->speculation.eager_silence;
+
+	if (!sess->cfg->speculation.eager_turn || sess->agent->spec == NULL || eager->off ||
+	    detection.len == 0) {
+		return;
+	}
+	eager->armed = ours;
+	if (ours || (eager->asked > 0 && silence_of(detection) == eager->silence)) {
+		return; /* as wanted, or an answer from before our request */
+	}
+	free(eager->own);
+	eager->own = NULL;
+	if (fits(sess, detection) && (eager->own = field_dup(detection)) != NULL) {
+		eager->silence = silence_of(detection);
+		ask(sess, detection);
+	}
+}
+
+void eager_answered(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	eager->asked -= eager->asked > 0;
+	if (eager->asked == 0 && eager->own != NULL && !eager->armed) {
+		eager_refused(sess); /* it says yes and does not do it */
+	}
+}
+
+void eager_refused(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	eager->off = true;
+	eager->armed = false;
+	bc_log(BC_LOG_WARNING, &sess->log,
+	       "provider refused a shorter silence, ending turns as the client asked for");
+}
+
+void eager_show(const struct sess *sess, struct rewrite *rewrite, struct bc_span session)
+{
+	struct bc_span detection =
+		field_raw(field_raw(field_raw(session, "audio"), "input"), "turn_detection");
+	const struct eager *eager = &sess->agent->eager;
+
+	if (eager->armed && eager->own != NULL && detection.len > 0) {
+		rewrite_replace(rewrite, detection, bc_span_str(eager->own));
+	}
+}
+
+/* ---- the window ---- */
+
+static void flush(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+	struct bc_buf queue = eager->queue;
+	struct bc_span rest = bc_buf_span(&queue);
+
+	sess->world->timer(sess->world_arg, SESS_TIMER_EAGER, -1);
+	bc_buf_init(&eager->queue, QUEUE_MAX);
+	eager->open = false;
+	eager->flushing = true;
+	while (rest.len > 0 && sess->state == SESS_OPEN) {
+		size_t len = strnlen(rest.ptr, rest.len);
+
+		upstream_event(sess, bc_span(rest.ptr, len));
+		rest = bc_span(rest.ptr + len + 1, rest.len - len - 1);
+	}
+	bc_buf_release(&queue);
+	eager->flushing = false;
+}
+
+void eager_close(struct sess *sess)
+{
+	if (sess->agent == NULL || !sess->agent->eager.open) {
+		return;
+	}
+	flush(sess);
+	if (sess->state == SESS_OPEN) {
+		take_advance(sess);
+		lane_pump(sess);
+	}
+}
+
+void eager_timer(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	if (sess->agent->hearing.detector.speech && eager->again < AGAIN_MAX) {
+		/* The caller is heard before the provider says so: its answer must not begin now. */
+		eager->again++;
+		sess->world->timer(sess->world_arg, SESS_TIMER_EAGER, AGAIN);
+		return;
+	}
+	eager_close(sess);
+}
+
+/* The caller goes on: what the provider made of the pause is hidden, and deleted when it has ended (E3). */
+static void resume(struct sess *sess)
+{
+	bc_metric_inc(BC_M_EAGER_RESUMED);
+	sess->agent->eager.hiding = true;
+	flush(sess);
+	sess->agent->eager.hiding = false;
+}
+
+static void open_window(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	bc_metric_inc(BC_M_EAGER_TURNS);
+	eager->open = true;
+	eager->again = 0;
+	sess->world->timer(sess->world_arg, SESS_TIMER_EAGER,
+			   eager->silence - sess->cfg->speculation.eager_silence);
+}
+
+/* Whether an event is about a response beside the conversation, a request, or the session: then it keeps nobody waiting. */
+static bool stands_apart(struct sess *sess, enum oai_event event, struct bc_span text)
+{
+	struct bc_span response = field_raw(text, "response");
+	const struct resp *resp;
+	char id[SESS_ID_MAX];
+
+	switch ((int)event) {
+	case OAI_ERROR:
+	case OAI_SESSION_UPDATED:
+		return true;
+	case OAI_RATE_LIMITS_UPDATED:
+		return sess->agent->hide_rate_limits;
+	case OAI_RESPONSE_CREATED:
+		return bc_span_is(field_raw(response, "conversation_id"), "null");
+	default:
+		break;
+	}
+	if (!field_id(text, "response_id", id) && !field_id(response, "id", id)) {
+		return false;
+	}
+	resp = resp_find(sess, id);
+	return resp != NULL && !resp->default_conversation;
+}
+
+static bool keep(struct eager *eager, struct bc_span text)
+{
+	return bc_buf_len(&eager->queue) + text.len < QUEUE_MAX &&
+	       bc_buf_put_span(&eager->queue, text) == BC_OK &&
+	       bc_buf_put(&eager->queue, "", 1) == BC_OK;
+}
+
+bool eager_keeps(struct sess *sess, enum oai_event event, struct bc_span text)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	if (eager->flushing) {
+		return false;
+	}
+	if (!eager->open) {
+		if (!eager->armed || event != OAI_INPUT_AUDIO_BUFFER_SPEECH_STOPPED) {
+			return false;
+		}
+		open_window(sess);
+	} else if (event == OAI_INPUT_AUDIO_BUFFER_SPEECH_STARTED) {
+		resume(sess);
+		return false;
+	} else if (stands_apart(sess, event, text)) {
+		return false;
+	}
+	if (!keep(eager, text)) {
+		eager_close(sess);
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,299 @@
+/* Turns that the provider ends before the client's silence has passed, as both sides see them. */
+#include "daemon/config/config.h"
+#include "tests/unit/session_talk.h"
+#include "tests/unit/tap.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EAGER TALK_CONFIG "[speculation]\neager_turn = true\n"
+#define OWN                                                                                                         \
+	"{'type':'server_vad','threshold':0.5,'prefix_padding_ms':300,'silence_duration_ms':500,'create_response':" \
+	"true,'interrupt_response':true}"
+#define SHORT                                                                                                       \
+	"{'type':'server_vad','threshold':0.5,'prefix_padding_ms':300,'silence_duration_ms':200,'create_response':" \
+	"true,'interrupt_response':true}"
+
+static struct rig rig;
+
+static void says(const char *type, const char *detection)
+{
+	rig_up(&rig,
+	       "{'type':'%s','session':{'tools':[],'audio':{'input':{'format':{'type':'audio/pcm'},'turn_detection':%s}}}}",
+	       type, detection);
+}
+
+/* A session whose provider has said what it detects turns by. */
+static void begin(const char *detection)
+{
+	rig_init(&rig, EAGER, true);
+	talk_skip(&rig, SESS_UPSTREAM);
+	says("session.created", detection);
+}
+
+static void setup(void)
+{
+	json_t *update;
+
+	begin(OWN);
+	update = rig_next(&rig, SESS_UPSTREAM, "session.update");
+	ck_assert_int_eq(
+		json_integer_value(json_object_get(
+			json_object_get(
+				json_object_get(json_object_get(json_object_get(update, "session"),
+								"audio"),
+						"input"),
+				"turn_detection"),
+			"silence_duration_ms")),
+		200);
+	json_decref(update);
+	says("session.updated", OWN); /* the gateway's tools */
+	says("session.updated", SHORT);
+	rig_expect(&rig, SESS_CLIENT, "session.created");
+	rig_silent(&rig, SESS_CLIENT);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	talk_skip(&rig, SESS_UPSTREAM);
+}
+
+static void teardown(void)
+{
+	rig_fini(&rig);
+}
+
+/* The provider ends the turn and begins to answer. */
+static void answers_early(void)
+{
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r1','item':{'id':'m1','type':'message','role':'assistant','status':'in_progress'}}");
+	rig_up(&rig,
+	       "{'type':'conversation.item.added','previous_item_id':'u1','item':{'id':'m1','type':'message','role':'assistant','status':'in_progress'}}");
+	rig_up(&rig,
+	       "{'type':'response.output_audio.delta','response_id':'r1','item_id':'m1','delta':'AAAA'}");
+}
+
+START_TEST(nothing_is_shown_before_the_clients_silence_has_passed)
+{
+	answers_early();
+	rig_silent(&rig, SESS_CLIENT);
+	rig_wait(&rig, 299 * BC_USEC_PER_MS);
+	rig_silent(&rig, SESS_CLIENT);
+	rig_wait(&rig, 1 * BC_USEC_PER_MS);
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_stopped");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.committed");
+	rig_expect(&rig, SESS_CLIENT, "conversation.item.added");
+	rig_expect(&rig, SESS_CLIENT, "conversation.item.done");
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	rig_expect(&rig, SESS_CLIENT, "conversation.item.added");
+	rig_expect(&rig, SESS_CLIENT, "response.output_audio.delta");
+	rig_silent(&rig, SESS_CLIENT);
+	rig_up(&rig,
+	       "{'type':'response.output_audio.delta','response_id':'r1','item_id':'m1','delta':'AAAA'}");
+	rig_expect(&rig, SESS_CLIENT, "response.output_audio.delta");
+}
+END_TEST
+
+START_TEST(a_caller_who_goes_on_never_hears_of_it)
+{
+	json_t *event;
+
+	answers_early();
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_stopped");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.committed");
+	rig_expect(&rig, SESS_CLIENT, "conversation.item.added");
+	rig_expect(&rig, SESS_CLIENT, "conversation.item.done");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_started");
+	rig_silent(&rig, SESS_CLIENT);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_done(&rig, "r1", "cancelled");
+	event = rig_next(&rig, SESS_UPSTREAM, "conversation.item.delete");
+	ck_assert_str_eq(rig_string(event, "item_id"), "m1");
+	json_decref(event);
+	rig_up(&rig, "{'type':'conversation.item.deleted','item_id':'m1'}");
+	rig_silent(&rig, SESS_CLIENT);
+	/* The window that closed does not open again by itself. */
+	rig_wait(&rig, 2 * BC_USEC_PER_SEC);
+	rig_silent(&rig, SESS_CLIENT);
+}
+END_TEST
+
+START_TEST(a_call_of_a_turn_that_went_on_is_not_made)
+{
+	json_t *event;
+	bool complete = _i == 0;
+
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_call(&rig, "r1", "f1", "book", TALK_NIGHT);
+	if (complete) {
+		talk_done(&rig, "r1", "completed"); /* before the caller went on */
+	}
+	ck_assert_uint_eq(rig.run_count, 0);
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	if (!complete) {
+		talk_done(&rig, "r1", "cancelled");
+	}
+	ck_assert_uint_eq(rig.run_count, 0);
+	event = rig_next(&rig, SESS_UPSTREAM, "conversation.item.delete");
+	ck_assert_str_eq(rig_string(event, "item_id"), "f1");
+	json_decref(event);
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+START_TEST(a_call_is_made_when_the_window_closes)
+{
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_call(&rig, "r1", "f1", "book", TALK_NIGHT);
+	ck_assert_uint_eq(rig.run_count, 0); /* the commit point is the window's end */
+	rig_wait(&rig, 300 * BC_USEC_PER_MS);
+	ck_assert_uint_eq(rig.run_count, 1);
+	talk_done(&rig, "r1", "completed");
+	rig_finish(&rig, 0, "{}");
+	ck_assert_uint_eq(talk_outputs(&rig), 1);
+}
+END_TEST
+
+START_TEST(a_voice_at_the_windows_end_is_given_time)
+{
+	answers_early();
+	talk_audio(&rig, 60, true);
+	rig_wait(&rig, 300 * BC_USEC_PER_MS);
+	rig_silent(&rig, SESS_CLIENT);
+	rig_wait(&rig, 60 * BC_USEC_PER_MS);
+	rig_silent(&rig, SESS_CLIENT);
+	for (unsigned i = 0; i < 5; i++) {
+		rig_wait(&rig, 60 * BC_USEC_PER_MS); /* but not for ever */
+	}
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_stopped");
+}
+END_TEST
+
+START_TEST(the_client_sees_its_own_silence)
+{
+	json_t *event;
+
+	rig_client(&rig, "{'type':'session.update','session':{'instructions':'Be brief.'}}");
+	says("session.updated", SHORT);
+	event = rig_next(&rig, SESS_CLIENT, "session.updated");
+	ck_assert_int_eq(
+		json_integer_value(json_object_get(
+			json_object_get(
+				json_object_get(
+					json_object_get(json_object_get(event, "session"), "audio"),
+					"input"),
+				"turn_detection"),
+			"silence_duration_ms")),
+		500);
+	json_decref(event);
+}
+END_TEST
+
+START_TEST(a_client_that_changes_its_silence_gets_its_way)
+{
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_client(
+		&rig,
+		"{'type':'session.update','session':{'audio':{'input':{'turn_detection':{'type':'server_vad','silence_duration_ms':800}}}}}");
+	rig_expect(&rig, SESS_UPSTREAM, "session.update");
+	says("session.updated", "{'type':'server_vad','silence_duration_ms':800}");
+	rig_expect(&rig, SESS_CLIENT, "session.updated");
+	rig_expect(&rig, SESS_UPSTREAM, "session.update"); /* shortened again */
+	says("session.updated", "{'type':'server_vad','silence_duration_ms':200}");
+	rig_silent(&rig, SESS_CLIENT);
+	answers_early();
+	rig_wait(&rig, 599 * BC_USEC_PER_MS);
+	rig_silent(&rig, SESS_CLIENT);
+	rig_wait(&rig, 1 * BC_USEC_PER_MS);
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_stopped");
+}
+END_TEST
+
+START_TEST(other_ways_to_end_turns_are_left_alone)
+{
+	static const char *const others[] = {
+		"null",
+		"{'type':'semantic_vad'}",
+		"{'type':'server_vad','silence_duration_ms':500,'create_response':false}",
+		"{'type':'server_vad','silence_duration_ms':500,'interrupt_response':false}",
+		"{'type':'server_vad','silence_duration_ms':240}",
+	};
+
+	rig_fini(&rig);
+	begin(others[_i]);
+	rig_silent(&rig, SESS_UPSTREAM);
+	rig_expect(&rig, SESS_CLIENT, "session.created");
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_stopped");
+}
+END_TEST
+
+START_TEST(a_provider_that_refuses_is_left_alone)
+{
+	json_t *update;
+
+	rig_fini(&rig);
+	begin(OWN);
+	update = rig_next(&rig, SESS_UPSTREAM, "session.update");
+	says("session.updated", OWN);
+	rig_up(&rig, "{'type':'error','error':{'code':'invalid_value','event_id':'%s'}}",
+	       rig_string(update, "event_id"));
+	json_decref(update);
+	rig_expect(&rig, SESS_CLIENT, "session.created");
+	rig_silent(&rig, SESS_CLIENT);
+	says("session.updated", OWN);
+	rig_silent(&rig, SESS_UPSTREAM);
+	rig_expect(&rig, SESS_CLIENT, "session.updated");
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_stopped");
+}
+END_TEST
+
+START_TEST(what_is_kept_is_shown_when_the_provider_vanishes)
+{
+	answers_early();
+	sess_closed(rig.sess, SESS_UPSTREAM, BC_E_CLOSED, 1006, BC_SPAN_LIT(""));
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_stopped");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.committed");
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	const TTest *const cases[] = {
+		nothing_is_shown_before_the_clients_silence_has_passed,
+		a_caller_who_goes_on_never_hears_of_it,
+		a_call_is_made_when_the_window_closes,
+		a_voice_at_the_windows_end_is_given_time,
+		the_client_sees_its_own_silence,
+		a_client_that_changes_its_silence_gets_its_way,
+		a_provider_that_refuses_is_left_alone,
+		what_is_kept_is_shown_when_the_provider_vanishes,
+	};
+	Suite *s = suite_create("session_eager");
+	TCase *c = tcase_create("session_eager");
+
+	tcase_add_checked_fixture(c, setup, teardown);
+	for (size_t i = 0; i < BC_ARRAY_LEN(cases); i++) {
+		tcase_add_test(c, cases[i]);
+	}
+	tcase_add_loop_test(c, a_call_of_a_turn_that_went_on_is_not_made, 0, 2);
+	tcase_add_loop_test(c, other_ways_to_end_turns_are_left_alone, 0, 5);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+int main(void)
+{
+	return tap_run(suite());
+}
