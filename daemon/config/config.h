@@ -67,6 +67,11 @@ enum cfg_barge_in {
 	CFG_BARGE_IN_KEEP,
 	CFG_BARGE_IN_CANCEL
 };
+enum cfg_async_results {
+	CFG_ASYNC_RESULTS_AUTO,
+	CFG_ASYNC_RESULTS_NATIVE,
+	CFG_ASYNC_RESULTS_PLACEHOLDER
+};
 enum cfg_spec_mode {
 	CFG_SPEC_MODE_OFF,
 	CFG_SPEC_MODE_STRICT,
@@ -114,32 +119,33 @@ struct cfg_request {
 };
 
 /* What an option's TYPE column becomes in C.  Absent strings are NULL. */
-#define CFG_CTYPE_BOOL                bool
-#define CFG_CTYPE_COUNT               uint64_t
-#define CFG_CTYPE_PORT                uint16_t
-#define CFG_CTYPE_DURATION            bc_usec
-#define CFG_CTYPE_SIZE                size_t
-#define CFG_CTYPE_STRING              const char *
-#define CFG_CTYPE_PATH                const char *
-#define CFG_CTYPE_URL                 const char *
-#define CFG_CTYPE_SECRET              struct cfg_secret
-#define CFG_CTYPE_STRINGS             struct cfg_strings
-#define CFG_CTYPE_SCHEMA              json_t *
-#define CFG_CTYPE_REQUEST             struct cfg_request
-#define CFG_CTYPE_CHOICE_log_level    enum cfg_log_level
-#define CFG_CTYPE_CHOICE_auth         enum cfg_auth_mode
-#define CFG_CTYPE_CHOICE_key_header   enum cfg_key_header
-#define CFG_CTYPE_CHOICE_name_clash   enum cfg_name_clash
-#define CFG_CTYPE_CHOICE_effect       enum cfg_effect
-#define CFG_CTYPE_CHOICE_disclosure   enum cfg_disclosure
-#define CFG_CTYPE_CHOICE_idempotency  enum cfg_idempotency
-#define CFG_CTYPE_CHOICE_result       enum cfg_result
-#define CFG_CTYPE_CHOICE_delivery     enum cfg_delivery
-#define CFG_CTYPE_CHOICE_barge_in     enum cfg_barge_in
-#define CFG_CTYPE_CHOICE_spec_mode    enum cfg_spec_mode
-#define CFG_CTYPE_CHOICE_pass_input   enum cfg_pass_input
-#define CFG_CTYPE_CHOICE_reasoner     enum cfg_reasoner_kind
-#define CFG_CTYPE_CHOICE_tokens_field enum cfg_tokens_field
+#define CFG_CTYPE_BOOL                 bool
+#define CFG_CTYPE_COUNT                uint64_t
+#define CFG_CTYPE_PORT                 uint16_t
+#define CFG_CTYPE_DURATION             bc_usec
+#define CFG_CTYPE_SIZE                 size_t
+#define CFG_CTYPE_STRING               const char *
+#define CFG_CTYPE_PATH                 const char *
+#define CFG_CTYPE_URL                  const char *
+#define CFG_CTYPE_SECRET               struct cfg_secret
+#define CFG_CTYPE_STRINGS              struct cfg_strings
+#define CFG_CTYPE_SCHEMA               json_t *
+#define CFG_CTYPE_REQUEST              struct cfg_request
+#define CFG_CTYPE_CHOICE_log_level     enum cfg_log_level
+#define CFG_CTYPE_CHOICE_auth          enum cfg_auth_mode
+#define CFG_CTYPE_CHOICE_key_header    enum cfg_key_header
+#define CFG_CTYPE_CHOICE_name_clash    enum cfg_name_clash
+#define CFG_CTYPE_CHOICE_effect        enum cfg_effect
+#define CFG_CTYPE_CHOICE_disclosure    enum cfg_disclosure
+#define CFG_CTYPE_CHOICE_idempotency   enum cfg_idempotency
+#define CFG_CTYPE_CHOICE_result        enum cfg_result
+#define CFG_CTYPE_CHOICE_delivery      enum cfg_delivery
+#define CFG_CTYPE_CHOICE_barge_in      enum cfg_barge_in
+#define CFG_CTYPE_CHOICE_spec_mode     enum cfg_spec_mode
+#define CFG_CTYPE_CHOICE_pass_input    enum cfg_pass_input
+#define CFG_CTYPE_CHOICE_reasoner      enum cfg_reasoner_kind
+#define CFG_CTYPE_CHOICE_tokens_field  enum cfg_tokens_field
+#define CFG_CTYPE_CHOICE_async_results enum cfg_async_results
 
 /* struct cfg_daemon, struct cfg_listen, … one per section. */
 #define CHOICE(list, id, word)

@@ -40,6 +40,7 @@ static const struct example examples[] = {
 	 "{ method = \"POST\", url = \"https://shop.example/orders/{order}/cancel\", "
 	 "headers = { Authorization = \"credential:shop\" }, body = '{\"reason\": \"asked by phone\"}' }",
 	 false},
+	{"tool", "filler", "\"One moment, I am looking that up.\"", false},
 	{"tool", "tags", "[\"orders\"]", false},
 	{"tool", "status",
 	 "{ method = \"GET\", url = \"https://shop.example/calls/{idempotency_key}\" }", false},

@@ -7,20 +7,21 @@
 #include <string.h>
 
 /* A row of a list is worth its enumerator, so a row without one does not compile. */
-#define WORD_log_level(id)    CFG_LOG_LEVEL_##id
-#define WORD_auth(id)         CFG_AUTH_##id
-#define WORD_key_header(id)   CFG_KEY_HEADER_##id
-#define WORD_name_clash(id)   CFG_NAME_CLASH_##id
-#define WORD_effect(id)       CFG_EFFECT_##id
-#define WORD_disclosure(id)   CFG_DISCLOSURE_##id
-#define WORD_idempotency(id)  CFG_IDEMPOTENCY_##id
-#define WORD_result(id)       CFG_RESULT_##id
-#define WORD_delivery(id)     CFG_DELIVERY_##id
-#define WORD_barge_in(id)     CFG_BARGE_IN_##id
-#define WORD_spec_mode(id)    CFG_SPEC_MODE_##id
-#define WORD_pass_input(id)   CFG_PASS_INPUT_##id
-#define WORD_reasoner(id)     CFG_REASONER_##id
-#define WORD_tokens_field(id) CFG_TOKENS_FIELD_##id
+#define WORD_log_level(id)     CFG_LOG_LEVEL_##id
+#define WORD_auth(id)          CFG_AUTH_##id
+#define WORD_key_header(id)    CFG_KEY_HEADER_##id
+#define WORD_name_clash(id)    CFG_NAME_CLASH_##id
+#define WORD_effect(id)        CFG_EFFECT_##id
+#define WORD_disclosure(id)    CFG_DISCLOSURE_##id
+#define WORD_idempotency(id)   CFG_IDEMPOTENCY_##id
+#define WORD_result(id)        CFG_RESULT_##id
+#define WORD_delivery(id)      CFG_DELIVERY_##id
+#define WORD_barge_in(id)      CFG_BARGE_IN_##id
+#define WORD_spec_mode(id)     CFG_SPEC_MODE_##id
+#define WORD_pass_input(id)    CFG_PASS_INPUT_##id
+#define WORD_reasoner(id)      CFG_REASONER_##id
+#define WORD_tokens_field(id)  CFG_TOKENS_FIELD_##id
+#define WORD_async_results(id) CFG_ASYNC_RESULTS_##id
 
 struct word {
 	enum cfg_type list;

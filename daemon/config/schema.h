@@ -32,6 +32,7 @@ enum cfg_type {
 	CFG_TYPE_CHOICE_result,
 	CFG_TYPE_CHOICE_delivery,
 	CFG_TYPE_CHOICE_barge_in,
+	CFG_TYPE_CHOICE_async_results,
 	CFG_TYPE_CHOICE_spec_mode,
 	CFG_TYPE_CHOICE_pass_input,
 	CFG_TYPE_CHOICE_reasoner,

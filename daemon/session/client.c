@@ -81,6 +81,9 @@ void client_event(struct sess *sess, struct bc_span text)
 	case OAI_CONVERSATION_ITEM_CREATE:
 		item_create(sess, text);
 		break;
+	case OAI_CONVERSATION_ITEM_TRUNCATE:
+		audio_client_truncate(sess, text);
+		break;
 	case OAI_RESPONSE_CREATE:
 		lane_client_create(sess, text);
 		break;

@@ -52,6 +52,37 @@ static unsigned count_passes(const struct agent *agent)
 	return count;
 }
 
+static unsigned count_placeheld(const struct agent *agent)
+{
+	unsigned count = 0;
+	const struct step *step;
+	const struct call *call;
+
+	TAILQ_FOREACH(step, &agent->steps, link) {
+		TAILQ_FOREACH(call, &step->calls, link) {
+			count += call->placeheld && !call->answered;
+		}
+	}
+	return count;
+}
+
+/* What is waited for beside the calls themselves. */
+static enum bc_err put_waits(struct bc_buf *out, const struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+	const struct create *create;
+	unsigned sent = 0;
+
+	TAILQ_FOREACH(create, &agent->sent, link) {
+		sent++;
+	}
+	return bc_buf_printf(out,
+			     " creates_unanswered=%u followup_unanswered=%s results_unconfirmed=%u"
+			     " results_follow_placeholder=%u filler=%s restarts=%u",
+			     sent, agent->followup[0] == '\0' ? "no" : "yes", agent->unacked,
+			     count_placeheld(agent), filler_state(sess), agent->restarts.count);
+}
+
 static enum bc_err put_agent(struct bc_buf *out, const struct agent *agent)
 {
 	const struct create *create;
@@ -110,6 +141,9 @@ enum bc_err sess_describe(const struct sess *sess, bool whole, struct bc_buf *ou
 	}
 	if (err == BC_OK && sess->agent != NULL) {
 		err = put_agent(out, sess->agent);
+	}
+	if (err == BC_OK && sess->agent != NULL) {
+		err = put_waits(out, sess);
 	}
 	return err == BC_OK && sess->agent != NULL ? reasoner_describe(sess, out) : err;
 }

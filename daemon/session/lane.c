@@ -7,7 +7,6 @@
  *   L2  The gateway asks for an answer only when the lane is idle, nobody speaks and the provider is not about to
  *       begin one by itself.
  *   L3  The gateway asks, and sends a request it has kept back, only when no other request is unanswered.
- *   L4  A request of the gateway that is refused for no visible reason is repeated a few times, never for ever.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
@@ -17,9 +16,7 @@
 #include <string.h>
 
 /* The provider begins its own answer within a round trip of the commit; after this long it will not. */
-#define OWED_WAIT (2 * BC_USEC_PER_SEC)
-/* Refusals in a row after which the gateway gives its answer up. */
-#define FOLLOWUP_TRIES 3
+#define OWED_WAIT      (2 * BC_USEC_PER_SEC)
 #define METADATA_PAIRS 16 /* more are refused by the provider */
 
 static const char *const lane_state_names[] = {
@@ -105,7 +102,7 @@ static struct create *create_new(struct sess *sess, struct bc_span text, bool ou
 	return create;
 }
 
-static void create_drop(struct agent *agent, struct create_list *list, struct create *create)
+void lane_drop_create(struct agent *agent, struct create_list *list, struct create *create)
 {
 	TAILQ_REMOVE(list, create, link);
 	agent->create_count--;
@@ -115,16 +112,16 @@ static void create_drop(struct agent *agent, struct create_list *list, struct cr
 void lane_fini(struct agent *agent)
 {
 	while (!TAILQ_EMPTY(&agent->kept)) {
-		create_drop(agent, &agent->kept, TAILQ_FIRST(&agent->kept));
+		lane_drop_create(agent, &agent->kept, TAILQ_FIRST(&agent->kept));
 	}
 	while (!TAILQ_EMPTY(&agent->sent)) {
-		create_drop(agent, &agent->sent, TAILQ_FIRST(&agent->sent));
+		lane_drop_create(agent, &agent->sent, TAILQ_FIRST(&agent->sent));
 	}
 	json_decref(agent->owed_params);
 	json_decref(agent->followup_params);
 }
 
-static struct create *oldest_sent(const struct agent *agent, bool out_of_band)
+struct create *lane_oldest_sent(const struct agent *agent, bool out_of_band)
 {
 	struct create *create;
 
@@ -155,7 +152,7 @@ struct create *lane_take_sent(struct sess *sess, struct bc_span metadata, bool o
 	}
 	if (create == NULL && (metadata.len == 0 || json_object_size(shown) > 0)) {
 		/* A provider that shows none, or other than it was given: the order tells. */
-		create = oldest_sent(sess->agent, out_of_band);
+		create = lane_oldest_sent(sess->agent, out_of_band);
 	}
 	json_decref(shown);
 	if (create != NULL) {
@@ -165,19 +162,33 @@ struct create *lane_take_sent(struct sess *sess, struct bc_span metadata, bool o
 	return create;
 }
 
+bool lane_is_asked(const struct sess *sess)
+{
+	return sess->agent->followup[0] != '\0' || !TAILQ_EMPTY(&sess->agent->sent);
+}
+
 uint64_t lane_oldest_asked(const struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
 	const struct create *sent = TAILQ_FIRST(&agent->sent);
+	const struct filler *filler = &agent->filler;
 	uint64_t oldest = agent->followup[0] == '\0' ? UINT64_MAX : agent->followup_number;
 
-	return sent != NULL && sent->number < oldest ? sent->number : oldest;
+	if (sent != NULL && sent->number < oldest) {
+		oldest = sent->number;
+	}
+	/* Of the gateway's own beside the conversation only this one: passes compare themselves. */
+	return filler->event_id[0] != '\0' && filler->resp == NULL && filler->number < oldest
+		       ? filler->number
+		       : oldest;
 }
 
 static void send_create(struct sess *sess, struct create *create)
 {
 	create->number = ++sess->agent->requests;
 	TAILQ_INSERT_TAIL(&sess->agent->sent, create, link);
+	create->sent = sess_now(sess);
+	deadline_set(sess, create->sent + sess->cfg->session.answer_timeout);
 	(void)sess_to_upstream(
 		sess, bc_span_str(create->text)); /* pressure shows with the next message */
 }
@@ -309,6 +320,7 @@ static void cancel_coming(struct sess *sess, struct bc_span text)
 	struct agent *agent = sess->agent;
 	bool coming = agent->followup[0] != '\0';
 
+	filler_stop(sess, "client_cancelled");
 	step_abandon_all(sess);
 	agent->followup_unwanted = coming;
 	if (agent->merge != NULL) {
@@ -332,25 +344,37 @@ static void cancel_merged(struct sess *sess, struct bc_span text, struct bc_span
 	bc_buf_release(&out);
 }
 
+/* A response of the default conversation is active. */
+static void cancel_current(struct sess *sess, struct bc_span text, struct bc_span named)
+{
+	struct resp *current = sess->agent->current;
+	bool unnamed = !json_raw_is_string(named);
+
+	if (current->view == RESP_WITHHELD && unnamed) {
+		cancel_unseen(sess, current, field_raw(text, "event_id"));
+	} else if (current->view == RESP_HIDDEN && unnamed) {
+		/* It is being cancelled already; the client must not hear of it. */
+		client_refuse(sess, field_raw(text, "event_id"), "response_cancel_not_active",
+			      NOT_ACTIVE);
+	} else if (current->view == RESP_MERGED && json_string_is(named, current->shown_id)) {
+		cancel_merged(sess, text, named);
+	} else {
+		(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
+	}
+}
+
 void lane_client_cancel(struct sess *sess, struct bc_span text)
 {
 	struct agent *agent = sess->agent;
-	struct resp *current = agent->current;
 	struct bc_span named = field_raw(text, "response_id");
 	bool unnamed = !json_raw_is_string(named);
 
 	take_disturb(sess);
-	if (current != NULL && current->view == RESP_WITHHELD && unnamed) {
-		cancel_unseen(sess, current, field_raw(text, "event_id"));
-	} else if (current != NULL && current->view == RESP_HIDDEN && unnamed) {
-		/* It is being cancelled already; the client must not hear of it. */
-		client_refuse(sess, field_raw(text, "event_id"), "response_cancel_not_active",
-			      NOT_ACTIVE);
-	} else if (current != NULL && current->view == RESP_MERGED && !unnamed &&
-		   json_string_is(named, current->shown_id)) {
-		cancel_merged(sess, text, named);
-	} else if (current == NULL &&
-		   (unnamed || (agent->merge != NULL && json_string_is(named, agent->merge->id)))) {
+	if (agent->current != NULL) {
+		cancel_current(sess, text, named);
+	} else if (filler_client_cancel(sess, named)) {
+		return;
+	} else if (unnamed || (agent->merge != NULL && json_string_is(named, agent->merge->id))) {
 		cancel_coming(sess, text);
 	} else {
 		(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
@@ -402,6 +426,9 @@ static void send_followup(struct sess *sess)
 	}
 	memcpy(agent->followup, id, sizeof(id));
 	agent->followup_number = ++agent->requests;
+	agent->followup_sent = sess_now(sess);
+	agent->followup_context = agent->results.put;
+	deadline_set(sess, agent->followup_sent + sess->cfg->session.answer_timeout);
 	agent->followup_overtaken = false;
 	agent->followup_unwanted = false;
 	json_decref(agent->followup_params);
@@ -445,7 +472,7 @@ static void cut_off(struct sess *sess)
 	lane_cancel(sess, agent->current);
 }
 
-/* Whether a request for a response may go out. */
+/* Nothing is active or asked for in the default conversation, and no tool is waited for. */
 static bool is_free(const struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
@@ -454,7 +481,7 @@ static bool is_free(const struct sess *sess)
 		return false; /* what a verdict names goes first */
 	}
 	return agent->lane == LANE_IDLE && agent->current == NULL && agent->followup[0] == '\0' &&
-	       oldest_sent(agent, false) == NULL && !step_is_open(sess);
+	       lane_oldest_sent(agent, false) == NULL && !step_is_open(sess);
 }
 
 void lane_pump(struct sess *sess)
@@ -468,92 +495,21 @@ void lane_pump(struct sess *sess)
 	if (sess->state != SESS_OPEN || !is_free(sess)) {
 		return;
 	}
-	if (kept != NULL) {
-		TAILQ_REMOVE(&agent->kept, kept, link);
-		lane_owe_nothing(agent);
-		send_create(sess, kept);
-		return;
-	}
-	if (!agent->owed) {
+	if (kept == NULL && !agent->owed) {
 		if (TAILQ_EMPTY(&agent->steps)) {
 			resp_merge_release(sess); /* its results are not spoken about */
 		}
-		return;
-	}
-	if (agent->speech || agent->answer_expected) {
+	} else if (filler_holds(sess)) {
+		return; /* its end brings us back here */
+	} else if (kept != NULL) {
+		TAILQ_REMOVE(&agent->kept, kept, link);
+		lane_owe_nothing(agent);
+		send_create(sess, kept);
+	} else if (agent->speech || agent->answer_expected) {
 		sess->world->timer(sess->world_arg, SESS_TIMER_OWED, OWED_WAIT);
-		return;
-	}
-	send_followup(sess);
-}
-
-/* Our request was refused: it is repeated behind the response that is in its way, or given up. */
-static void followup_refused(struct sess *sess, bool collision)
-{
-	struct agent *agent = sess->agent;
-	bool rival = collision && agent->current != NULL;
-
-	agent->followup[0] = '\0';
-	lane_move(sess, LANE_EV_REFUSED);
-	agent->followup_refusals += rival ? 0 : 1;
-	if (agent->followup_unwanted) {
-		agent->followup_unwanted = false;
-	} else if (agent->followup_refusals >= FOLLOWUP_TRIES) {
-		bc_log(BC_LOG_WARNING, &sess->log,
-		       "provider refuses to answer to tool results, giving this answer up");
-		agent->followup_refusals = 0;
-		resp_merge_close(sess, "failed", "upstream_refused",
-				 "The provider did not answer to the results of tools.");
 	} else {
-		lane_owe(sess, agent->followup_params, false);
-		/* Without a rival the reason may pass; it is not asked for in a hurry. */
-		agent->answer_expected = agent->answer_expected || !collision;
+		send_followup(sess);
 	}
-	json_decref(agent->followup_params);
-	agent->followup_params = NULL;
-	lane_pump(sess);
-}
-
-/* The client's request that an error names. */
-static struct create *sent_as(const struct agent *agent, struct bc_span event_id)
-{
-	struct create *create;
-
-	TAILQ_FOREACH(create, &agent->sent, link) {
-		if (create->event_id != NULL && bc_span_is(event_id, create->event_id)) {
-			return create;
-		}
-	}
-	return NULL;
-}
-
-bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
-{
-	struct agent *agent = sess->agent;
-	bool collision = field_is(error, "code", "conversation_already_has_active_response");
-	bool nameless =
-		!json_raw_is_string(client_id) && (collision || error_is_about(error, "response"));
-	struct create *failed = sent_as(agent, client_id);
-
-	if (failed == NULL && nameless) {
-		failed = collision ? oldest_sent(agent, false) : TAILQ_FIRST(&agent->sent);
-		if (failed != NULL && agent->followup[0] != '\0' &&
-		    agent->followup_number < failed->number) {
-			failed = NULL; /* it answers our own, which was sent before */
-		}
-	}
-	if (failed == NULL && agent->followup[0] != '\0' &&
-	    (nameless || json_string_is(client_id, agent->followup))) {
-		bc_metric_add(BC_M_CREATE_COLLISIONS, collision);
-		followup_refused(sess, collision);
-		return true;
-	}
-	if (failed != NULL) {
-		bc_metric_add(BC_M_CREATE_COLLISIONS, collision);
-		create_drop(agent, &agent->sent, failed);
-		lane_pump(sess);
-	}
-	return false;
 }
 
 void lane_speech(struct sess *sess, bool started)
@@ -566,6 +522,8 @@ void lane_speech(struct sess *sess, bool started)
 	}
 	agent->answer_expected = false;
 	take_disturb(sess);
+	filler_stop(sess, "turn_detected");
+	audio_stopped(sess);
 	step_barge_in(sess);
 	if (!agent->interrupt_response || sess->state != SESS_OPEN) {
 		return;

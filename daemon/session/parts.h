@@ -65,6 +65,12 @@ bool rewrite_end(struct rewrite *rewrite, struct bc_buf *out);
  */
 bool tools_is_gateway(const struct sess *sess, const json_t *params, const char *name,
 		      const struct cfg_tool **ret);
+/*
+ * A function call that is the gateway's to answer: its tool, or restart_unknown if nobody has one of that name.  NULL: it is
+ * none, or the client's.
+ */
+const struct cfg_tool *tools_of_call(const struct sess *sess, const json_t *params,
+				     struct bc_span item);
 /* The gateway's own first update. */
 void tools_offer(struct sess *sess);
 /*
@@ -103,8 +109,8 @@ void resp_created(struct sess *sess, struct bc_span text);
 void resp_item_added(struct sess *sess, struct bc_span text);
 void resp_item_done(struct sess *sess, struct bc_span text);
 void resp_done(struct sess *sess, struct bc_span text);
-/* Any other response event: shown, held, hidden or renamed. */
-void resp_event(struct sess *sess, struct bc_span text);
+/* Any other response event: shown, held, hidden or renamed; false: the client does not get it. */
+bool resp_event(struct sess *sess, struct bc_span text);
 void resp_rate_limits(struct sess *sess, struct bc_span text);
 /* Keep an event back behind what is held already; false: too much, nothing was added. */
 bool resp_hold(struct resp *resp, struct bc_span text);
@@ -114,6 +120,8 @@ void resp_release_held(struct sess *sess, struct resp *resp);
 void resp_show(struct sess *sess, struct resp *resp, struct bc_span text);
 /* Show a withheld response from its beginning. */
 void resp_reveal(struct sess *sess, struct resp *resp);
+/* Keep response.created back until something of it is to be seen. */
+void resp_withhold(struct sess *sess, struct resp *resp, struct bc_span text);
 /* A withheld response will never be shown. */
 void resp_hide(struct sess *sess, struct resp *resp);
 /* Nothing will continue the response whose answer was still to come: it ends as the provider has said. */
@@ -193,8 +201,16 @@ struct create *create_free(struct create *create);
 void lane_owe(struct sess *sess, json_t *params, bool at_once);
 /* Nobody has to be answered any more. */
 void lane_owe_nothing(struct agent *agent);
-/* Number of the oldest request for a response, of the client or our own follow-up, without an answer; UINT64_MAX: none. */
+/* Number of the oldest request for a response, of the client, our own follow-up or filler, without an answer; UINT64_MAX: none. */
 uint64_t lane_oldest_asked(const struct sess *sess);
+/* The client's oldest unanswered request of that kind; NULL: none. */
+struct create *lane_oldest_sent(const struct agent *agent, bool out_of_band);
+/* A request of the client is over: take it off its list and free it. */
+void lane_drop_create(struct agent *agent, struct create_list *list, struct create *create);
+/* Our request was refused: it is repeated behind the response that is in its way, or given up. */
+void lane_followup_refused(struct sess *sess, bool collision);
+/* Whether any request for a response, of the client or our own follow-up, has no answer yet. */
+bool lane_is_asked(const struct sess *sess);
 void lane_speech(struct sess *sess, bool started);
 void lane_fini(struct agent *agent);
 
@@ -221,6 +237,11 @@ void work_drop_guess(struct sess *sess, struct guess *guess);
 void work_give_up(struct sess *sess, struct work *work);
 /* The output went into the conversation: settle the run. */
 void work_used(struct sess *sess, struct work *work);
+/* A work that ends at once with an error for the model: nothing is run.  NULL when out of memory. */
+struct work *work_error(struct sess *sess, const struct spec_call *named, const char *type,
+			struct bc_span message);
+/* An answer that knows what the provider had confirmed before it began is heard by the caller. */
+void works_tell(struct sess *sess, const struct resp *resp);
 /* Forget works of turns before this one that no call refers to any more. */
 void works_forget(struct sess *sess, uint64_t before_turn);
 void works_fini(struct sess *sess);
@@ -244,6 +265,8 @@ void step_work_starts(struct sess *sess, const struct work *work);
 void step_work_dropped(struct sess *sess, const struct work *work);
 /* The response of a step has ended; params: what the follow-up inherits, borrowed. */
 void step_response_done(struct sess *sess, struct resp *resp, bool wants_answer);
+/* The provider has removed an item: if it was a call, its result needs another way. */
+void step_item_deleted(struct sess *sess, const char *id);
 /* A work has its output: put in what can be put in. */
 void step_advance(struct sess *sess);
 /* The client has answered one of its own calls. */
@@ -300,6 +323,8 @@ void pass_done(struct sess *sess, const struct resp *resp, struct bc_span respon
 bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
 /* Start what has become stable, cancel what was withdrawn. */
 void pass_advance(struct sess *sess);
+/* Give up passes that have not ended in time; returns when to look again, -1: no need beyond what is set. */
+bc_usec pass_due(struct sess *sess);
 void pass_turn_committed(struct sess *sess);
 /* Nothing of the turns up to this one will be called any more. */
 void pass_withdraw(struct sess *sess, uint64_t turn);

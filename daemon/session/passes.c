@@ -236,7 +236,9 @@ static void start(struct sess *sess, bool pause, enum given given)
 	}
 	*pass = (struct pass){.number = spec_pass_begin(agent->spec, &input),
 			      .turn = agent->hearing.turn,
-			      .with_audio = hears_audio(sess)};
+			      .with_audio = hears_audio(sess),
+			      .started = sess_now(sess)};
+	deadline_set(sess, pass->started + sess->cfg->speculation.pass_timeout);
 	bc_id_new(pass->event_id, 'p');
 	pass->request = ++agent->requests;
 	bc_buf_init(&text, sess->cfg->session.message_max);
@@ -462,7 +464,7 @@ void pass_done(struct sess *sess, const struct resp *resp, struct bc_span respon
 	pass_advance(sess);
 }
 
-/* The pass an error answers; where it does not say so, nothing else may have been asked for. */
+/* The pass an error answers; where it does not say so, the oldest request that has no answer. */
 static struct pass *pass_refused(struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
 	struct agent *agent = sess->agent;
@@ -513,6 +515,34 @@ bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span err
 }
 
 /* ---- ends ---- */
+
+bc_usec pass_due(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	bc_usec patience = sess->cfg->speculation.pass_timeout;
+	bc_usec now = sess_now(sess);
+
+	if (sess->blocked[SESS_UPSTREAM] != 0) {
+		return now + patience; /* its end may be there and unread */
+	}
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		struct pass *pass = &agent->passes.running[i];
+
+		if (pass->number == 0) {
+			continue;
+		}
+		if (now < pass->started + patience) {
+			deadline_set(sess, pass->started + patience);
+			continue;
+		}
+		bc_metric_inc(BC_M_PASS_TIMEOUTS);
+		bc_log(BC_LOG_WARNING, &sess->log,
+		       "provider has not ended a pass in time, giving it up");
+		give_up(sess, pass);
+	}
+	pass_advance(sess);
+	return -1;
+}
 
 void pass_turn_committed(struct sess *sess)
 {

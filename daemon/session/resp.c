@@ -75,6 +75,7 @@ struct resp *resp_new(struct sess *sess, const char *id)
 	bc_buf_init(&resp->held, SESS_HELD_MAX);
 	resp->view = RESP_SHOWN;
 	resp->turn = sess->agent == NULL ? 0 : sess->agent->committed_turn;
+	resp->context = sess->agent == NULL ? 0 : sess->agent->results.confirmed;
 	TAILQ_INSERT_TAIL(&sess->responses, resp, link);
 	sess->response_count++;
 	return resp;

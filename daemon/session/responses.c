@@ -33,8 +33,12 @@ static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
 	if (json_string_is(ours, "p") && agent->spec != NULL) {
 		return RESP_PASS;
 	}
-	if (json_string_is(ours, "f") && agent->followup[0] != '\0') {
+	if (json_string_is(ours, "f") &&
+	    (agent->followup[0] != '\0' || agent->followups_late > 0)) {
 		return RESP_FOLLOWUP;
+	}
+	if (filler_is(sess, metadata, out_of_band)) {
+		return RESP_FILLER;
 	}
 	*ret_create = lane_take_sent(sess, metadata, out_of_band);
 	if (out_of_band) {
@@ -56,7 +60,7 @@ bool resp_hold(struct resp *resp, struct bc_span text)
 }
 
 /* Keep response.created back; of a follow-up without the gateway's mark, as the client may see it. */
-static void withhold(struct sess *sess, struct resp *resp, struct bc_span text)
+void resp_withhold(struct sess *sess, struct resp *resp, struct bc_span text)
 {
 	struct bc_span metadata = field_raw(field_raw(text, "response"), "metadata");
 	struct bc_span visible = text;
@@ -65,7 +69,7 @@ static void withhold(struct sess *sess, struct resp *resp, struct bc_span text)
 	struct bc_buf out;
 
 	bc_buf_init(&out, 1);
-	if (resp->origin == RESP_FOLLOWUP && metadata.len > 0) {
+	if ((resp->origin == RESP_FOLLOWUP || resp->origin == RESP_FILLER) && metadata.len > 0) {
 		metadata_strip(metadata, &stripped);
 		rewrite_begin(&rewrite, text);
 		rewrite_replace(&rewrite, metadata, bc_buf_span(&stripped));
@@ -94,6 +98,8 @@ static void begin_followup(struct sess *sess, struct resp *resp, struct bc_span 
 {
 	struct agent *agent = sess->agent;
 
+	/* Also of a provider that confirms nothing: it takes events in their order. */
+	resp->context = agent->followup_context;
 	resp->params = agent->followup_params;
 	agent->followup_params = NULL;
 	agent->followup_refusals = 0;
@@ -109,8 +115,9 @@ static void begin_followup(struct sess *sess, struct resp *resp, struct bc_span 
 	} else if (agent->merge != NULL) {
 		continue_merged(sess, resp);
 	} else {
-		withhold(sess, resp, text);
+		resp_withhold(sess, resp, text);
 	}
+	agent->followups_late -= agent->followup[0] == '\0' && agent->followups_late > 0;
 	agent->followup[0] = '\0';
 	agent->followup_overtaken = false;
 	agent->followup_unwanted = false;
@@ -137,6 +144,7 @@ void resp_merge_release(struct sess *sess)
 	if (base == NULL) {
 		return;
 	}
+	filler_stop(sess, "turn_detected");
 	if (kept_end(base).len == 0) {
 		resp_merge_close(sess, "cancelled", "client_cancelled", "");
 		return;
@@ -164,7 +172,7 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 		} else if (sess->agent->merge != NULL) {
 			continue_merged(sess, resp);
 		} else {
-			withhold(sess, resp, text);
+			resp_withhold(sess, resp, text);
 		}
 		break;
 	case RESP_CLIENT:
@@ -174,6 +182,9 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 		break;
 	case RESP_CLIENT_OOB:
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
+		break;
+	case RESP_FILLER:
+		filler_created(sess, resp, text);
 		break;
 	}
 }
@@ -193,8 +204,10 @@ void resp_created(struct sess *sess, struct bc_span text)
 		return;
 	}
 	resp->origin = origin_of(sess, response, &create);
-	resp->default_conversation = resp->origin != RESP_PASS && resp->origin != RESP_CLIENT_OOB;
+	resp->default_conversation = resp->origin != RESP_PASS && resp->origin != RESP_CLIENT_OOB &&
+				     resp->origin != RESP_FILLER;
 	if (resp->default_conversation) {
+		filler_stop(sess, "turn_detected"); /* whoever asked for it: one voice at a time */
 		lane_move(sess, LANE_EV_CREATED);
 		agent->current = resp;
 		agent->answer_expected = false;
@@ -307,29 +320,26 @@ static bool is_hidden_item(const struct sess *sess, struct bc_span object, const
 	return item != NULL && item->hidden;
 }
 
-void resp_event(struct sess *sess, struct bc_span text)
+bool resp_event(struct sess *sess, struct bc_span text)
 {
 	struct resp *resp = resp_of(sess, text);
 
 	if (resp == NULL) {
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
-	} else if (!is_hidden_item(sess, text, "item_id")) {
-		resp_show(sess, resp, text);
+		return true;
 	}
+	if (is_hidden_item(sess, text, "item_id")) {
+		return false;
+	}
+	resp_show(sess, resp, text);
+	return resp->view != RESP_HIDDEN;
 }
 
 /* A function call of a tool of ours, in the conversation we answer for. */
 static const struct cfg_tool *gateway_call(const struct sess *sess, const struct resp *resp,
 					   struct bc_span item)
 {
-	const struct cfg_tool *tool;
-	char name[SESS_ID_MAX];
-
-	if (!resp->default_conversation || !field_is(item, "type", "function_call") ||
-	    !field_id(item, "name", name) || !tools_is_gateway(sess, resp->params, name, &tool)) {
-		return NULL;
-	}
-	return tool;
+	return resp->default_conversation ? tools_of_call(sess, resp->params, item) : NULL;
 }
 
 static void hide_item(struct sess *sess, struct bc_span raw)
@@ -351,6 +361,8 @@ void resp_item_added(struct sess *sess, struct bc_span text)
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
 	} else if (resp->origin == RESP_PASS) {
 		return; /* its items are in no conversation */
+	} else if (resp->origin == RESP_FILLER && !filler_item(sess, resp, item)) {
+		hide_item(sess, item);
 	} else if (gateway_call(sess, resp, item) != NULL) {
 		taken_note(resp, item);
 		hide_item(sess, item);
@@ -361,6 +373,9 @@ void resp_item_added(struct sess *sess, struct bc_span text)
 	} else {
 		taken_note(resp, item);
 		resp->visible_items++;
+		if (field_is(item, "type", "message")) {
+			works_tell(sess, resp);
+		}
 		resp_show(sess, resp, text);
 	}
 }
@@ -380,6 +395,9 @@ void resp_item_done(struct sess *sess, struct bc_span text)
 		if (complete) {
 			pass_item(sess, resp, item);
 		}
+		return;
+	}
+	if (resp->origin == RESP_FILLER && is_hidden_item(sess, item, "id")) {
 		return;
 	}
 	tool = gateway_call(sess, resp, item);
@@ -458,6 +476,21 @@ static bool ends_unseen(struct sess *sess, struct resp *resp, bool completed)
 	return resp->view == RESP_HIDDEN || end_unseen(sess, resp, completed);
 }
 
+/* The end of what the gateway has asked for beside the conversation; true: it was that. */
+static bool aside_done(struct sess *sess, struct resp *resp, struct bc_span text)
+{
+	if (resp->origin == RESP_PASS) {
+		pass_done(sess, resp, field_raw(text, "response"));
+		resp_remove(sess, resp);
+		return true;
+	}
+	if (resp->origin == RESP_FILLER) {
+		filler_done(sess, resp, text);
+		return true;
+	}
+	return false;
+}
+
 void resp_done(struct sess *sess, struct bc_span text)
 {
 	struct agent *agent = sess->agent;
@@ -472,9 +505,7 @@ void resp_done(struct sess *sess, struct bc_span text)
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
 		return;
 	}
-	if (resp->origin == RESP_PASS) {
-		pass_done(sess, resp, response);
-		resp_remove(sess, resp);
+	if (aside_done(sess, resp, text)) {
 		return;
 	}
 	cancelled = cancelled && !resp->taken; /* that was us, and its calls count */
@@ -514,6 +545,7 @@ void resp_merge_close(struct sess *sess, const char *status, const char *reason,
 	if (base == NULL || (agent->current != NULL && agent->current->view == RESP_MERGED)) {
 		return; /* what continues it will end it */
 	}
+	filler_stop(sess, reason);
 	merge_usage(agent, base);
 	bc_buf_init(&text, 8192);
 	if (oai_done_put(&text, base->id, status, reason, bc_span_str(message)) == BC_OK) {

@@ -33,6 +33,9 @@ struct reasoner;
 #define SESS_LEFTOVERS_MAX 4     /* items of a response that is being taken over */
 #define SESS_HELD_MAX      65536 /* bytes of events kept back with one withheld response */
 
+/* What is told late, or spoken beside the conversation; needs the limits above. */
+#include "daemon/session/async.h"
+
 enum sess_state {
 #define STATE(id, name) SESS_##id,
 #define EVENT(id, name)
@@ -133,6 +136,7 @@ enum resp_origin {
 	RESP_CLIENT,     /* the client asked for it, default conversation */
 	RESP_CLIENT_OOB, /* the client asked for it, out of band */
 	RESP_FOLLOWUP,   /* the gateway asked for it, to speak results */
+	RESP_FILLER,     /* the gateway asked for it, to say that a tool takes a moment */
 	RESP_PASS        /* the gateway asked for it, to look for calls */
 };
 
@@ -153,7 +157,8 @@ struct resp {
 	bool unwanted; /* the client has cancelled it: nobody speaks about its calls */
 	bool unheard;  /* made of a turn that went on: never shown, and deleted */
 	bool taken; /* it is being cancelled because a verdict takes its place: what it still says is held */
-	uint64_t turn; /* of the last commit before it began */
+	unsigned context; /* number of the last result it knows, see struct results */
+	uint64_t turn;    /* of the last commit before it began */
 	unsigned visible_items;
 	unsigned gateway_items; /* function calls of the gateway's tools, complete or not */
 	struct bc_buf
@@ -177,6 +182,7 @@ struct create {
 	json_t *params;   /* its "response" object; owned; NULL: it has none */
 	bool out_of_band; /* conversation "none" */
 	uint64_t number;  /* of the request, once it was sent */
+	bc_usec sent;     /* monotonic; 0: it is kept back */
 };
 
 TAILQ_HEAD(create_list, create);
@@ -198,12 +204,14 @@ struct work {
 	char *output;          /* what the model gets; NULL: still running */
 	uint64_t turn;
 	char response[SESS_ID_MAX]; /* that named it first; "" for a guess */
-	bool waiting;       /* a real call, until those before it have ended: tools.sequential */
-	bool told;          /* an output of it went into the conversation */
-	uint64_t told_turn; /* … first behind the commit of this turn */
+	bool waiting; /* a real call, until those before it have ended: tools.sequential */
 	bool stale; /* not for calls to come: an effect has changed what it has read, or it was given up */
 	bool gated;      /* a hold of a verdict: starts only while nothing speaks against it */
 	uint64_t number; /* of the guess it began as, as the client knows it; 0: none */
+	bool invalid;    /* it could not be run: the output says why */
+	bool happened;   /* an effect that was carried out */
+	unsigned put;    /* number of the result as it was put in last; 0: not yet */
+	uint64_t told;   /* 1 + the turn in which an answer knew the result; 0: none yet */
 };
 
 TAILQ_HEAD(work_list, work);
@@ -214,8 +222,11 @@ struct call {
 	struct work *work; /* borrowed from the session's list; NULL: the client's own tool */
 	char *call_id;     /* raw JSON string */
 	bool unspoken;     /* nobody is to be asked to speak about its result */
-	bool answered;     /* its output went into the conversation */
+	bool answered;     /* its result went into the conversation */
 	bool unsent;       /* made by the gateway, and its item is not in the conversation yet */
+	bool placeheld;    /* its output says that the tool is still running */
+	bool lost;         /* it is in the conversation no more: its result goes in as a message */
+	char item[SESS_ID_MAX]; /* the function_call item; "": not known */
 };
 
 TAILQ_HEAD(call_list, call);
@@ -230,6 +241,10 @@ struct step {
 	bc_usec client_since; /* monotonic: since when only the client's part is missing; 0: it is not */
 	json_t *params;       /* for the follow-up; NULL: defaults; owned */
 	uint64_t input;       /* agent->input when the response made its first call */
+	uint64_t turn;        /* it belongs to */
+	bc_usec ended;        /* monotonic: when the response had ended */
+	unsigned invalid; /* calls that could not be run */
+	bool filled;      /* the caller was told that it takes a moment */
 };
 
 TAILQ_HEAD(step_list, step);
@@ -285,6 +300,7 @@ struct pass {
 	char response[SESS_ID_MAX]; /* "" until the provider has created it */
 	char event_id[BC_ID_SIZE];
 	uint64_t request; /* its number among all that were sent */
+	bc_usec started;  /* monotonic */
 	bool with_audio;
 };
 
@@ -343,16 +359,25 @@ struct agent {
 	struct resp *current; /* the response that occupies the lane; NULL: none */
 	uint64_t
 		requests; /* for responses, that were sent: the provider answers them in this order */
-	uint64_t followup_number;   /* of our unanswered one among them */
+	uint64_t followup_number; /* of our unanswered one among them */
+	unsigned
+		followup_context; /* results.put when it was asked for: all of that is known to it */
+	bc_usec followup_sent;    /* monotonic: when it was asked for */
 	char followup[BC_ID_SIZE];  /* event id of our unanswered response.create; "": none */
 	json_t *followup_params;    /* what it was made of; owned; NULL: defaults */
 	bool followup_overtaken;    /* speech began after it was sent */
 	bool followup_unwanted;     /* the client has cancelled it after it was sent */
 	unsigned followup_refusals; /* in a row */
-	struct resp *merge;    /* shown response that the next follow-up continues; NULL: none */
-	bool owed;             /* outputs are in that nobody has spoken about */
-	bool owed_at_once;     /* … and another answer is to be cut off for it */
-	unsigned unacked;      /* outputs put in that the provider has not confirmed */
+	unsigned followups_late;    /* given up; the provider may begin them all the same */
+	struct resp *merge; /* shown response that the next follow-up continues; NULL: none */
+	bool owed;          /* outputs are in that nobody has spoken about */
+	bool owed_at_once;  /* … and another answer is to be cut off for it */
+	unsigned unacked;   /* results put in that the provider has not confirmed */
+	struct results results;
+	struct filler filler;
+	struct sent_audio audio;
+	struct restarts restarts;
+	bc_usec deadline;      /* monotonic: when SESS_TIMER_DEADLINE fires; 0: it does not run */
 	json_t *owed_params;   /* for the follow-up; owned */
 	json_t *usage;         /* of responses the client never saw; owned; NULL: none */
 	bool hide_rate_limits; /* the next rate_limits.updated belongs to a hidden response */

@@ -159,6 +159,7 @@ static void agent_fini(struct sess *sess)
 	tools_fini(agent);
 	hear_fini(agent);
 	items_fini(&agent->items);
+	results_fini(&agent->results);
 	json_decref(agent->usage);
 	free(agent->transcripts.own);
 	free(agent);
@@ -222,6 +223,7 @@ static enum bc_err agent_new(struct sess *sess)
 	TAILQ_INIT(&agent->sent);
 	TAILQ_INIT(&agent->steps);
 	TAILQ_INIT(&agent->works);
+	results_init(&agent->results);
 	agent->interrupt_response = true; /* the provider's default until it says otherwise */
 	agent->yielded = calloc(sess->cfg->tool_count, sizeof(*agent->yielded));
 	if (agent->yielded == NULL) {
@@ -575,6 +577,9 @@ void sess_timer_fired(struct sess *sess, enum sess_timer which)
 		break;
 	case SESS_TIMER_EAGER:
 		eager_timer(sess);
+		break;
+	case SESS_TIMER_DEADLINE:
+		deadlines_fired(sess);
 		break;
 	case SESS_TIMER__COUNT:
 		BC_BUG_ON(true);

@@ -32,14 +32,15 @@ enum sess_side {
 };
 
 enum sess_timer {
-	SESS_TIMER_LIFE,    /* idle and lifetime limits */
-	SESS_TIMER_STEP,    /* a step waits for the client's part */
-	SESS_TIMER_OWED,    /* an answer is owed and the provider has not begun one by itself */
-	SESS_TIMER_CONFIRM, /* a request of the client waits for a verdict that is near */
-	SESS_TIMER_GATE,    /* a hold waits for the caller's silence */
-	SESS_TIMER_WORDS,   /* typed words have been quiet for long enough */
-	SESS_TIMER_EAGER,   /* a turn that ended early waits for the client's own silence */
-	SESS_TIMER__COUNT   /* must be last */
+	SESS_TIMER_LIFE,     /* idle and lifetime limits */
+	SESS_TIMER_STEP,     /* a step waits for the client's part */
+	SESS_TIMER_OWED,     /* an answer is owed and the provider has not begun one by itself */
+	SESS_TIMER_CONFIRM,  /* a request of the client waits for a verdict that is near */
+	SESS_TIMER_GATE,     /* a hold waits for the caller's silence */
+	SESS_TIMER_WORDS,    /* typed words have been quiet for long enough */
+	SESS_TIMER_EAGER,    /* a turn that ended early waits for the client's own silence */
+	SESS_TIMER_DEADLINE, /* the nearest of all other deadlines */
+	SESS_TIMER__COUNT    /* must be last */
 };
 
 /* What a session can do to the world.  Each function gets the world pointer handed to sess_new(). */

@@ -2,7 +2,7 @@
  * Steps: the calls one response made, answered together.
  *
  * Invariants:
- *   T1  Every complete call of a gateway tool gets exactly one output.
+ *   T1  Every complete call of a gateway tool gets exactly one output, as long as it is in the conversation.
  *   T2  Outputs are put in after the response that made the calls has ended, never in the middle of it.
  *   T3  An answer is asked for once per step, when every output is in and the client has answered its own calls.
  */
@@ -35,6 +35,9 @@ static struct step *step_of(struct sess *sess, struct resp *resp)
 {
 	if (resp->step == NULL) {
 		resp->step = step_new(sess->agent, resp->params);
+		if (resp->step != NULL) {
+			resp->step->turn = resp->turn;
+		}
 	}
 	return resp->step;
 }
@@ -111,9 +114,11 @@ void step_call(struct sess *sess, struct resp *resp, const struct cfg_tool *tool
 
 	if (call != NULL && step != NULL && json_raw_is_string(call_id)) {
 		call->call_id = field_dup(call_id);
-		call->work =
-			work_for_call(sess, resp, tool,
-				      arguments == NULL ? BC_SPAN_LIT("") : bc_span_str(arguments));
+		call->work = tool == &restart_unknown
+				     ? restart_work(sess, resp, item)
+				     : work_for_call(sess, resp, tool,
+						     arguments == NULL ? BC_SPAN_LIT("")
+								       : bc_span_str(arguments));
 	}
 	free(arguments);
 	if (call == NULL || call->call_id == NULL || call->work == NULL) {
@@ -127,7 +132,9 @@ void step_call(struct sess *sess, struct resp *resp, const struct cfg_tool *tool
 			 "The gateway cannot take more tool calls in this session.");
 		return;
 	}
+	(void)field_id(item, "id", call->item);
 	call->unspoken = tool->delivery == CFG_DELIVERY_SILENT;
+	step->invalid += call->work->invalid;
 	TAILQ_INSERT_TAIL(&step->calls, call, link);
 }
 
@@ -159,6 +166,7 @@ static void send_item(struct sess *sess, struct call *call)
 	call->unsent = false;
 	bc_id_new(event_id, 'f');
 	bc_id_new(item_id, 'i');
+	memcpy(call->item, item_id, sizeof(item_id));
 	bc_buf_init(&text, strlen(call->work->arguments) * 6 + 4096);
 	if (oai_call_item_put(&text, event_id, item_id, bc_span_str(call->call_id),
 			      call->work->tool->name,
@@ -190,6 +198,22 @@ static bool inject_call(struct step *step, struct work *work)
 	return true;
 }
 
+/* Its outputs may go in from now on; what the caller is told meanwhile has its times. */
+static void ends(struct sess *sess, struct step *step, bool wants_answer)
+{
+	step->response_done = true;
+	step->wants_answer = wants_answer;
+	step->ended = sess_now(sess);
+}
+
+static void watch(struct sess *sess)
+{
+	if (sess->state == SESS_OPEN) {
+		deadline_set(sess, results_due(sess));
+		deadline_set(sess, filler_due(sess));
+	}
+}
+
 bool step_inject(struct sess *sess, json_t *params, struct work *const works[], unsigned count,
 		 bool wants_answer)
 {
@@ -203,8 +227,8 @@ bool step_inject(struct sess *sess, json_t *params, struct work *const works[], 
 	if (!made) {
 		return false;
 	}
-	step->response_done = true;
-	step->wants_answer = wants_answer;
+	step->turn = sess->agent->committed_turn;
+	ends(sess, step, wants_answer);
 	TAILQ_FOREACH(call, &step->calls, link) {
 		if (!call->work->gated && sess->state == SESS_OPEN) {
 			send_item(sess, call);
@@ -213,6 +237,7 @@ bool step_inject(struct sess *sess, json_t *params, struct work *const works[], 
 	for (unsigned i = 0; i < count && made; i++) {
 		made = !works[i]->gated || work_release(works[i]);
 	}
+	watch(sess);
 	return made;
 }
 
@@ -239,7 +264,9 @@ void step_work_starts(struct sess *sess, const struct work *work)
 	struct call *call = unsent_call_of(sess, work, &step);
 
 	if (call != NULL) {
+		step->ended = sess_now(sess); /* nobody has waited for it before */
 		send_item(sess, call);
+		watch(sess);
 	}
 }
 
@@ -259,29 +286,6 @@ void step_work_dropped(struct sess *sess, const struct work *work)
 
 /* ---- outputs ---- */
 
-static void put_in(struct sess *sess, struct call *call)
-{
-	char event_id[BC_ID_SIZE];
-	char item_id[BC_ID_SIZE];
-	struct bc_buf text;
-
-	bc_id_new(event_id, 'o');
-	bc_id_new(item_id, 'i');
-	bc_buf_init(&text, strlen(call->work->output) * 6 + 4096);
-	if (oai_output_item_put(&text, event_id, item_id, bc_span_str(call->call_id),
-				bc_span_str(call->work->output)) != BC_OK) {
-		bc_buf_release(&text);
-		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
-		return;
-	}
-	(void)sess_to_upstream(sess, bc_buf_span(&text)); /* pressure shows with the next message */
-	bc_buf_release(&text);
-	call->answered = true;
-	sess->agent->unacked++;
-	wait_delivered(call->work->tool, call->unspoken);
-	work_used(sess, call->work);
-}
-
 /* Put in every output that is there; true: none of ours is missing. */
 static bool put_in_ready(struct sess *sess, struct step *step)
 {
@@ -298,7 +302,7 @@ static bool put_in_ready(struct sess *sess, struct step *step)
 			continue;
 		}
 		if (!call->answered && call->work->output != NULL && sess->state == SESS_OPEN) {
-			put_in(sess, call);
+			result_put(sess, step, call);
 		}
 		all = all && call->answered;
 	}
@@ -411,7 +415,7 @@ void step_advance(struct sess *sess)
 
 		if (step->response_done && put_in_ready(sess, step) &&
 		    client_is_done(sess, step, &soonest)) {
-			if (step->wants_answer && is_spoken(step)) {
+			if (step->wants_answer && is_spoken(step) && restart_allowed(sess, step)) {
 				lane_owe(sess, step->params, cannot_wait(step));
 			}
 			step_free(agent, step);
@@ -437,9 +441,21 @@ void step_response_done(struct sess *sess, struct resp *resp, bool wants_answer)
 		step_free(sess->agent, step);
 		return;
 	}
-	step->response_done = true;
-	step->wants_answer = wants_answer;
+	ends(sess, step, wants_answer);
 	step_advance(sess);
+	watch(sess);
+}
+
+void step_item_deleted(struct sess *sess, const char *id)
+{
+	struct step *step;
+	struct call *call;
+
+	TAILQ_FOREACH(step, &sess->agent->steps, link) {
+		TAILQ_FOREACH(call, &step->calls, link) {
+			call->lost = call->lost || strcmp(call->item, id) == 0;
+		}
+	}
 }
 
 void step_client_output(struct sess *sess, struct bc_span call_id)

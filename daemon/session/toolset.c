@@ -3,7 +3,8 @@
  * all of it, so each such update of the client is rewritten to the union; the client is shown its own tools only.
  *
  * Updates are answered in the order they were sent, with one session.updated or one error each; the queue of
- * unanswered ones tells to whom an answer belongs.
+ * unanswered ones tells to whom an answer belongs.  An error may name neither the update nor a parameter of it: then the
+ * tools that the next session.updated shows tell that the oldest update was not the one it answers.
  */
 #include "daemon/session/sess.h"
 
@@ -110,6 +111,21 @@ bool tools_is_gateway(const struct sess *sess, const json_t *params, const char 
 	}
 	*ret = tool;
 	return true;
+}
+
+const struct cfg_tool *tools_of_call(const struct sess *sess, const json_t *params,
+				     struct bc_span item)
+{
+	const struct cfg_tool *tool;
+	char name[SESS_ID_MAX];
+
+	if (!field_is(item, "type", "function_call") || !field_id(item, "name", name)) {
+		return NULL;
+	}
+	if (tools_is_gateway(sess, params, name, &tool)) {
+		return tool;
+	}
+	return restart_is_unknown(sess, params, name) ? &restart_unknown : NULL;
 }
 
 static struct update *update_free(struct update *update)
@@ -425,11 +441,112 @@ static void show_updated(struct sess *sess, struct bc_span text)
 	bc_buf_release(&out);
 }
 
+/* ---- which update was accepted ---- */
+
+/* The provider has not taken this update; it is forgotten. */
+static void refused(struct sess *sess, struct update *update)
+{
+	if (update->about == UPDATE_WORDS) {
+		transcripts_refused(sess);
+	} else if (update->about == UPDATE_DETECTION) {
+		eager_refused(sess);
+	} else if (update->gateway) {
+		bc_log(BC_LOG_ERR, &sess->log,
+		       "provider refused the gateway's tools: check the parameters of the [[tool]]s; this call "
+		       "goes on without them");
+		sess->agent->refused = true;
+	}
+	update_drop(sess->agent, update);
+}
+
+/* Names the provider shows if an update was accepted; false: they cannot be told. */
+static bool expect_names(const struct sess *sess, const struct update *update, json_t *names)
+{
+	const struct agent *agent = sess->agent;
+	bool own = update->tools != NULL;
+	const char *list = own ? update->tools : agent->client_tools;
+	const bool *yielded = own ? update->yielded : agent->yielded;
+	json_t *client = list == NULL ? json_array() : json_parse(bc_span_str(list));
+	size_t index;
+	json_t *entry;
+
+	json_array_foreach(client, index, entry) {
+		const char *name = json_string_value(json_object_get(entry, "name"));
+		const struct cfg_tool *tool =
+			name == NULL ? NULL : cfg_tool_find(sess->cfg, bc_span_str(name));
+
+		if (name == NULL) {
+			json_decref(client);
+			return false; /* a tool of the vendor's: it has other names */
+		}
+		if (tool == NULL || yielded[tool - sess->cfg->tool]) {
+			json_object_set_new(names, name, json_true());
+		}
+	}
+	json_decref(client);
+	for (size_t i = 0; i < sess->cfg->tool_count && !agent->refused; i++) {
+		if (!yielded[i]) {
+			json_object_set_new(names, sess->cfg->tool[i].name, json_true());
+		}
+	}
+	return true;
+}
+
+/* Whether the tools of the accepted session are those it has after this update. */
+static bool shows(const struct sess *sess, const json_t *shown, const struct update *update)
+{
+	json_t *names = json_object();
+	bool same = names != NULL && expect_names(sess, update, names) &&
+		    json_object_size(names) == json_array_size(shown);
+	size_t index;
+	json_t *entry;
+
+	json_array_foreach(shown, index, entry) {
+		const char *name = json_string_value(json_object_get(entry, "name"));
+
+		same = same && name != NULL && json_object_get(names, name) != NULL;
+	}
+	json_decref(names);
+	return same;
+}
+
+/*
+ * The update a session.updated answers: the oldest, unless what is shown fits it not and a later one does.  Those before
+ * that have failed without a word that could be attributed to them, and are dropped.
+ */
+static struct update *answered_one(struct sess *sess, struct bc_span session)
+{
+	struct update_list *updates = &sess->agent->updates;
+	struct update *oldest = TAILQ_FIRST(updates);
+	struct update *update = oldest;
+	struct bc_span tools = field_raw(session, "tools");
+	json_t *shown;
+
+	if (oldest == NULL || TAILQ_NEXT(oldest, link) == NULL || tools.len == 0) {
+		return oldest;
+	}
+	shown = json_parse(tools);
+	while (update != NULL && !shows(sess, shown, update)) {
+		update = TAILQ_NEXT(update, link);
+	}
+	json_decref(shown);
+	if (update == NULL) {
+		return oldest;
+	}
+	while (TAILQ_FIRST(updates) != update) {
+		refused(sess, TAILQ_FIRST(updates));
+	}
+	return update;
+}
+
 void tools_session_updated(struct sess *sess, struct bc_span text)
 {
 	struct agent *agent = sess->agent;
-	struct update *update = TAILQ_FIRST(&agent->updates);
+	struct update *update = answered_one(sess, field_raw(text, "session"));
 	bool gateway = update != NULL && update->gateway;
+
+	agent->restarts.offered =
+		agent->restarts.offered || (gateway && update->about == UPDATE_TOOLS);
 
 	if (update != NULL && update->tools != NULL) {
 		accept_tools(agent, update);
@@ -465,16 +582,6 @@ bool tools_update_failed(struct sess *sess, struct bc_span client_id, struct bc_
 		return false;
 	}
 	gateway = update->gateway;
-	if (update->about == UPDATE_WORDS) {
-		transcripts_refused(sess);
-	} else if (update->about == UPDATE_DETECTION) {
-		eager_refused(sess);
-	} else if (gateway) {
-		bc_log(BC_LOG_ERR, &sess->log,
-		       "provider refused the gateway's tools: check the parameters of the [[tool]]s; this call "
-		       "goes on without them");
-		sess->agent->refused = true;
-	}
-	update_drop(sess->agent, update);
+	refused(sess, update);
 	return gateway;
 }

@@ -50,12 +50,8 @@ static void forward_ordered(struct sess *sess, struct bc_span text,
 /* A function call of a gateway tool that the response in progress makes, whatever event names it first. */
 static bool is_gateway_call(struct sess *sess, struct bc_span raw)
 {
-	const struct cfg_tool *tool;
-	char name[SESS_ID_MAX];
-
-	return sess->agent->current != NULL && field_is(raw, "type", "function_call") &&
-	       field_is(raw, "status", "in_progress") && field_id(raw, "name", name) &&
-	       tools_is_gateway(sess, sess->agent->current->params, name, &tool);
+	return sess->agent->current != NULL && field_is(raw, "status", "in_progress") &&
+	       tools_of_call(sess, sess->agent->current->params, raw) != NULL;
 }
 
 /* Put an item where an event says it stands: behind an item, in front of all, or, as far as we can tell, last. */
@@ -103,9 +99,7 @@ static void item_added(struct sess *sess, struct bc_span text)
 	struct agent *agent = sess->agent;
 
 	if (item != NULL && item->hidden) {
-		if (agent->unacked > 0 && field_is(raw, "type", "function_call_output")) {
-			agent->unacked--;
-		}
+		result_confirmed(sess, raw);
 		return;
 	}
 	if (item != NULL && taken_is_leftover(sess, item->id)) {
@@ -142,6 +136,7 @@ static void item_deleted(struct sess *sess, struct bc_span text)
 
 	if (item != NULL) {
 		items_remove(&sess->agent->items, item);
+		step_item_deleted(sess, id);
 	}
 	if (!hidden) {
 		forward(sess, text);
@@ -201,6 +196,9 @@ static void configured(struct sess *sess, struct bc_span text)
 	}
 	hear_configure(sess, session);
 	reasoner_configure(sess, session);
+	results_configure(sess, session);
+	audio_configure(sess, session);
+	restart_configure(sess, session);
 }
 
 /* Transcripts that the gateway alone has asked for stay with it. */
@@ -226,7 +224,8 @@ static void error_event(struct sess *sess, struct bc_span text)
 	bool ours = json_raw_is_string(client_id) && bc_span_has_prefix(client_id, "\"bc_");
 
 	/* Each function looks for the request the error answers; true: it was ours. */
-	if (tools_update_failed(sess, client_id, error) || pass_failed(sess, client_id, error) ||
+	if (result_failed(sess, client_id, error) || tools_update_failed(sess, client_id, error) ||
+	    filler_failed(sess, client_id, error) || pass_failed(sess, client_id, error) ||
 	    lane_create_failed(sess, client_id, error)) {
 		return;
 	}
@@ -239,15 +238,27 @@ static void error_event(struct sess *sess, struct bc_span text)
 	if (take_failed(sess, client_id)) {
 		return;
 	}
-	if (bc_span_has_prefix(client_id, "\"bc_o") && sess->agent->unacked > 0) {
-		sess->agent->unacked--; /* an output that found no call */
-	}
 	bc_log(BC_LOG_INFO, &sess->log,
 	       "provider refused an event of the gateway (code %.*s), ignoring",
 	       BC_SPAN_ARG(field_raw(error, "code")));
 }
 
 /* ---- one event ---- */
+
+/* Where every response is simply shown, its audio needs no look-up. */
+static void content_event(struct sess *sess, enum oai_event event, struct bc_span text)
+{
+	bool shown = true;
+
+	if (sess->special_responses == 0) {
+		forward(sess, text);
+	} else {
+		shown = resp_event(sess, text);
+	}
+	if (shown && event == OAI_RESPONSE_OUTPUT_AUDIO_DELTA) {
+		audio_sent(sess, text);
+	}
+}
 
 static void response_event(struct sess *sess, enum oai_event event, struct bc_span text)
 {
@@ -266,15 +277,10 @@ static void response_event(struct sess *sess, enum oai_event event, struct bc_sp
 		break;
 	case OAI_RESPONSE_FUNCTION_CALL_ARGUMENTS_DELTA:
 	case OAI_RESPONSE_FUNCTION_CALL_ARGUMENTS_DONE:
-		resp_event(sess, text);
+		(void)resp_event(sess, text);
 		break;
 	default:
-		/* Where every response is simply shown, its audio needs no look-up. */
-		if (sess->special_responses == 0) {
-			forward(sess, text);
-		} else {
-			resp_event(sess, text);
-		}
+		content_event(sess, event, text);
 		break;
 	}
 }

@@ -135,7 +135,7 @@ void done_show(struct sess *sess, const struct resp *resp, struct bc_span text)
 	rewrite_begin(&rewrite, text);
 	rewrite_output(sess, &rewrite, field_raw(response, "output"));
 	rewrite_usage(sess->agent, &rewrite, field_raw(response, "usage"));
-	if (resp->origin == RESP_FOLLOWUP && metadata.len > 0) {
+	if ((resp->origin == RESP_FOLLOWUP || resp->origin == RESP_FILLER) && metadata.len > 0) {
 		metadata_strip(metadata, &stripped);
 		rewrite_replace(&rewrite, metadata, bc_buf_span(&stripped));
 		bc_buf_release(&stripped);

@@ -5,7 +5,8 @@
  *
  * Invariants:
  *   W1  work->run is settled exactly once: used, or dropped with its guess, or at the end of the session.
- *   W2  A guess's work is forgotten when the guess is withdrawn; a real one not before its turn is over.
+ *   W2  A guess's work is forgotten when the guess is withdrawn; a real one not before its turn is over, and an effect
+ *       not before an answer knew of it: named again until then, it is the same one.
  *   W3  What was read before an effect ended that changed it is used for no call made after that.
  *   W4  With tools.sequential no real call starts while another one runs; those that wait start in the order they were
  *       made.
@@ -65,6 +66,13 @@ void works_fini(struct sess *sess)
 	}
 }
 
+/* An effect nobody has heard of yet; of very many only the newer ones are remembered. */
+static bool may_be_named_again(const struct work *work, uint64_t turn)
+{
+	return work->happened && (work->told == 0 || turn < work->told) &&
+	       work->sess->agent->work_count <= SESS_WORKS_MAX / 2;
+}
+
 void works_forget(struct sess *sess, uint64_t before_turn)
 {
 	struct work *work = TAILQ_FIRST(&sess->agent->works);
@@ -77,7 +85,8 @@ void works_forget(struct sess *sess, uint64_t before_turn)
 		struct work *next = TAILQ_NEXT(work, link);
 
 		if (work->guess == NULL && work->turn < before_turn && work->output != NULL &&
-		    work->run == NULL && !step_uses(sess, work)) {
+		    work->run == NULL && !step_uses(sess, work) && !results_use(sess, work) &&
+		    !may_be_named_again(work, before_turn)) {
 			work_free(work);
 		}
 		work = next;
@@ -226,32 +235,34 @@ struct work *work_of_verdict(struct sess *sess, struct guess *guess)
 /* ---- real calls ---- */
 
 /*
- * Whether a call of a later turn asks for this work again rather than for another one: it still runs, or is an effect
- * whose output was not in the conversation when that turn was committed.
+ * A call of an earlier turn that the model names again although nobody has heard of its outcome: the caller was quicker,
+ * not of another mind.  A second effect is meant only by who speaks after the first was told.
  */
-static bool is_asked_again(const struct work *work, uint64_t turn)
+static bool is_untold(const struct work *work, uint64_t turn)
 {
-	if (work->gated) {
-		return false; /* it may never be */
+	if (work->turn >= turn) {
+		return false;
 	}
-	if (work->told) {
-		return work->tool->effect != CFG_EFFECT_READ && work->told_turn >= turn;
+	if (work->output == NULL) {
+		return !work->gated; /* what may still be stopped is nothing to join */
 	}
-	return work->output == NULL || work->tool->effect != CFG_EFFECT_READ;
+	return work->happened && (work->told == 0 || turn < work->told);
 }
 
 static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
 				  const struct spec_call *named, unsigned *ret_occurrence)
 {
+	struct work *untold = NULL;
 	struct work *work;
 
 	*ret_occurrence = 0;
 	TAILQ_FOREACH(work, &sess->agent->works, link) {
-		if (work->guess != NULL || work->stale || work->tool != named->tool ||
-		    strcmp(work->arguments, named->arguments) != 0) {
+		if (work->guess != NULL || work->stale || work->invalid ||
+		    work->tool != named->tool || strcmp(work->arguments, named->arguments) != 0) {
 			continue;
 		}
-		if (work->turn != named->turn && !is_asked_again(work, named->turn)) {
+		if (work->turn != named->turn) {
+			untold = is_untold(work, named->turn) ? work : untold;
 			continue;
 		}
 		if (strcmp(work->response, resp->id) != 0) {
@@ -259,7 +270,8 @@ static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
 		}
 		(*ret_occurrence)++;
 	}
-	return NULL;
+	bc_metric_add(BC_M_CALLS_JOINED, untold != NULL);
+	return untold;
 }
 
 static struct work *join_guess(struct sess *sess, struct spec_call *named)
@@ -323,18 +335,16 @@ static void tell_others(struct sess *sess, const struct cfg_tool *effect)
 	}
 }
 
-/* Arguments that do not fit: the model is told so; nothing is sent anywhere. */
-static struct work *work_refused(struct sess *sess, const struct spec_call *named,
-				 struct bc_span arguments, struct bc_span message)
+struct work *work_error(struct sess *sess, const struct spec_call *named, const char *type,
+			struct bc_span message)
 {
-	struct work *work = work_new(sess, named->tool, arguments, named->turn);
-	json_t *output =
-		json_pack("{s:{s:s, s:i, s:b, s:s%}}", "error", "type", "invalid_arguments",
-			  "status", 0, "retryable", 1, "message", message.ptr, message.len);
+	struct work *work = work_new(sess, named->tool, bc_span_str(named->arguments), named->turn);
+	json_t *output = json_pack("{s:{s:s, s:i, s:b, s:s%}}", "error", "type", type, "status", 0,
+				   "retryable", 1, "message", message.ptr, message.len);
 
-	bc_metric_inc(BC_M_TOOL_ARGS_REFUSED);
 	if (work != NULL && output != NULL) {
 		work->output = json_dumps(output, JSON_COMPACT);
+		work->invalid = true;
 	}
 	json_decref(output);
 	if (work != NULL && work->output == NULL) {
@@ -396,6 +406,20 @@ static bool start_or_wait(struct work *work)
 	return start(work, false);
 }
 
+void works_tell(struct sess *sess, const struct resp *resp)
+{
+	struct work *work;
+
+	if (!resp->default_conversation) {
+		return;
+	}
+	TAILQ_FOREACH(work, &sess->agent->works, link) {
+		if (work->told == 0 && work->put != 0 && work->put <= resp->context) {
+			work->told = resp->turn + 1;
+		}
+	}
+}
+
 struct work *work_for_call(struct sess *sess, const struct resp *resp, const struct cfg_tool *tool,
 			   struct bc_span arguments)
 {
@@ -406,7 +430,9 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 
 	bc_buf_init(&message, 4096);
 	if (tool_args_check(tool, arguments, &canonical, &message) != BC_OK) {
-		work = work_refused(sess, &named, arguments, bc_buf_span(&message));
+		named.arguments = "";
+		bc_metric_inc(BC_M_TOOL_ARGS_REFUSED);
+		work = work_error(sess, &named, "invalid_arguments", bc_buf_span(&message));
 		bc_buf_release(&message);
 		return work;
 	}
@@ -452,10 +478,6 @@ void work_give_up(struct sess *sess, struct work *work)
 
 void work_used(struct sess *sess, struct work *work)
 {
-	if (!work->told) {
-		work->told = true;
-		work->told_turn = sess->agent->committed_turn;
-	}
 	if (work->run != NULL) {
 		sess->world->tool_settle(sess->world_arg, work->run, JRN_USED);
 		work->run = NULL;
@@ -502,6 +524,8 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 		work_stopped(work);
 		return;
 	}
+	work->happened = work->tool->effect != CFG_EFFECT_READ &&
+			 (result->outcome == TOOL_OK || result->outcome == TOOL_BAD_RESULT);
 	tell_others(sess, work->tool);
 	if (sess->state != SESS_OPEN) {
 		return;

@@ -124,6 +124,21 @@ enum bc_err oai_delete_put(struct bc_buf *out, const char *event_id, const char 
 	return err == BC_OK ? bc_buf_put_str(out, "}") : err;
 }
 
+enum bc_err oai_system_item_put(struct bc_buf *out, const char *event_id, const char *item_id,
+				struct bc_span text)
+{
+	enum bc_err err = bc_buf_printf(
+		out,
+		"{\"type\":\"conversation.item.create\",\"event_id\":\"%s\",\"item\":{\"id\":\"%s\","
+		"\"type\":\"message\",\"role\":\"system\",\"content\":[{\"type\":\"input_text\",\"text\":",
+		event_id, item_id);
+
+	if (err == BC_OK) {
+		err = json_string_put(out, text);
+	}
+	return err == BC_OK ? bc_buf_put_str(out, "}]}}") : err;
+}
+
 enum bc_err oai_cancel_put(struct bc_buf *out, const char *event_id, const char *response_id)
 {
 	return bc_buf_printf(

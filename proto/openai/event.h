@@ -60,6 +60,13 @@ enum bc_err oai_call_item_put(struct bc_buf *out, const char *event_id, const ch
 /* Append conversation.item.delete; item_id is plain text.  Errors of bc_buf_put(). */
 enum bc_err oai_delete_put(struct bc_buf *out, const char *event_id, const char *item_id) BC_MUST;
 
+/*
+ * Append conversation.item.create with a system message of one text; text is plain and escaped here.  Errors of bc_buf_put().
+ * Source: openai 7.57.0 RealtimeConversationItemSystemMessage.
+ */
+enum bc_err oai_system_item_put(struct bc_buf *out, const char *event_id, const char *item_id,
+				struct bc_span text) BC_MUST;
+
 /* Append response.cancel for one response; response_id is plain text of [A-Za-z0-9_-]. */
 enum bc_err oai_cancel_put(struct bc_buf *out, const char *event_id,
 			   const char *response_id) BC_MUST;

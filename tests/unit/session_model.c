@@ -270,6 +270,8 @@ static void item_asked(struct model *model, const json_t *event)
 		add_item(model, id, "'type':'function_call_output'", true);
 	} else if (strcmp(rig_string(event, "item.type"), "function_call") == 0) {
 		call_put_in(model, event, id);
+	} else if (strcmp(rig_string(event, "item.role"), "system") == 0) {
+		add_item(model, id, "'type':'message','role':'system'", true);
 	} else {
 		add_item(model, id, "'type':'message','role':'user'", true);
 	}
@@ -475,6 +477,9 @@ void model_init(struct model *model, uint64_t seed, const char *toml)
 			"{'type':'backchannel.hello','events':['backchannel.tool_call.speculated',"
 			"'backchannel.tool_call.committed','backchannel.tool_call.rolled_back']}");
 	}
+	rig_client(
+		&model->rig,
+		"{'type':'session.update','session':{'tools':[{'type':'function','name':'mine'}]}}");
 }
 
 /* While a request of the gateway is on its way no other one is. */

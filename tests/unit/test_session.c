@@ -41,6 +41,17 @@ static void setup(void)
 	rig_silent(&rig, SESS_CLIENT);
 }
 
+/* A tool of the client's own: "mine". */
+static void declare_mine(void)
+{
+	rig_client(
+		&rig,
+		"{'type':'session.update','session':{'type':'realtime','tools':[{'type':'function','name':'mine'}]}}");
+	rig_expect(&rig, SESS_UPSTREAM, "session.update");
+	rig_up(&rig, "{'type':'session.updated','session':{'type':'realtime','tools':[]}}");
+	rig_expect(&rig, SESS_CLIENT, "session.updated");
+}
+
 static void teardown(void)
 {
 	rig_fini(&rig);
@@ -483,6 +494,7 @@ START_TEST(client_and_gateway_tool_in_one_response)
 {
 	json_t *event;
 
+	declare_mine();
 	user_turn("u1", NULL);
 	created("r1", "null");
 	call_item("r1", "f1", "u1", "get_order", "{\\\"id\\\":\\\"7\\\"}");
@@ -520,6 +532,7 @@ END_TEST
 
 START_TEST(without_a_create_of_the_client_the_gateway_asks)
 {
+	declare_mine();
 	user_turn("u1", NULL);
 	created("r1", "null");
 	call_item("r1", "f1", "u1", "get_order", "{\\\"id\\\":\\\"7\\\"}");

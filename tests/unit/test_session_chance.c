@@ -10,15 +10,17 @@
 #define CALLS 300 /* conversations per configuration; SEEDS="from,to" says otherwise */
 #define STEPS 90  /* things that happen in each */
 
-#define CONFIG(mode)                                                                                               \
-	"[[listen]]\nport = 8080\n[auth]\nmode = \"open\"\n[[upstream]]\nurl = \"ws://localhost:1/v1/realtime\"\n" \
-	"[speculation]\nmode = \"" mode "\"\n"                                                                     \
-	"[[tool]]\nname = \"get_order\"\ndescription = \"Looks an order up.\"\neffect = \"read\"\n"                \
-	"disclosure = \"first_party\"\ntags = [\"orders\"]\nparameters = { type = \"object\", properties = "       \
-	"{ id = { type = \"string\" } }, required = [\"id\"], additionalProperties = false }\n"                    \
-	"request = { method = \"POST\", url = \"http://localhost:1/order\", body = \"{*}\" }\n"                    \
-	"[[tool]]\nname = \"book\"\ndescription = \"Books a room.\"\neffect = \"hold\"\ntags = [\"orders\"]\n"     \
-	"parameters = { type = \"object\", properties = { night = { type = \"string\" } } }\n"                     \
+/* A provider that reads when it likes: how long it may be silent is not for chance to find out. */
+#define CONFIG(mode, upstream, tool)                                                                           \
+	"[[listen]]\nport = 8080\n[auth]\nmode = \"open\"\n[session]\nanswer_timeout = \"10m\"\n"              \
+	"[[upstream]]\nurl = \"ws://localhost:1/v1/realtime\"\n" upstream                                      \
+	"\n[speculation]\nmode = \"" mode                                                                      \
+	"\"\n[[tool]]\nname = \"get_order\"\ndescription = \"Looks an order up.\"\neffect = \"read\"\n" tool   \
+	"\ndisclosure = \"first_party\"\ntags = [\"orders\"]\nparameters = { type = \"object\", properties = " \
+	"{ id = { type = \"string\" } }, required = [\"id\"], additionalProperties = false }\n"                \
+	"request = { method = \"POST\", url = \"http://localhost:1/order\", body = \"{*}\" }\n"                \
+	"[[tool]]\nname = \"book\"\ndescription = \"Books a room.\"\neffect = \"hold\"\ntags = [\"orders\"]\n" \
+	"parameters = { type = \"object\", properties = { night = { type = \"string\" } } }\n"                 \
 	"request = { method = \"POST\", url = \"http://localhost:1/book\", body = \"{*}\" }\n"
 
 #define MORE                                                                                                    \
@@ -29,9 +31,15 @@
 	"parameters = { type = \"object\" }\n"                                                                  \
 	"request = { method = \"POST\", url = \"http://localhost:1/jot\", body = \"{*}\" }\n"
 
-static const char *const configs[] = {CONFIG("off") MORE, CONFIG("strict") MORE,
-				      CONFIG("confirm") MORE,
-				      CONFIG("confirm") MORE "[extension]\n"};
+#define PLACEHOLDER "async_results = \"placeholder\""
+
+static const char *const configs[] = {
+	CONFIG("off", "", "") MORE,
+	CONFIG("strict", "", "") MORE,
+	CONFIG("confirm", "", "") MORE,
+	CONFIG("confirm", "", "") MORE "[extension]\n",
+	CONFIG("off", PLACEHOLDER, "filler_after = \"400ms\"") MORE,
+	CONFIG("confirm", PLACEHOLDER, "filler_after = \"1s\"\nfiller = \"Wait.\"") MORE};
 
 /* Who ends the call, and how; true: not the client. */
 static bool hang_up(struct model *model, uint64_t seed)

@@ -159,6 +159,28 @@ START_TEST(a_real_call_with_other_arguments_is_a_miss)
 }
 END_TEST
 
+START_TEST(only_the_readers_of_a_changed_argument_are_given_up)
+{
+	speak_and_pause();
+	pass_created("p1");
+	pass_names("p1", "get_order", TALK_ORDER);
+	pass_names("p1", "get_order", "{\\\"id\\\":\\\"8\\\"}");
+	pass_done("p1", "completed");
+	talk_audio(&rig, 400, false);
+	ck_assert_uint_eq(rig.run_count, 2);
+	speak_and_pause(); /* "no, not order 8, order 9" */
+	pass_created("p2");
+	pass_names("p2", "get_order", TALK_ORDER);
+	pass_names("p2", "get_order", "{\\\"id\\\":\\\"9\\\"}");
+	pass_done("p2", "completed");
+	talk_audio(&rig, 400, false);
+	ck_assert_uint_eq(rig.run_count, 3);
+	ck_assert(!rig.runs[0].cancelled);
+	ck_assert(rig.runs[1].cancelled);
+	ck_assert_str_eq(rig.runs[2].arguments, "{\"id\":\"9\"}");
+}
+END_TEST
+
 START_TEST(an_answer_without_a_call_withdraws_the_guess)
 {
 	guess();
@@ -395,6 +417,7 @@ static Suite *suite(void)
 {
 	const TTest *const cases[] = {
 		a_real_call_with_other_arguments_is_a_miss,
+		only_the_readers_of_a_changed_argument_are_given_up,
 		an_answer_without_a_call_withdraws_the_guess,
 		a_stale_guess_is_run_again,
 		an_effect_withdraws_guesses_that_read_what_it_changes,

@@ -307,12 +307,16 @@ START_TEST(a_typed_message_is_a_turn_and_its_call_a_new_one)
 	one_call("r1", "f1", "book", TALK_NIGHT);
 	rig_finish(&rig, 0, "{}");
 	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r2", "{'bc':'f'}"); /* the caller hears that it was booked */
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r2','item':{'id':'m2','type':'message','role':'assistant','status':'in_progress'}}");
+	talk_done(&rig, "r2", "completed");
 	rig_client(
 		&rig,
 		"{'type':'conversation.item.create','item':{'id':'t1','type':'message','role':'user'}}");
 	rig_up(&rig,
 	       "{'type':'conversation.item.added','item':{'id':'t1','type':'message','role':'user'}}");
-	one_call("r2", "f2", "book", TALK_NIGHT);
+	one_call("r3", "f2", "book", TALK_NIGHT);
 	ck_assert_uint_eq(rig.run_count, 2);
 }
 END_TEST
@@ -342,6 +346,10 @@ START_TEST(an_effect_that_was_told_behind_the_commit_is_joined_by_that_turn)
 	rig_finish(&rig, 0, "{}"); /* u2 was spoken without knowing of it */
 	one_call("r2", "f2", "book", TALK_NIGHT);
 	ck_assert_uint_eq(rig.run_count, 1);
+	talk_created(&rig, "a2", "{'bc':'f'}"); /* the caller hears of it */
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'a2','item':{'id':'m2','type':'message','role':'assistant','status':'in_progress'}}");
+	talk_done(&rig, "a2", "completed");
 	talk_commit(&rig, "u3", "u2");
 	one_call("r3", "f3", "book", TALK_NIGHT);
 	ck_assert_uint_eq(rig.run_count, 2);
@@ -452,6 +460,9 @@ END_TEST
 
 START_TEST(two_steps_wait_each_for_its_own_time)
 {
+	rig_client(
+		&rig,
+		"{'type':'session.update','session':{'tools':[{'type':'function','name':'mine'}]}}");
 	talk_commit(&rig, "u1", NULL);
 	talk_created(&rig, "r1", "null");
 	talk_call(&rig, "r1", "f1", "get_order", TALK_ORDER);
