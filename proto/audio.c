@@ -231,6 +231,13 @@ static size_t fill_window(struct audio_detector *detector, const uint8_t *bytes,
 	return (size_t)wanted * size;
 }
 
+void audio_detector_rest(struct audio_detector *detector)
+{
+	detector->speech = false;
+	detector->run_voiced = false;
+	detector->run_ms = 0;
+}
+
 enum audio_event audio_detector_feed(struct audio_detector *detector, const uint8_t *bytes,
 				     size_t len, size_t *ret_used)
 {

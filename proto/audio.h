@@ -62,6 +62,9 @@ struct audio_detector {
 void audio_detector_init(struct audio_detector *detector, enum audio_format format,
 			 const struct audio_detector_conf *conf);
 
+/* Speech up to here is over, whatever the detector heard: voice that follows is an onset of its own. */
+void audio_detector_rest(struct audio_detector *detector);
+
 /*
  * Feed bytes up to the first event or the end: returns the event, *ret_used bytes were taken; call again with the
  * rest until AUDIO_NONE.  A sample cut by the end of the bytes is kept and completed by the next call.

@@ -74,6 +74,7 @@ void client_event(struct sess *sess, struct bc_span text)
 		note_input(sess);
 		forward(sess, text);
 		words_end(sess, bc_span(NULL, 0));
+		hear_ends(sess);
 		break;
 	case OAI_SESSION_UPDATE:
 		transcripts_client_update(sess, text);

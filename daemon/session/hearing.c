@@ -257,7 +257,28 @@ void hear_audio(struct sess *sess, struct bc_span text)
 		bc_buf_grow(&hearing->audio, len);
 		hearing->last_audio = sess_now(sess);
 		listen(sess);
+		sess->agent->passes.wanted =
+			sess->agent->passes.wanted || spec_pass_is_due(sess->agent->spec);
 		pass_advance(sess);
+	}
+}
+
+void hear_ends(struct sess *sess)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+
+	if (!hearing->on) {
+		return;
+	}
+	/* What was sent up to here belongs to this turn; voice that follows begins the next one. */
+	audio_detector_rest(&hearing->detector);
+	spec_speech(sess->agent->spec, hear_position(sess), false);
+	if (!hearing->turn_open || hearing->words.given) {
+		return;
+	}
+	spec_input_complete(sess->agent->spec, true);
+	if (!spec_has_heard_all(sess->agent->spec)) {
+		pass_pause(sess);
 	}
 }
 

@@ -286,6 +286,8 @@ void step_fini(struct sess *sess);
 void hear_configure(struct sess *sess, struct bc_span session);
 void hear_audio(struct sess *sess, struct bc_span text);
 void hear_transcript(struct sess *sess, struct bc_span text);
+/* The client says that the turn is over; the provider has not confirmed it yet. */
+void hear_ends(struct sess *sess);
 void hear_committed(struct sess *sess);
 void hear_cleared(struct sess *sess);
 void hear_fini(struct agent *agent);

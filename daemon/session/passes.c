@@ -406,12 +406,12 @@ static struct pass *pass_of(struct agent *agent, const struct resp *resp)
 
 /* A call with these arguments; it is one of ours and fits its tool's schema. */
 static void name(struct sess *sess, const struct pass *pass, const struct cfg_tool *tool,
-		 const char *canonical)
+		 const char *canonical, struct bc_span said)
 {
 	if (work_is_real(sess, tool, canonical, pass->turn)) {
 		return; /* the provider has made it meanwhile: nothing new */
 	}
-	if (spec_pass_names(sess->agent->spec, pass->number, tool, canonical) != BC_OK) {
+	if (spec_pass_names(sess->agent->spec, pass->number, tool, canonical, said) != BC_OK) {
 		bc_log(BC_LOG_DEBUG, &sess->log, "proposal dropped: too many in this turn");
 	}
 }
@@ -437,7 +437,7 @@ void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item)
 	    tools_is_gateway(sess, NULL, called, &tool) &&
 	    json_string_get(raw, arguments, raw.len, &len) == BC_OK &&
 	    tool_args_check(tool, bc_span(arguments, len), &canonical, &message) == BC_OK) {
-		name(sess, pass, tool, canonical);
+		name(sess, pass, tool, canonical, bc_span(arguments, len));
 		free(canonical);
 	} else {
 		/* The client's tool, or a call that cannot be made: the provider's own response has the word. */

@@ -199,6 +199,7 @@ struct work {
 	struct sess *sess;
 	const struct cfg_tool *tool;
 	char *arguments;       /* canonical JSON */
+	char *said;            /* of a verdict: as the pass wrote them; NULL: canonical */
 	struct guess *guess;   /* not yet real; NULL: a real call */
 	struct tool_call *run; /* NULL: settled, or ended without a run */
 	char *output;          /* what the model gets; NULL: still running */

@@ -207,6 +207,7 @@ static enum bc_err agent_new(struct sess *sess)
 				 .reversible = conf->reversible,
 				 .interval = conf->interval,
 				 .stable_for = conf->stable_for,
+				 .growth = conf->growth,
 				 .speech_max = conf->speech_max,
 				 .passes_max = (unsigned)conf->passes_max,
 				 .calls_max = (unsigned)conf->calls_max};

@@ -161,16 +161,17 @@ static void send_item(struct sess *sess, struct call *call)
 {
 	char event_id[BC_ID_SIZE];
 	char item_id[BC_ID_SIZE];
+	/* As the pass wrote it: that is what the model itself would have said. */
+	const char *arguments = call->work->said == NULL ? call->work->arguments : call->work->said;
 	struct bc_buf text;
 
 	call->unsent = false;
 	bc_id_new(event_id, 'f');
 	bc_id_new(item_id, 'i');
 	memcpy(call->item, item_id, sizeof(item_id));
-	bc_buf_init(&text, strlen(call->work->arguments) * 6 + 4096);
+	bc_buf_init(&text, strlen(arguments) * 6 + 4096);
 	if (oai_call_item_put(&text, event_id, item_id, bc_span_str(call->call_id),
-			      call->work->tool->name,
-			      bc_span_str(call->work->arguments)) != BC_OK) {
+			      call->work->tool->name, bc_span_str(arguments)) != BC_OK) {
 		bc_buf_release(&text);
 		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
 		return;

@@ -55,6 +55,7 @@ static void work_free(struct work *work)
 	agent->work_count--;
 	work->magic = 0;
 	free(work->arguments);
+	free(work->said);
 	free(work->output);
 	free(work);
 }
@@ -212,6 +213,8 @@ static struct work *adopt(struct sess *sess, struct guess *guess)
 	bc_metric_add(BC_M_GUESS_SAVED_MS, ahead / BC_USEC_PER_MS);
 	notice_guess(sess, EXT_TOOL_CALL_COMMITTED, work);
 	sess->world->tool_commit(sess->world_arg, work->run);
+	work->said = guess->said;
+	guess->said = NULL;
 	spec_drop(sess->agent->spec, guess);
 	return work;
 }
@@ -227,6 +230,8 @@ struct work *work_of_verdict(struct sess *sess, struct guess *guess)
 	work = work_new(sess, guess->tool, bc_span_str(guess->arguments), guess->turn);
 	if (work != NULL) {
 		work->gated = true;
+		work->said = guess->said;
+		guess->said = NULL;
 		spec_realise(sess->agent->spec, guess);
 	}
 	return work;

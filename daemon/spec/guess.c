@@ -85,6 +85,7 @@ struct guess *guess_free(struct guess *guess)
 	BC_CHECK(guess, GUESS_MAGIC);
 	guess->magic = 0;
 	free(guess->arguments);
+	free(guess->said);
 	free(guess);
 	return NULL;
 }

@@ -1,6 +1,7 @@
 /* Passes: when one may start, and what its end says about the proposals. */
 #include "daemon/spec/table.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct spec_pass *pass_of(struct spec *spec, uint64_t number)
@@ -67,6 +68,19 @@ bool spec_has_heard_all(const struct spec *spec)
 	return spec->valid_horizon >= spec->last_voiced;
 }
 
+bool spec_pass_is_due(const struct spec *spec)
+{
+	bc_usec since = spec->speech_since;
+
+	if (spec->conf.growth == 0 || !spec->speech || spec->turn == 0) {
+		return false;
+	}
+	if (spec->passes_in_turn + spec->confirms_in_turn > 0 && spec->pass_last > since) {
+		since = spec->pass_last;
+	}
+	return spec->position - since >= spec->conf.growth;
+}
+
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 {
 	struct spec_pass *pass;
@@ -126,7 +140,7 @@ static unsigned named_before(const struct spec *spec, const struct spec_pass *pa
 }
 
 enum bc_err spec_pass_names(struct spec *spec, uint64_t number, const struct cfg_tool *tool,
-			    const char *arguments)
+			    const char *arguments, struct bc_span said)
 {
 	struct spec_pass *pass = pass_of(spec, number);
 	struct spec_call named = {.tool = tool, .arguments = arguments};
@@ -145,6 +159,8 @@ enum bc_err spec_pass_names(struct spec *spec, uint64_t number, const struct cfg
 			return err;
 		}
 	}
+	free(guess->said);
+	guess->said = said.len == 0 ? NULL : bc_span_dup(said);
 	guess->named |= bit_of(spec, pass);
 	guess->order[pass - spec->pass] = pass->named++;
 	return BC_OK;

@@ -65,6 +65,7 @@ struct guess {
 	enum guess_state state;
 	const struct cfg_tool *tool;
 	char *arguments; /* canonical JSON */
+	char *said; /* as the last pass that named it wrote them; NULL: nothing else than canonical is known */
 	unsigned
 		occurrence; /* how many equal calls the pass that named it first had named before */
 	uint64_t turn;      /* it was named in */
@@ -95,6 +96,7 @@ struct spec_conf {
 	bool reversible;     /* reversible calls may be guessed, not only reads */
 	bc_usec interval;    /* stream time between two passes of a turn, but those at pauses */
 	bc_usec stable_for;  /* stream time */
+	bc_usec growth;      /* stream time of speech after which a pass is due; 0: never */
 	bc_usec speech_max;  /* unbroken speech after which no pass starts */
 	unsigned passes_max; /* per turn, and as many again at pauses */
 	unsigned calls_max;  /* guesses running at once */
@@ -142,6 +144,9 @@ struct spec_input {
 	bool pause;        /* as above */
 };
 
+/* Whether the caller has spoken for so long without a pass that one is due. */
+bool spec_pass_is_due(const struct spec *spec);
+
 /* A pass over the running turn starts; returns its number (> 0). */
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input);
 
@@ -151,11 +156,11 @@ bool spec_pass_is_running(const struct spec *spec, uint64_t pass);
 bool spec_pass_is_complete(const struct spec *spec, uint64_t pass);
 
 /*
- * A running pass names a call of a tool of the gateway.  arguments is canonical JSON, copied.  BC_E_LIMIT: more than
+ * A running pass names a call of a tool of the gateway.  arguments is canonical JSON, said the text the pass wrote, both copied.  BC_E_LIMIT: more than
  * SPEC_GUESSES_MAX, BC_E_NOMEM: the proposal is dropped, and the pass confirms nothing.
  */
 enum bc_err spec_pass_names(struct spec *spec, uint64_t pass, const struct cfg_tool *tool,
-			    const char *arguments) BC_MUST;
+			    const char *arguments, struct bc_span said) BC_MUST;
 
 /* A running pass names what the gateway cannot put in by itself: it confirms nothing. */
 void spec_pass_names_other(struct spec *spec, uint64_t pass);

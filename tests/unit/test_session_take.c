@@ -524,6 +524,57 @@ START_TEST(a_request_waits_for_nothing_where_nothing_was_proposed)
 }
 END_TEST
 
+START_TEST(a_client_that_ends_its_turn_without_a_pause_has_it_heard)
+{
+	talk_audio(&rig, 500, true);
+	rig_client(&rig, "{'type':'input_audio_buffer.commit'}");
+	find_passes();
+	ck_assert_uint_eq(mark_count, 1);
+	answer_pass("p1", "get_order", TALK_ORDER, NULL);
+	talk_commit(&rig, "u1", NULL);
+	ck_assert_uint_eq(rig.run_count, 1); /* heard to its end: stable at once */
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_finish(&rig, 0, "{}");
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+}
+END_TEST
+
+START_TEST(speech_without_an_end_is_looked_at_now_and_then)
+{
+	talk_audio(&rig, 900, true);
+	find_passes();
+	ck_assert_uint_eq(mark_count, 0);
+	talk_audio(&rig, 200, true);
+	find_passes();
+	ck_assert_uint_eq(mark_count, 1);
+	answer_pass("p1", NULL, NULL, NULL);
+	talk_audio(&rig, 900, true);
+	find_passes();
+	ck_assert_uint_eq(mark_count, 1);
+	talk_audio(&rig, 200, true);
+	find_passes();
+	ck_assert_uint_eq(mark_count, 2);
+}
+END_TEST
+
+START_TEST(a_call_enters_as_the_pass_wrote_it)
+{
+	json_t *event;
+
+	turn_naming("get_order", "{ \\\"id\\\" : \\\"7\\\" }");
+	rig_finish(&rig, 0, "{}");
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	cancelled("r1");
+	event = rig_next(&rig, SESS_UPSTREAM, "conversation.item.create");
+	ck_assert_str_eq(rig_string(event, "item.arguments"), "{ \"id\" : \"7\" }");
+	json_decref(event);
+}
+END_TEST
+
 /* ---- providers that do not play along ---- */
 
 START_TEST(a_provider_that_refuses_calls_is_not_asked_again)
@@ -571,6 +622,9 @@ static Suite *suite(void)
 		a_hold_that_is_stopped_is_made_for_the_provider_that_called_it_meanwhile,
 		a_hold_with_a_read_enters_in_the_order_they_were_named,
 		a_request_waits_for_nothing_where_nothing_was_proposed,
+		a_client_that_ends_its_turn_without_a_pause_has_it_heard,
+		speech_without_an_end_is_looked_at_now_and_then,
+		a_call_enters_as_the_pass_wrote_it,
 		a_provider_that_refuses_calls_is_not_asked_again,
 	};
 	Suite *s = suite_create("session_take");

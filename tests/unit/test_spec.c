@@ -94,7 +94,7 @@ static uint64_t begin_bare(bc_usec horizon)
 
 static void name(uint64_t number, const struct cfg_tool *tool, const char *arguments)
 {
-	ck_assert_int_eq(spec_pass_names(spec, number, tool, arguments), BC_OK);
+	ck_assert_int_eq(spec_pass_names(spec, number, tool, arguments, BC_SPAN_LIT("")), BC_OK);
 }
 
 /* A pass at this position that names one call. */
@@ -422,7 +422,8 @@ START_TEST(proposals_are_bounded)
 		(void)snprintf(arguments, sizeof(arguments), "%u", i);
 		name(number, &read_tool, arguments);
 	}
-	ck_assert_int_eq(spec_pass_names(spec, number, &read_tool, "x"), BC_E_LIMIT);
+	ck_assert_int_eq(spec_pass_names(spec, number, &read_tool, "x", BC_SPAN_LIT("")),
+			 BC_E_LIMIT);
 	spec_pass_end(spec, number, true);
 }
 END_TEST
