@@ -176,14 +176,31 @@ static void check_auth(const struct cfg_load *load, const struct cfg_instance *i
 	}
 }
 
+/* Whether anybody may be guessed for. */
+static bool is_guessed(const struct cfg *cfg)
+{
+	bool guessed = cfg->speculation.mode != CFG_SPEC_MODE_OFF;
+
+	for (size_t i = 0; i < cfg->client_key_count; i++) {
+		guessed = guessed || cfg->client_key[i].speculation > CFG_GUESSING_OFF;
+	}
+	for (size_t i = 0; i < cfg->upstream_count; i++) {
+		guessed = guessed || cfg->upstream[i].speculation > CFG_GUESSING_OFF;
+	}
+	for (size_t i = 0; i < cfg->tool_count; i++) {
+		guessed = guessed || cfg->tool[i].speculation > CFG_GUESSING_OFF;
+	}
+	return guessed;
+}
+
 static void check_reasoner(const struct cfg_load *load, const struct cfg_instance *instance)
 {
 	const struct cfg_reasoner *reasoner = instance->object;
 
 	check_scheme(instance, "url", "https", "http");
 	check_pem(instance, "ca_file");
-	if (load->cfg->speculation.mode != CFG_SPEC_MODE_OFF &&
-	    load->cfg->speculation.reasoner == CFG_REASONER_TAGGED && reasoner->model == NULL) {
+	if (is_guessed(load->cfg) && load->cfg->speculation.reasoner == CFG_REASONER_TAGGED &&
+	    reasoner->model == NULL) {
 		find_at(instance, "model",
 			"\"reasoner\" in [speculation] is \"tagged\" and no \"model\" is given; expected the name "
 			"of a model of the endpoint");

@@ -78,6 +78,14 @@ enum cfg_spec_mode {
 	CFG_SPEC_MODE_CONFIRM,
 	CFG_SPEC_MODE_INJECT
 };
+/* In the order of care: of several that are said the least one counts, after INHERIT, which says nothing. */
+enum cfg_guessing {
+	CFG_GUESSING_INHERIT,
+	CFG_GUESSING_OFF,
+	CFG_GUESSING_STRICT,
+	CFG_GUESSING_CONFIRM,
+	CFG_GUESSING_INJECT
+};
 enum cfg_pass_input {
 	CFG_PASS_INPUT_AUDIO,
 	CFG_PASS_INPUT_TEXT
@@ -142,6 +150,7 @@ struct cfg_request {
 #define CFG_CTYPE_CHOICE_delivery      enum cfg_delivery
 #define CFG_CTYPE_CHOICE_barge_in      enum cfg_barge_in
 #define CFG_CTYPE_CHOICE_spec_mode     enum cfg_spec_mode
+#define CFG_CTYPE_CHOICE_guessing      enum cfg_guessing
 #define CFG_CTYPE_CHOICE_pass_input    enum cfg_pass_input
 #define CFG_CTYPE_CHOICE_reasoner      enum cfg_reasoner_kind
 #define CFG_CTYPE_CHOICE_tokens_field  enum cfg_tokens_field

@@ -18,6 +18,7 @@
 #define WORD_delivery(id)      CFG_DELIVERY_##id
 #define WORD_barge_in(id)      CFG_BARGE_IN_##id
 #define WORD_spec_mode(id)     CFG_SPEC_MODE_##id
+#define WORD_guessing(id)      CFG_GUESSING_##id
 #define WORD_pass_input(id)    CFG_PASS_INPUT_##id
 #define WORD_reasoner(id)      CFG_REASONER_##id
 #define WORD_tokens_field(id)  CFG_TOKENS_FIELD_##id

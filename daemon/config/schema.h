@@ -34,6 +34,7 @@ enum cfg_type {
 	CFG_TYPE_CHOICE_barge_in,
 	CFG_TYPE_CHOICE_async_results,
 	CFG_TYPE_CHOICE_spec_mode,
+	CFG_TYPE_CHOICE_guessing,
 	CFG_TYPE_CHOICE_pass_input,
 	CFG_TYPE_CHOICE_reasoner,
 	CFG_TYPE_CHOICE_tokens_field,

@@ -281,6 +281,11 @@ void step_abandon_all(struct sess *sess);
 bool step_uses(const struct sess *sess, const struct work *work);
 void step_fini(struct sess *sess);
 
+/* ---- guessing.c: what is done with guesses ---- */
+
+/* Make what guesses, if anything is to be guessed. */
+enum bc_err guessing_begin(struct sess *sess, const struct sess_conf *from) BC_MUST;
+
 /* ---- hearing.c: the caller's words, for guessing ---- */
 
 void hear_configure(struct sess *sess, struct bc_span session);

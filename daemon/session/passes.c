@@ -260,7 +260,7 @@ static void start_at_pause(struct sess *sess)
 	unsigned finished = 0;
 
 	(void)spec_each_finished(spec, false, count_pair, &finished);
-	if (sess->cfg->speculation.mode == CFG_SPEC_MODE_STRICT || finished == 0) {
+	if (sess->agent->mode == SPEC_STRICT || finished == 0) {
 		start(sess, true, GIVEN_ALL);
 		return;
 	}

@@ -398,6 +398,7 @@ struct agent {
 	uint64_t
 		disturbances; /* grows when the caller speaks, and when the client cancels or clears */
 	struct spec *spec;    /* NULL: speculation is off */
+	enum spec_mode mode;       /* the most that is done with a guess of any tool */
 	struct reasoner *reasoner; /* looks for calls in place of passes; NULL: there is none */
 };
 

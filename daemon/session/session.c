@@ -166,51 +166,8 @@ static void agent_fini(struct sess *sess)
 	sess->agent = NULL;
 }
 
-static bool guesses_anything(const struct cfg *cfg)
+static enum bc_err agent_new(struct sess *sess, const struct sess_conf *from)
 {
-	if (cfg->speculation.mode == CFG_SPEC_MODE_OFF) {
-		return false;
-	}
-	if (cfg->speculation.mode != CFG_SPEC_MODE_STRICT) {
-		return true; /* a verdict may name any tool */
-	}
-	for (size_t i = 0; i < cfg->tool_count; i++) {
-		if (cfg->tool[i].effect == CFG_EFFECT_READ &&
-		    cfg->tool[i].disclosure != CFG_DISCLOSURE_THIRD_PARTY) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static enum spec_mode mode_of(const struct cfg *cfg)
-{
-	if (cfg->speculation.reasoner == CFG_REASONER_TAGGED) {
-		return SPEC_STRICT; /* it works on words, which are no authority for a call */
-	}
-	switch (cfg->speculation.mode) {
-	case CFG_SPEC_MODE_CONFIRM:
-		return SPEC_CONFIRM;
-	case CFG_SPEC_MODE_INJECT:
-		return SPEC_INJECT;
-	case CFG_SPEC_MODE_OFF:
-	case CFG_SPEC_MODE_STRICT:
-		break;
-	}
-	return SPEC_STRICT;
-}
-
-static enum bc_err agent_new(struct sess *sess)
-{
-	const struct cfg_speculation *conf = &sess->cfg->speculation;
-	struct spec_conf spec = {.mode = mode_of(sess->cfg),
-				 .reversible = conf->reversible,
-				 .interval = conf->interval,
-				 .stable_for = conf->stable_for,
-				 .growth = conf->growth,
-				 .speech_max = conf->speech_max,
-				 .passes_max = (unsigned)conf->passes_max,
-				 .calls_max = (unsigned)conf->calls_max};
 	struct agent *agent = calloc(1, sizeof(*agent));
 
 	if (agent == NULL) {
@@ -230,16 +187,7 @@ static enum bc_err agent_new(struct sess *sess)
 	if (agent->yielded == NULL) {
 		return BC_E_NOMEM;
 	}
-	if (guesses_anything(sess->cfg)) {
-		agent->spec = spec_new(&spec);
-		if (agent->spec == NULL) {
-			return BC_E_NOMEM;
-		}
-		if (conf->reasoner == CFG_REASONER_TAGGED) {
-			return reasoner_new(sess);
-		}
-	}
-	return BC_OK;
+	return guessing_begin(sess, from);
 }
 
 enum bc_err sess_new(const struct sess_conf *conf, const struct sess_world *world, void *world_arg,
@@ -261,7 +209,8 @@ enum bc_err sess_new(const struct sess_conf *conf, const struct sess_world *worl
 	TAILQ_INIT(&sess->responses);
 	bc_buf_init(&sess->start_queue,
 		    sess->cfg->session.start_queue_max + sess->cfg->session.message_max + 16);
-	if (ledger_new(sess, conf) != BC_OK || (sess->tools != NULL && agent_new(sess) != BC_OK)) {
+	if (ledger_new(sess, conf) != BC_OK ||
+	    (sess->tools != NULL && agent_new(sess, conf) != BC_OK)) {
 		sess_free(sess);
 		return BC_E_NOMEM;
 	}

@@ -149,6 +149,10 @@ enum bc_err spec_pass_names(struct spec *spec, uint64_t number, const struct cfg
 
 	BC_CHECK(spec, SPEC_MAGIC);
 	BC_BUG_ON(pass == NULL);
+	if (spec_mode_of(&spec->conf, tool) == SPEC_OFF) {
+		pass->beyond = true;
+		return BC_OK;
+	}
 	named.turn = pass->turn;
 	named.occurrence = named_before(spec, pass, &named);
 	guess = table_find(spec, &named);

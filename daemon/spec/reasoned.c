@@ -9,7 +9,7 @@ enum bc_err spec_reason_names(struct spec *spec, const struct spec_call *call, b
 	BC_CHECK(spec, SPEC_MAGIC);
 	if (call->tool->effect != CFG_EFFECT_READ ||
 	    call->tool->disclosure == CFG_DISCLOSURE_THIRD_PARTY ||
-	    table_find(spec, call) != NULL) {
+	    spec_mode_of(&spec->conf, call->tool) == SPEC_OFF || table_find(spec, call) != NULL) {
 		return BC_OK;
 	}
 	err = table_add(spec, call, &guess);

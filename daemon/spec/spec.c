@@ -8,6 +8,37 @@
 
 static_assert(SPEC_GUESSES_MAX <= 32, "a mask of guesses has 32 bits");
 
+enum cfg_guessing spec_more_careful(enum cfg_guessing a, enum cfg_guessing b)
+{
+	if (a == CFG_GUESSING_INHERIT || (b != CFG_GUESSING_INHERIT && b < a)) {
+		return b;
+	}
+	return a;
+}
+
+enum spec_mode spec_mode_of(const struct spec_conf *conf, const struct cfg_tool *tool)
+{
+	enum spec_mode mode = conf->mode;
+
+	switch (spec_more_careful(tool->speculation, conf->session)) {
+	case CFG_GUESSING_INHERIT:
+		break;
+	case CFG_GUESSING_OFF:
+		mode = SPEC_OFF;
+		break;
+	case CFG_GUESSING_STRICT:
+		mode = SPEC_STRICT;
+		break;
+	case CFG_GUESSING_CONFIRM:
+		mode = SPEC_CONFIRM;
+		break;
+	case CFG_GUESSING_INJECT:
+		mode = SPEC_INJECT;
+		break;
+	}
+	return conf->words && mode > SPEC_STRICT ? SPEC_STRICT : mode;
+}
+
 struct spec *spec_new(const struct spec_conf *conf)
 {
 	struct spec *spec = calloc(1, sizeof(*spec));
@@ -169,14 +200,18 @@ static uint32_t confirmed(const struct spec *spec)
 static bool may_run(const struct spec *spec, const struct guess *guess)
 {
 	const struct cfg_tool *tool = guess->tool;
+	enum spec_mode mode = spec_mode_of(&spec->conf, tool);
 	bool final = spec->committed && (confirmed(spec) & guess_bit(guess)) != 0;
 
+	if (mode == SPEC_OFF) {
+		return false;
+	}
 	switch (tool->effect) {
 	case CFG_EFFECT_READ:
 		return tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY ||
-		       (final && spec->conf.mode != SPEC_STRICT);
+		       (final && mode != SPEC_STRICT);
 	case CFG_EFFECT_REVERSIBLE:
-		return spec->conf.reversible && spec->conf.mode != SPEC_STRICT && guess->exact &&
+		return spec->conf.reversible && mode != SPEC_STRICT && guess->exact &&
 		       tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY;
 	case CFG_EFFECT_HOLD:
 		return false;
@@ -425,12 +460,15 @@ bool spec_expects_verdict(const struct spec *spec)
 	bool proposed = false;
 	bool heard = false;
 
-	if (spec->conf.mode == SPEC_STRICT) {
+	if (spec->beyond_horizon >= spec->last_voiced) {
 		return false;
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		bool counts = guess->turn == spec->turn && guess->state != GUESS_WITHDRAWN;
 
+		if (counts && spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT) {
+			return false; /* nothing is put in beside it */
+		}
 		proposed = proposed || counts;
 		heard = heard ||
 			(counts && guess->pass != 0 && guess->horizon >= spec->last_voiced);
@@ -471,8 +509,18 @@ static bool counts(const struct spec *spec, const struct guess *guess, uint32_t 
 	if ((mask & guess_bit(guess)) != 0) {
 		return true;
 	}
-	return spec->conf.mode == SPEC_INJECT && guess->turn == spec->turn &&
-	       guess->state == GUESS_DONE && guess->tool->effect == CFG_EFFECT_READ;
+	/* One of a tool used with SPEC_STRICT counts too, to keep the others out. */
+	return spec_mode_of(&spec->conf, guess->tool) != SPEC_CONFIRM &&
+	       guess->turn == spec->turn && guess->state == GUESS_DONE &&
+	       guess->tool->effect == CFG_EFFECT_READ;
+}
+
+/* Whether a guess of a verdict leaves the word to the provider's own response. */
+static bool leaves_it(const struct spec *spec, const struct guess *guess)
+{
+	/* Words of another recogniser are no authority for an effect. */
+	return spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT ||
+	       (guess->tool->effect != CFG_EFFECT_READ && !guess->exact);
 }
 
 static bool goes_before(const struct spec_named *a, const struct spec_named *b)
@@ -491,8 +539,7 @@ unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX]
 	struct guess *guess;
 	unsigned count = 0;
 
-	if (!spec->committed || spec->conf.mode == SPEC_STRICT ||
-	    spec->beyond_horizon >= spec->last_voiced) {
+	if (!spec->committed || spec->beyond_horizon >= spec->last_voiced) {
 		return 0;
 	}
 	levels(spec, level);
@@ -503,8 +550,7 @@ unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX]
 		if (!counts(spec, guess, mask)) {
 			continue;
 		}
-		if (guess->tool->effect != CFG_EFFECT_READ && !guess->exact) {
-			/* Words of another recogniser are no authority for an effect. */
+		if (leaves_it(spec, guess)) {
 			return 0;
 		}
 		while (at > 0 && goes_before(&named, &out[at - 1])) {

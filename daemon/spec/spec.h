@@ -22,13 +22,13 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/err.h"
 #include "daemon/base/span.h"
+#include "daemon/config/config.h"
 #include "daemon/tools/tool.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
-struct cfg_tool;
 struct spec_call;
 
 #define SPEC_GUESSES_MAX 32 /* proposals and guesses kept at once; one bit each in a mask */
@@ -86,13 +86,17 @@ struct guess {
 };
 
 enum spec_mode {
+	SPEC_OFF,     /* nothing is guessed */
 	SPEC_STRICT,  /* guesses are used by real calls of the provider only */
 	SPEC_CONFIRM, /* what a pass over the whole turn names counts as called */
 	SPEC_INJECT   /* reads that are in hand at the commit count as called, too */
 };
 
 struct spec_conf {
-	enum spec_mode mode;
+	enum spec_mode mode; /* where neither tool nor session says something */
+	enum cfg_guessing
+		session;     /* what the session's key and upstream say, the more careful of them */
+	bool words;          /* guesses rest on words alone: strict at most */
 	bool reversible;     /* reversible calls may be guessed, not only reads */
 	bc_usec interval;    /* stream time between two passes of a turn, but those at pauses */
 	bc_usec stable_for;  /* stream time */
@@ -103,6 +107,12 @@ struct spec_conf {
 };
 
 struct spec;
+
+/* The more careful of two that may say nothing. */
+enum cfg_guessing spec_more_careful(enum cfg_guessing a, enum cfg_guessing b);
+
+/* How guesses of a tool are used under this configuration. */
+enum spec_mode spec_mode_of(const struct spec_conf *conf, const struct cfg_tool *tool);
 
 /* NULL when out of memory. */
 struct spec *spec_new(const struct spec_conf *conf);
@@ -156,8 +166,9 @@ bool spec_pass_is_running(const struct spec *spec, uint64_t pass);
 bool spec_pass_is_complete(const struct spec *spec, uint64_t pass);
 
 /*
- * A running pass names a call of a tool of the gateway.  arguments is canonical JSON, said the text the pass wrote, both copied.  BC_E_LIMIT: more than
- * SPEC_GUESSES_MAX, BC_E_NOMEM: the proposal is dropped, and the pass confirms nothing.
+ * A running pass names a call of a tool of the gateway.  arguments is canonical JSON, said the text the pass wrote, both
+ * copied.  BC_E_LIMIT: more than SPEC_GUESSES_MAX, BC_E_NOMEM: the proposal is dropped, and the pass confirms nothing; nor
+ * does it where the tool is not to be guessed, which is no error.
  */
 enum bc_err spec_pass_names(struct spec *spec, uint64_t pass, const struct cfg_tool *tool,
 			    const char *arguments, struct bc_span said) BC_MUST;
@@ -185,7 +196,8 @@ struct spec_named {
  * The verdict: the guesses of the running turn that are confirmed, in the order in which they are to be put in: those
  * without premises first, each level in the order in which its pass named it.  Fills out, returns how many; 0 before the
  * commit, when words follow what was confirmed, or when a part of what was named cannot be put in: then the provider's own
- * response decides.  With SPEC_INJECT finished reads count as confirmed by any pass.
+ * response decides, as it does when a tool among them is used with SPEC_STRICT.  With SPEC_INJECT finished reads count as
+ * confirmed by any pass.
  */
 unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX]);
 

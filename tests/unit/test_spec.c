@@ -26,7 +26,8 @@ static const struct cfg_tool hold_tool = {
 static const struct cfg_tool reversible_tool = {
 	.name = "undo", .effect = CFG_EFFECT_REVERSIBLE, .disclosure = CFG_DISCLOSURE_LOCAL};
 
-static const struct spec_conf conf = {.interval = 400 * MS,
+static const struct spec_conf conf = {.mode = SPEC_STRICT,
+				      .interval = 400 * MS,
 				      .stable_for = 300 * MS,
 				      .speech_max = 10000 * MS,
 				      .passes_max = 3,
