@@ -71,6 +71,9 @@ void result_put(struct sess *sess, const struct step *step, struct call *call);
 /* Put placeholders in where it is time; returns when to look again, -1: no call waits for one. */
 bc_usec results_due(struct sess *sess);
 
+/* Whether a result could still come in time to be the output of its call. */
+bool results_wait(const struct sess *sess);
+
 /* An item of the gateway is in the conversation. */
 void result_confirmed(struct sess *sess, struct bc_span item);
 

@@ -30,7 +30,7 @@ static void create_expired(struct sess *sess, struct create *create)
 	client_refuse(sess,
 		      create->event_id == NULL ? BC_SPAN_LIT("") : bc_span_str(create->event_id),
 		      "upstream_timeout", "The provider did not answer in time. Try again.");
-	lane_drop_create(sess->agent, &sess->agent->sent, create);
+	late_add(sess->agent, create);
 }
 
 static void followup_expired(struct sess *sess)

@@ -117,6 +117,7 @@ void lane_fini(struct agent *agent)
 	while (!TAILQ_EMPTY(&agent->sent)) {
 		lane_drop_create(agent, &agent->sent, TAILQ_FIRST(&agent->sent));
 	}
+	late_fini(agent);
 	json_decref(agent->owed_params);
 	json_decref(agent->followup_params);
 }
@@ -158,6 +159,7 @@ struct create *lane_take_sent(struct sess *sess, struct bc_span metadata, bool o
 	if (create != NULL) {
 		TAILQ_REMOVE(&sess->agent->sent, create, link);
 		sess->agent->create_count--;
+		late_taken(sess->agent, create);
 	}
 	return create;
 }

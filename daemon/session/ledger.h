@@ -27,7 +27,7 @@
 
 #define LEDGER_DETAIL_MAX 256 /* bytes of an entry's detail; what is beyond is cut */
 #define LEDGER_RUNS_MAX   4 /* kinds of frames that may come in between each other and are counted */
-#define LEDGER_WAITS_MAX  24 /* reasons in wait.def, at most */
+#define LEDGER_WAITS_MAX  32 /* reasons in wait.def, at most */
 
 struct cfg_tool;
 struct ledger;

@@ -192,6 +192,17 @@ void lane_client_create(struct sess *sess, struct bc_span text);
 void lane_client_cancel(struct sess *sess, struct bc_span text);
 /* Do what can be done now: send a kept request, or ask for the answer that is owed. */
 void lane_pump(struct sess *sess);
+/* late.c: a request of the client that is sent got its error here; the provider may answer it all the same. */
+void late_add(struct agent *agent, struct create *create);
+void late_fini(struct agent *agent);
+/* Whether a response that begins, with these metadata (raw), answers such a request, which is forgotten. */
+bool late_created(struct agent *agent, struct bc_span metadata, bool out_of_band);
+/* It does: the client never sees it. */
+void late_begin(struct sess *sess, struct resp *resp);
+/* A request that was not too late was answered; a late one that looks the same stands for it from now on. */
+void late_taken(struct agent *agent, struct create *answered);
+/* An error names such a request; true: the client has one already. */
+bool late_failed(struct agent *agent, struct bc_span client_id);
 /* An error that answers a response.create; true: it was the gateway's own and is hidden. */
 bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
 /* The client's request that a new response with this metadata answers: removed from the unanswered ones; NULL: none. */
@@ -364,6 +375,9 @@ void reasoner_result(struct sess *sess, const struct work *work);
 void reasoner_over(struct sess *sess, uint64_t turn);
 /* A guess will not be used. */
 void reasoner_lost(struct sess *sess, const struct guess *guess);
+/* Whether a generation runs; whether none may begin because one has failed. */
+bool reasoner_runs(const struct sess *sess);
+bool reasoner_rests(const struct sess *sess);
 enum bc_err reasoner_describe(const struct sess *sess, struct bc_buf *out) BC_MUST;
 
 /* ---- takeover.c: what a verdict names takes the place of the provider's own response ---- */

@@ -498,6 +498,18 @@ void sess_reason_ended(struct sess *sess, enum bc_err err, int status, bc_usec r
 
 /* ---- what operators see ---- */
 
+bool reasoner_runs(const struct sess *sess)
+{
+	return sess->agent->reasoner != NULL && sess->agent->reasoner->running;
+}
+
+bool reasoner_rests(const struct sess *sess)
+{
+	/* By the ledger's clock: a reason that ends unseen must not depend on who asks. */
+	return sess->agent->reasoner != NULL &&
+	       sess->ledger->at < sess->agent->reasoner->rest_until;
+}
+
 /* What it waits for. */
 static const char *wait_name(const struct sess *sess, const struct reason_report *report)
 {

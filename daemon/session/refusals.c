@@ -60,6 +60,18 @@ static struct create *sent_first(const struct agent *agent, bool collision)
 	return first;
 }
 
+/* A request that met a late answer, of which the client knows nothing, waits for its end; false: it met another one. */
+static bool keep_again(struct agent *agent, struct create *create)
+{
+	if (agent->current == NULL || agent->current->origin != RESP_LATE) {
+		return false;
+	}
+	TAILQ_REMOVE(&agent->sent, create, link);
+	create->sent = 0;
+	TAILQ_INSERT_HEAD(&agent->kept, create, link);
+	return true;
+}
+
 bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
 	struct agent *agent = sess->agent;
@@ -68,6 +80,9 @@ bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_s
 		!json_raw_is_string(client_id) && (collision || error_is_about(error, "response"));
 	struct create *failed = sent_as(agent, client_id);
 
+	if (failed == NULL && late_failed(agent, client_id)) {
+		return true;
+	}
 	if (failed == NULL && nameless) {
 		failed = sent_first(agent, collision);
 	}
@@ -79,6 +94,9 @@ bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_s
 	}
 	if (failed != NULL) {
 		bc_metric_add(BC_M_CREATE_COLLISIONS, collision);
+		if (collision && keep_again(agent, failed)) {
+			return true;
+		}
 		lane_drop_create(agent, &agent->sent, failed);
 		lane_pump(sess);
 	}

@@ -5,7 +5,7 @@
  *   the client's     at once; if it ends with gateway calls only its end is kept back and the follow-up is merged into it
  *   the provider's   withheld until its first visible item; never if it ends with gateway calls only
  *   follow-up        as the provider's, or merged into the client's response it continues
- *   pass             never
+ *   pass             never, nor one that comes when the client was told not to wait for it
  *
  * Invariants (rules R2 to R4):
  *   P1  For every response.created the client has seen it sees exactly one response.done.
@@ -39,6 +39,9 @@ static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
 	}
 	if (filler_is(sess, metadata, out_of_band)) {
 		return RESP_FILLER;
+	}
+	if (late_created(sess->agent, metadata, out_of_band)) {
+		return RESP_LATE;
 	}
 	*ret_create = lane_take_sent(sess, metadata, out_of_band);
 	if (out_of_band) {
@@ -180,6 +183,9 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 		resp->params = json_incref(create->params);
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
 		break;
+	case RESP_LATE:
+		late_begin(sess, resp);
+		break;
 	case RESP_CLIENT_OOB:
 		(void)sess_to_client(sess, text); /* pressure shows with the next message */
 		break;
@@ -193,6 +199,7 @@ void resp_created(struct sess *sess, struct bc_span text)
 {
 	struct agent *agent = sess->agent;
 	struct bc_span response = field_raw(text, "response");
+	bool out_of_band = bc_span_is(field_raw(response, "conversation_id"), "null");
 	struct create *create;
 	char id[SESS_ID_MAX];
 	struct resp *resp;
@@ -205,14 +212,15 @@ void resp_created(struct sess *sess, struct bc_span text)
 	}
 	resp->origin = origin_of(sess, response, &create);
 	resp->default_conversation = resp->origin != RESP_PASS && resp->origin != RESP_CLIENT_OOB &&
-				     resp->origin != RESP_FILLER;
+				     resp->origin != RESP_FILLER &&
+				     !(resp->origin == RESP_LATE && out_of_band);
 	if (resp->default_conversation) {
 		filler_stop(sess, "turn_detected"); /* whoever asked for it: one voice at a time */
 		lane_move(sess, LANE_EV_CREATED);
 		agent->current = resp;
 		agent->answer_expected = false;
 		/* What the provider had confirmed by now is in the context of this response. */
-		if (agent->unacked == 0) {
+		if (agent->unacked == 0 && resp->origin != RESP_LATE) {
 			lane_owe_nothing(agent);
 		}
 	}

@@ -234,6 +234,24 @@ static bool waits_for_placeholder(const struct step *step, const struct call *ca
 	       !call->placeheld && !call->lost && !call->unsent;
 }
 
+bool results_wait(const struct sess *sess)
+{
+	const struct step *step;
+	const struct call *call;
+
+	if (!wants_placeholders(sess)) {
+		return false;
+	}
+	TAILQ_FOREACH(step, &sess->agent->steps, link) {
+		TAILQ_FOREACH(call, &step->calls, link) {
+			if (waits_for_placeholder(step, call)) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
 bc_usec results_due(struct sess *sess)
 {
 	bc_usec now = sess_now(sess);

@@ -135,6 +135,7 @@ enum resp_origin {
 	RESP_VAD,        /* made by the provider's voice detection */
 	RESP_CLIENT,     /* the client asked for it, default conversation */
 	RESP_CLIENT_OOB, /* the client asked for it, out of band */
+	RESP_LATE,       /* the client asked for it and has got an error meanwhile */
 	RESP_FOLLOWUP,   /* the gateway asked for it, to speak results */
 	RESP_FILLER,     /* the gateway asked for it, to say that a tool takes a moment */
 	RESP_PASS        /* the gateway asked for it, to look for calls */
@@ -351,6 +352,8 @@ struct agent {
 	bool refused;       /* the provider does not take our tools: it gets the client's alone */
 	struct create_list kept;
 	struct create_list sent; /* forwarded, unanswered */
+	struct create_list late; /* refused because they were unanswered for too long */
+	unsigned late_count;
 	unsigned create_count;
 	struct step_list steps;
 	unsigned step_count;

@@ -179,6 +179,7 @@ static enum bc_err agent_new(struct sess *sess, const struct sess_conf *from)
 	TAILQ_INIT(&agent->updates);
 	TAILQ_INIT(&agent->kept);
 	TAILQ_INIT(&agent->sent);
+	TAILQ_INIT(&agent->late);
 	TAILQ_INIT(&agent->steps);
 	TAILQ_INIT(&agent->works);
 	results_init(&agent->results);

@@ -46,6 +46,14 @@ static const struct {
 	[WAIT_EARLIER_CALL] = {BC_M_WAIT_EARLIER_CALL, BC_M_WAIT_EARLIER_CALL_MS},
 	[WAIT_PASS] = {BC_M_WAIT_PASS, BC_M_WAIT_PASS_MS},
 	[WAIT_PASS_REST] = {BC_M_WAIT_PASS_REST, BC_M_WAIT_PASS_REST_MS},
+	[WAIT_FILLER] = {BC_M_WAIT_FILLER, BC_M_WAIT_FILLER_MS},
+	[WAIT_PLACEHOLDER] = {BC_M_WAIT_PLACEHOLDER, BC_M_WAIT_PLACEHOLDER_MS},
+	[WAIT_FOLLOWUP] = {BC_M_WAIT_FOLLOWUP, BC_M_WAIT_FOLLOWUP_MS},
+	[WAIT_EAGER] = {BC_M_WAIT_EAGER, BC_M_WAIT_EAGER_MS},
+	[WAIT_TAKEOVER] = {BC_M_WAIT_TAKEOVER, BC_M_WAIT_TAKEOVER_MS},
+	[WAIT_WORDS_AHEAD] = {BC_M_WAIT_WORDS_AHEAD, BC_M_WAIT_WORDS_AHEAD_MS},
+	[WAIT_REASONER] = {BC_M_WAIT_REASONER, BC_M_WAIT_REASONER_MS},
+	[WAIT_REASONER_REST] = {BC_M_WAIT_REASONER_REST, BC_M_WAIT_REASONER_REST_MS},
 };
 
 static_assert(BC_ARRAY_LEN(metrics) == WAIT__COUNT, "a reason has no metrics");
@@ -104,7 +112,8 @@ static uint32_t step_reasons(const struct agent *agent)
 	return reasons;
 }
 
-static uint32_t pass_reasons(const struct sess *sess)
+/* What looks for calls, and what becomes of them before the provider makes them. */
+static uint32_t guess_reasons(const struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
 	bool runs = false;
@@ -115,7 +124,11 @@ static uint32_t pass_reasons(const struct sess *sess)
 	return bit(WAIT_PASS, runs) |
 	       bit(WAIT_PASS_REST, sess->ledger->at < agent->passes.rest_until) |
 	       bit(WAIT_VERDICT, agent->take.waits) |
-	       bit(WAIT_SILENCE, agent->take.state == TAKE_GATE);
+	       bit(WAIT_SILENCE, agent->take.state == TAKE_GATE) |
+	       bit(WAIT_TAKEOVER, agent->take.state == TAKE_CANCELLING) |
+	       bit(WAIT_EAGER, agent->eager.open) | bit(WAIT_WORDS_AHEAD, words_are_ahead(agent)) |
+	       bit(WAIT_REASONER, reasoner_runs(sess)) |
+	       bit(WAIT_REASONER_REST, reasoner_rests(sess));
 }
 
 static uint32_t lane_reasons(const struct sess *sess)
@@ -130,7 +143,10 @@ static uint32_t lane_reasons(const struct sess *sess)
 	       bit(WAIT_OUTPUT, agent->unacked > 0) | bit(WAIT_KEPT, !TAILQ_EMPTY(&agent->kept)) |
 	       bit(WAIT_CALLER, agent->owed && agent->speech) |
 	       bit(WAIT_OWN_ANSWER, agent->owed && agent->answer_expected) |
-	       bit(WAIT_OTHER_RESPONSE, agent->owed && current != NULL) | pass_reasons(sess);
+	       bit(WAIT_OTHER_RESPONSE, agent->owed && current != NULL) |
+	       bit(WAIT_FILLER, agent->filler.event_id[0] != '\0') |
+	       bit(WAIT_PLACEHOLDER, results_wait(sess)) |
+	       bit(WAIT_FOLLOWUP, agent->followup[0] != '\0') | guess_reasons(sess);
 }
 
 uint32_t wait_reasons(const struct sess *sess)

@@ -202,6 +202,13 @@ void words_turn_over(struct sess *sess)
 	bc_buf_clear(&words->pending);
 }
 
+bool words_are_ahead(const struct agent *agent)
+{
+	const struct words *words = &agent->hearing.words;
+
+	return words->ahead > 0 && bc_buf_len(&words->pending) > 0;
+}
+
 /* ---- the time of a typed turn ---- */
 
 static bool is_typed(const struct agent *agent)

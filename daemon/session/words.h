@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct agent;
 struct rewrite;
 struct sess;
 struct update;
@@ -59,6 +60,8 @@ void words_resumed(struct sess *sess);
 void words_end(struct sess *sess, struct bc_span item);
 /* The provider has confirmed the end of a turn (or refused it): the next one's words may come. */
 void words_turn_over(struct sess *sess);
+/* Whether words of the client wait for the turn they belong to. */
+bool words_are_ahead(const struct agent *agent);
 /* Let a typed turn's time pass, before something is decided; and see to be woken when it decides something. */
 void words_clock(struct sess *sess);
 void words_arm(struct sess *sess);

@@ -297,6 +297,51 @@ START_TEST(every_wait_has_a_name_and_a_time)
 }
 END_TEST
 
+START_TEST(waits_of_results_have_names)
+{
+	talk_begin(&rig,
+		   TALK_CONFIG "filler_after = \"1s\"\nfiller = \"One moment.\"\n"
+			       "[[upstream]]\nname = \"b\"\nurl = \"ws://localhost:1/\"\n",
+		   "pcm");
+	rig.sess->agent->results.placeholders = true;
+	talk_created(&rig, "r1", "null");
+	talk_call(&rig, "r1", "h1", "book", TALK_NIGHT);
+	ck_assert(!waits_for("placeholder_near"));
+	talk_done(&rig, "r1", "completed");
+	ck_assert(waits_for("placeholder_near"));
+	rig_wait(&rig, BC_USEC_PER_SEC);
+	ck_assert(!waits_for("placeholder_near"));
+	ck_assert(waits_for("filler_runs"));
+	ck_assert(!waits_for("followup_unbegun"));
+	rig_finish(&rig, 0, "{}");
+	ck_assert(waits_for("followup_unbegun"));
+	rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(waits_of_guesses_have_names)
+{
+	talk_begin(&rig, TALK_CONFIG "[speculation]\nmode = \"strict\"\n", "pcm");
+	rig_client(&rig, "{'type':'backchannel.hello'}");
+	rig_client(&rig, "{'type':'conversation.item.create','item':{'id':'u1','type':'message',"
+			 "'role':'user','content':[{'type':'input_text','text':'a'}]}}");
+	ck_assert(!waits_for("words_ahead"));
+	rig_client(&rig, "{'type':'backchannel.input_text.partial','revision':1,'text':'b'}");
+	ck_assert(waits_for("words_ahead"));
+	rig_up(&rig, "{'type':'conversation.item.added','previous_item_id':null,'item':{'id':'u1',"
+		     "'type':'message','role':'user','content':[]}}");
+	ck_assert(!waits_for("words_ahead"));
+	ck_assert(!waits_for("eager_window"));
+	rig.sess->agent->eager.armed = true;
+	rig.sess->agent->eager.silence = BC_USEC_PER_SEC;
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u2'}");
+	ck_assert(waits_for("eager_window"));
+	rig_wait(&rig, BC_USEC_PER_SEC);
+	ck_assert(!waits_for("eager_window"));
+	rig_fini(&rig);
+}
+END_TEST
+
 /* ---- replay ---- */
 
 static const char head[] = "{\"recording\":1}\n";
@@ -441,6 +486,8 @@ int main(void)
 	tcase_add_test(c, nobody_forges_a_line);
 	tcase_add_test(c, a_plain_proxy_has_one_too);
 	tcase_add_test(c, every_wait_has_a_name_and_a_time);
+	tcase_add_test(c, waits_of_results_have_names);
+	tcase_add_test(c, waits_of_guesses_have_names);
 	tcase_add_loop_test(c, a_recording_decides_the_same_again, 0, BC_ARRAY_LEN(modes));
 	tcase_add_test(c, another_decision_is_found);
 	tcase_add_test(c, what_came_before_the_provider_is_played_again);

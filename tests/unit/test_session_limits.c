@@ -220,6 +220,93 @@ START_TEST(an_answered_request_is_not_late)
 }
 END_TEST
 
+/* A request with metadata that got its error; the provider's silence is over. */
+static void refused_for_silence(void)
+{
+	rig_client(&rig,
+		   "{'type':'response.create','event_id':'e1','response':{'metadata':{'n':'1'}}}");
+	rig_wait(&rig, 15 * SEC);
+	expect_string(SESS_CLIENT, "error", "error.event_id", "e1");
+	talk_skip(&rig, SESS_UPSTREAM);
+}
+
+START_TEST(r5_a_late_answer_is_no_second_one)
+{
+	refused_for_silence();
+	talk_created(&rig, "r1", "{'n':'1'}");
+	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "r1");
+	/* What is asked for now is answered when that has ended. */
+	rig_client(&rig,
+		   "{'type':'response.create','event_id':'e2','response':{'metadata':{'n':'2'}}}");
+	rig_silent(&rig, SESS_UPSTREAM);
+	rig_up(&rig, "{'type':'response.output_item.added','response_id':'r1','item':{'id':'m1',"
+		     "'type':'message','role':'assistant'}}");
+	talk_done(&rig, "r1", "cancelled");
+	rig_silent(&rig, SESS_CLIENT);
+	expect_string(SESS_UPSTREAM, "conversation.item.delete", "item_id", "m1");
+	expect_string(SESS_UPSTREAM, "response.create", "event_id", "e2");
+	talk_created(&rig, "r2", "{'n':'2'}");
+	expect_string(SESS_CLIENT, "response.created", "response.id", "r2");
+}
+END_TEST
+
+START_TEST(r5_a_request_that_meets_a_late_answer_waits_for_its_end)
+{
+	refused_for_silence();
+	rig_client(&rig,
+		   "{'type':'response.create','event_id':'e2','response':{'metadata':{'n':'2'}}}");
+	rig_expect(&rig, SESS_UPSTREAM, "response.create");
+	talk_created(&rig, "r1", "{'n':'1'}");
+	rig_expect(&rig, SESS_UPSTREAM, "response.cancel");
+	rig_up(&rig, "{'type':'error','error':{'type':'invalid_request_error','code':"
+		     "'conversation_already_has_active_response','event_id':'e2'}}");
+	talk_done(&rig, "r1", "cancelled");
+	rig_silent(&rig, SESS_CLIENT);
+	expect_string(SESS_UPSTREAM, "response.create", "event_id", "e2");
+}
+END_TEST
+
+START_TEST(r5_a_late_refusal_is_no_second_one)
+{
+	refused_for_silence();
+	rig_up(&rig, "{'type':'error','error':{'type':'server_error','event_id':'e1'}}");
+	rig_silent(&rig, SESS_CLIENT);
+	/* One is enough: it is forgotten now. */
+	rig_up(&rig, "{'type':'error','error':{'type':'server_error','event_id':'e1'}}");
+	rig_expect(&rig, SESS_CLIENT, "error");
+}
+END_TEST
+
+START_TEST(r5_of_equal_requests_the_one_that_waits_is_answered)
+{
+	rig_client(&rig, "{'type':'response.create','event_id':'e1'}");
+	rig_wait(&rig, 15 * SEC);
+	rig_expect(&rig, SESS_CLIENT, "error");
+	rig_client(&rig, "{'type':'response.create','event_id':'e2'}");
+	talk_created(&rig, "r1", "null");
+	expect_string(SESS_CLIENT, "response.created", "response.id", "r1");
+	rig_up(&rig, "{'type':'error','error':{'type':'invalid_request_error','code':"
+		     "'conversation_already_has_active_response','event_id':'e2'}}");
+	rig_silent(&rig, SESS_CLIENT);
+}
+END_TEST
+
+START_TEST(r5_a_late_answer_beside_the_conversation_is_not_shown)
+{
+	rig_client(&rig, "{'type':'response.create','event_id':'e1','response':{'conversation':"
+			 "'none','metadata':{'n':'1'}}}");
+	rig_wait(&rig, 15 * SEC);
+	rig_expect(&rig, SESS_CLIENT, "error");
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_up(&rig, "{'type':'response.created','response':{'id':'r1','conversation_id':null,"
+		     "'metadata':{'n':'1'}}}");
+	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "r1");
+	talk_done(&rig, "r1", "cancelled");
+	rig_silent(&rig, SESS_CLIENT);
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
 START_TEST(silence_does_not_count_while_the_provider_is_not_read)
 {
 	rig.pressure[SESS_CLIENT] = true;
@@ -412,6 +499,11 @@ int main(void)
 	tcase_add_test(c, a_result_beside_a_call_that_cannot_be_run_is_told);
 	tcase_add_test(c, the_limit_is_the_operators);
 	tcase_add_test(c, r5_a_request_the_provider_never_answers_ends_in_an_error);
+	tcase_add_test(c, r5_a_late_answer_is_no_second_one);
+	tcase_add_test(c, r5_a_request_that_meets_a_late_answer_waits_for_its_end);
+	tcase_add_test(c, r5_a_late_refusal_is_no_second_one);
+	tcase_add_test(c, r5_of_equal_requests_the_one_that_waits_is_answered);
+	tcase_add_test(c, r5_a_late_answer_beside_the_conversation_is_not_shown);
 	tcase_add_test(c, an_answered_request_is_not_late);
 	tcase_add_test(c, silence_does_not_count_while_the_provider_is_not_read);
 	tcase_add_test(c, an_answer_of_ours_that_never_comes_is_asked_for_again_and_given_up);
