@@ -4,6 +4,7 @@
 #include "daemon/base/metric.h"
 #include "daemon/loop/loop.h"
 #include "daemon/recorder.h"
+#include "daemon/thrift.h"
 #include "daemon/tools/host.h"
 
 #include <stdlib.h>
@@ -142,6 +143,34 @@ static void world_reason_cancel(void *world)
 	reasoning_cancel(&bridge->reasoning);
 }
 
+/* Who asks or tells. */
+static struct admission_ask asks(const struct bridge *bridge, const struct cfg_tool *tool,
+				 enum spec_trigger trigger)
+{
+	return (struct admission_ask){.conf = &bridge->cfg->speculation,
+				      .tool = tool,
+				      .trigger = trigger,
+				      .key = bridge->client_name,
+				      .now = loop_now(bridge->worker->loop)};
+}
+
+static enum admission_refusal world_admit(void *world, const struct cfg_tool *tool,
+					  enum spec_trigger trigger)
+{
+	struct bridge *bridge = world;
+	struct admission_ask ask = asks(bridge, tool, trigger);
+
+	return thrift_admit(bridge->worker->server->thrift, &ask);
+}
+
+static void world_learn(void *world, const struct admission_event *event)
+{
+	struct bridge *bridge = world;
+	struct admission_ask from = asks(bridge, event->tool, event->trigger);
+
+	thrift_learn(bridge->worker->server->thrift, &from, event);
+}
+
 static void free_deferred(void *arg)
 {
 	bridge_free(arg);
@@ -181,6 +210,8 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .changed = world_changed,
 					    .reason_start = world_reason_start,
 					    .reason_cancel = world_reason_cancel,
+					    .admit = world_admit,
+					    .learn = world_learn,
 					    .ended = world_ended,
 					    .record = world_record};
 

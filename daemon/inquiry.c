@@ -3,6 +3,7 @@
 #include "daemon/bridge.h"
 #include "daemon/loop/loop.h"
 #include "daemon/repair.h"
+#include "daemon/thrift.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -168,16 +169,35 @@ static bool parse(struct bc_span line, struct inquiry *inquiry)
 	return true;
 }
 
+/* What is learnt is under a lock of its own: the answer is there at once. */
+static void command(struct server *server, struct loop *main, const struct cfg *cfg,
+		    struct adm_request *request, struct bc_span words)
+{
+	struct bc_buf text;
+
+	bc_buf_init(&text, ADM_ANSWER_MAX);
+	thrift_command(server->thrift, cfg, words, loop_now(main), &text);
+	adm_answer(request, bc_buf_span(&text));
+	bc_buf_release(&text);
+}
+
 void inquiry_begin(struct server *server, struct loop *main, const struct cfg *cfg,
 		   struct adm_request *request, struct bc_span line)
 {
 	static const char journal[] = "journal ";
+	static const char speculation[] = "speculation ";
 	struct inquiry *inquiry;
 
 	if (bc_span_has_prefix(line, journal)) {
 		repair_begin(
 			server, main, cfg, request,
 			bc_span(line.ptr + sizeof(journal) - 1, line.len - (sizeof(journal) - 1)));
+		return;
+	}
+	if (bc_span_has_prefix(line, speculation)) {
+		command(server, main, cfg, request,
+			bc_span(line.ptr + sizeof(speculation) - 1,
+				line.len - (sizeof(speculation) - 1)));
 		return;
 	}
 	inquiry = calloc(1, sizeof(*inquiry));
@@ -195,7 +215,7 @@ void inquiry_begin(struct server *server, struct loop *main, const struct cfg *c
 		adm_answer(
 			request,
 			BC_SPAN_LIT(
-				"error: unknown request; there are: sessions, session ID, session ID ledger, memory, journal list|show|retry|resolve\n"));
+				"error: unknown request; there are: sessions, session ID, session ID ledger, memory, journal list|show|retry|resolve, speculation show|on|off|shadow\n"));
 		free(inquiry);
 		return;
 	}

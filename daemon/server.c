@@ -9,6 +9,7 @@
 #include "daemon/notify.h"
 #include "daemon/quota.h"
 #include "daemon/recorder.h"
+#include "daemon/thrift.h"
 #include "daemon/worker.h"
 
 #include <errno.h>
@@ -95,7 +96,11 @@ static unsigned admin_http(void *owner, struct bc_span path, struct bc_buf *body
 	}
 	if (bc_span_is(path, "/metrics")) {
 		*ret_type = "text/plain; version=0.0.4; charset=utf-8";
-		return bc_metric_print(body) == BC_OK ? 200 : 500;
+		return bc_metric_print(body) == BC_OK &&
+				       thrift_metrics(service->server.thrift, service->cfg,
+						      loop_now(service->loop), body) == BC_OK
+			       ? 200
+			       : 500;
 	}
 	return bc_buf_put_str(body, "not found: /healthz, /readyz, /metrics\n") == BC_OK ? 404
 											 : 500;
@@ -376,8 +381,9 @@ static enum bc_err init_workers(struct service *service, struct bc_buf *message)
 	service->threads = calloc(count, sizeof(*service->threads));
 	server->quota = quota_new();
 	server->recorder = recorder_new(RECORDER_QUEUE_MAX);
+	server->thrift = thrift_new();
 	if (server->resolver == NULL || server->quota == NULL || server->recorder == NULL ||
-	    server->workers == NULL || service->threads == NULL) {
+	    server->thrift == NULL || server->workers == NULL || service->threads == NULL) {
 		return BC_E_NOMEM;
 	}
 	for (unsigned i = 0; i < count; i++) {
@@ -389,6 +395,9 @@ static enum bc_err init_workers(struct service *service, struct bc_buf *message)
 		}
 	}
 	worker_adopt(&server->workers[0]);
+	if (server->journal != NULL) {
+		thrift_recall(server->thrift, service->cfg, loop_wall(service->loop));
+	}
 	return BC_OK;
 }
 
@@ -461,6 +470,7 @@ static void fini(struct service *service)
 	server->resolver = net_resolver_free(server->resolver);
 	server->quota = quota_free(server->quota);
 	server->recorder = recorder_free(server->recorder);
+	server->thrift = thrift_free(server->thrift);
 	server->journal = jrn_close(server->journal);
 	inquiry_collect(server);
 	service->control = adm_control_free(service->control);

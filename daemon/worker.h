@@ -25,6 +25,7 @@ struct net_http;
 struct quota;
 struct recorder;
 struct server;
+struct thrift;
 struct tool_host;
 
 TAILQ_HEAD(bridge_list, bridge);
@@ -62,6 +63,7 @@ struct server {
 	struct jrn *journal; /* NULL: no tools are configured */
 	struct quota *quota;
 	struct recorder *recorder;
+	struct thrift *thrift;     /* what guessing has taught */
 	_Atomic unsigned sessions; /* over all workers, and places taken for those to come */
 	struct inquiry *_Atomic
 		unposted;      /* answers that found no memory on their way to the main thread */

@@ -24,6 +24,7 @@ static const char usage_text[] =
 	"       backchannelctl [--socket PATH] journal list | journal show SESSION\n"
 	"       backchannelctl [--socket PATH] journal retry ID\n"
 	"       backchannelctl [--socket PATH] journal resolve ID --as done|undone|not_done\n"
+	"       backchannelctl [--socket PATH] speculation show|on|off|shadow [TOOL]\n"
 	"       backchannelctl --version | --help\n"
 	"\n"
 	"  key new NAME   make a client key; NAME says in log lines who uses it\n"
@@ -35,6 +36,10 @@ static const char usage_text[] =
 	"  journal list   effects that are open, in doubt or parked; show: all records of a call\n"
 	"  journal retry  take up again an effect that is in doubt or parked\n"
 	"  journal resolve  say what became of one: done: it stands; undone; not_done\n"
+	"  speculation show  what is known of guesses, a line for each tool and what led to them\n"
+	"  speculation on | off | shadow\n"
+	"                 run guesses, of all tools or one; make none; watch them only; until\n"
+	"                 changed or the gateway restarts\n"
 	"  --socket PATH  where the gateway listens, default " SOCKET_PATH "\n";
 
 /*
@@ -188,6 +193,19 @@ static int run_journal(const char *socket_path, const char *as, int count, const
 	return misused();
 }
 
+/* Words that are asked as they are. */
+static bool is_question(int count, const char *const *words)
+{
+	if (count == 1) {
+		return strcmp(words[0], "sessions") == 0 || strcmp(words[0], "memory") == 0;
+	}
+	if (strcmp(words[0], "speculation") == 0) {
+		return count <= 3;
+	}
+	return strcmp(words[0], "session") == 0 &&
+	       (count == 2 || (count == 3 && strcmp(words[2], "ledger") == 0));
+}
+
 static int run(const char *socket_path, const char *as, int count, const char *const *words)
 {
 	if (count >= 2 && strcmp(words[0], "journal") == 0) {
@@ -199,11 +217,7 @@ static int run(const char *socket_path, const char *as, int count, const char *c
 	if (count == 3 && strcmp(words[0], "key") == 0 && strcmp(words[1], "new") == 0) {
 		return key_new(words[2]);
 	}
-	if (count == 1 && (strcmp(words[0], "sessions") == 0 || strcmp(words[0], "memory") == 0)) {
-		return ask(socket_path, 1, words);
-	}
-	if ((count == 2 || (count == 3 && strcmp(words[2], "ledger") == 0)) &&
-	    strcmp(words[0], "session") == 0) {
+	if (count >= 1 && is_question(count, words)) {
 		return ask(socket_path, count, words);
 	}
 	return misused();

@@ -207,12 +207,25 @@ static void check_reasoner(const struct cfg_load *load, const struct cfg_instanc
 	}
 }
 
+static void check_speculation(const struct cfg_instance *instance)
+{
+	const struct cfg_speculation *speculation = instance->object;
+
+	if (speculation->kill_recover >= speculation->kill_share) {
+		find_at(instance, "kill_recover",
+			"\"kill_recover\" is not below \"kill_share\"; expected a smaller share, or the kill switch "
+			"would flap");
+	}
+}
+
 static void check_instance(struct cfg_load *load, const struct cfg_instance *instance)
 {
 	if (is(instance, "listen")) {
 		check_listen(load, instance);
 	} else if (is(instance, "admin")) {
 		check_address(instance);
+	} else if (is(instance, "speculation")) {
+		check_speculation(instance);
 	} else if (is(instance, "auth")) {
 		check_auth(load, instance);
 	} else if (is(instance, "client_key")) {

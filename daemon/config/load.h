@@ -9,7 +9,7 @@
 #define CFG_FILE_SIZE_MAX    ((size_t)1 << 20) /* bytes of one file */
 #define CFG_FILES_MAX        ((size_t)64)
 #define CFG_INSTANCES_MAX    ((size_t)1024) /* of one section */
-#define CFG_SECTION_ROWS_MAX ((size_t)32)   /* options of one section */
+#define CFG_SECTION_ROWS_MAX ((size_t)64)   /* options of one section */
 
 /* One [section] as it stands in a file. */
 struct cfg_instance {

@@ -326,6 +326,19 @@ void pass_forsaken_created(struct agent *agent);
 bool pass_forsaken_failed(struct sess *sess, const struct pass *pass, struct bc_span client_id,
 			  struct bc_span error);
 
+/* ---- pass_input.c: what a pass is given ---- */
+
+/* Which results of guesses a pass is given. */
+enum pass_given {
+	GIVEN_NONE,   /* it hears the words alone, so it can confirm what was guessed */
+	GIVEN_FIRSTS, /* those of guesses without premises: it can confirm what follows from them */
+	GIVEN_ALL     /* it looks as far ahead as it can */
+};
+
+/* Append the request for a pass.  Errors of bc_buf_put(). */
+enum bc_err pass_put(struct sess *sess, const struct pass *pass, enum pass_given given,
+		     struct bc_buf *out) BC_MUST;
+
 /* ---- passes.c: asking what would be called, running guesses ---- */
 
 /* Something new is known: a clause has ended, a result has come. */
@@ -347,6 +360,24 @@ void pass_turn_committed(struct sess *sess);
 /* Nothing of the turns up to this one will be called any more. */
 void pass_withdraw(struct sess *sess, uint64_t turn);
 void pass_fini(struct sess *sess);
+
+/* ---- spend.c: what guessing costs ---- */
+
+/* Whether a stable guess may be run; whether a pass may be made.  Refusals are counted. */
+bool spend_admits(struct sess *sess, const struct guess *guess);
+bool spend_admits_pass(struct sess *sess);
+/* A guess was used; saved: how far it was ahead. */
+void spend_used(struct sess *sess, const struct guess *guess, bool finished, bc_usec saved);
+/* A guess that has run for so long is used by nobody. */
+void spend_wasted(struct sess *sess, const struct guess *guess, bc_usec time);
+/* A guess that was refused has come to its end. */
+void spend_watched(struct sess *sess, const struct guess *guess);
+/* A call has ended, guessed or not. */
+void spend_ran(struct sess *sess, const struct cfg_tool *tool, const struct tool_result *result);
+/* A pass has ended with this usage object. */
+void spend_pass(struct sess *sess, struct bc_span usage);
+/* What a usage object is worth, in millionths of a US cent.  Source: OpenAI Realtime, response.usage. */
+uint64_t spend_price(const struct cfg_speculation *prices, const json_t *usage);
 
 /* ---- reasoner.c: a text model that looks for calls in place of passes; without one all but its life does nothing ---- */
 

@@ -9,158 +9,12 @@
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
-#include "proto/b64.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PASS_REST (30 * BC_USEC_PER_SEC) /* after a pass the upstream could not serve */
-
-static const char directive[] =
-	"The caller may still be speaking. If what was said so far already determines calls of the "
-	"available functions, name them now with their final arguments. Name no call whose arguments "
-	"are not all known, and none that the conversation already contains. Otherwise answer only: none";
-
-/* ---- what a pass is given ---- */
-
-static enum bc_err put_reference(struct bc_buf *out, const struct item *item)
-{
-	enum bc_err err = bc_buf_put_str(out, "{\"type\":\"item_reference\",\"id\":");
-
-	if (err == BC_OK) {
-		err = json_string_put(out, bc_span_str(item->id));
-	}
-	return err == BC_OK ? bc_buf_put_str(out, "},") : err;
-}
-
-static enum bc_err put_references(struct sess *sess, struct bc_buf *out)
-{
-	const struct item *item;
-	enum bc_err err = BC_OK;
-
-	TAILQ_FOREACH(item, &sess->agent->items.order, link) {
-		if (item->done && err == BC_OK) {
-			err = put_reference(out, item);
-		}
-	}
-	return err;
-}
-
-static enum bc_err put_audio(struct sess *sess, struct bc_buf *out)
-{
-	/* Up to the pass's horizon: what came in the same message behind it is not heard yet. */
-	struct bc_span audio =
-		bc_span(bc_buf_span(&sess->agent->hearing.audio).ptr, sess->agent->hearing.heard);
-	size_t len = B64_ENCODED_LEN(audio.len);
-	char *room;
-	enum bc_err err =
-		bc_buf_put_str(out, "{\"type\":\"message\",\"role\":\"user\",\"content\":[{"
-				    "\"type\":\"input_audio\",\"audio\":\"");
-
-	if (err == BC_OK) {
-		err = bc_buf_room(out, len, &room);
-	}
-	if (err != BC_OK) {
-		return err;
-	}
-	bc_buf_grow(out, b64_encode(room, (const uint8_t *)audio.ptr, audio.len));
-	return bc_buf_put_str(out, "\"}]},");
-}
-
-static enum bc_err put_words(struct sess *sess, struct bc_buf *out)
-{
-	enum bc_err err =
-		bc_buf_put_str(out, "{\"type\":\"message\",\"role\":\"user\",\"content\":[{"
-				    "\"type\":\"input_text\",\"text\":");
-
-	if (err == BC_OK) {
-		err = json_string_put(out, bc_buf_span(&sess->agent->hearing.transcript));
-	}
-	return err == BC_OK ? bc_buf_put_str(out, "}]},") : err;
-}
-
-struct pairs {
-	struct sess *sess;
-	struct bc_buf *out;
-	enum bc_err err;
-	uint32_t count;
-};
-
-/* A finished guess is context for calls that depend on it. */
-static void put_pair(void *arg, const struct guess *guess)
-{
-	struct pairs *pairs = arg;
-	const struct tool_result *result =
-		pairs->sess->world->tool_result(pairs->sess->world_arg, guess->call);
-	struct bc_buf *out = pairs->out;
-
-	if (pairs->err != BC_OK || result == NULL) {
-		return;
-	}
-	pairs->count++;
-	pairs->err = bc_buf_printf(out,
-				   "{\"type\":\"function_call\",\"call_id\":\"bc_g%" PRIu32
-				   "\",\"name\":\"%s\","
-				   "\"arguments\":",
-				   pairs->count, guess->tool->name);
-	if (pairs->err == BC_OK) {
-		pairs->err = json_string_put(out, bc_span_str(guess->arguments));
-	}
-	if (pairs->err == BC_OK) {
-		pairs->err = bc_buf_printf(
-			out,
-			"},{\"type\":\"function_call_output\",\"call_id\":\"bc_g%" PRIu32
-			"\",\"output\":",
-			pairs->count);
-	}
-	if (pairs->err == BC_OK) {
-		pairs->err = json_string_put(out, result->output);
-	}
-	if (pairs->err == BC_OK) {
-		pairs->err = bc_buf_put_str(out, "},");
-	}
-}
-
-/* Which results of guesses a pass is given. */
-enum given {
-	GIVEN_NONE,   /* it hears the words alone, so it can confirm what was guessed */
-	GIVEN_FIRSTS, /* those of guesses without premises: it can confirm what follows from them */
-	GIVEN_ALL     /* it looks as far ahead as it can */
-};
-
-static enum bc_err put_pass(struct sess *sess, const struct pass *pass, enum given given,
-			    struct bc_buf *out)
-{
-	struct pairs pairs = {.sess = sess, .out = out};
-	enum bc_err err = bc_buf_printf(
-		out,
-		"{\"type\":\"response.create\",\"event_id\":\"%s\",\"response\":{\"conversation\":"
-		"\"none\",\"output_modalities\":[\"text\"],\"tool_choice\":\"auto\",\"max_output_tokens\":"
-		"%" PRIu64 ",\"metadata\":{\"bc\":\"p\",\"bc_t\":\"%" PRIu64
-		"\",\"bc_v\":\"%" PRIu64 "\"},\"input\":[",
-		pass->event_id, sess->cfg->speculation.tokens_max, pass->turn, pass->number);
-
-	if (err == BC_OK) {
-		err = put_references(sess, out);
-	}
-	if (err == BC_OK) {
-		err = pass->with_audio ? put_audio(sess, out) : put_words(sess, out);
-	}
-	if (err == BC_OK && given != GIVEN_NONE) {
-		(void)spec_each_finished(sess->agent->spec, given == GIVEN_FIRSTS, put_pair,
-					 &pairs);
-		err = pairs.err;
-	}
-	if (err == BC_OK) {
-		err = bc_buf_printf(
-			out,
-			"{\"type\":\"message\",\"role\":\"system\",\"content\":[{\"type\":"
-			"\"input_text\",\"text\":\"%s\"}]}]}}",
-			directive);
-	}
-	return err;
-}
 
 /* ---- starting ---- */
 
@@ -221,7 +75,7 @@ static void expire(struct sess *sess)
 	pass_run_guesses(sess);
 }
 
-static void start(struct sess *sess, bool pause, enum given given)
+static void start(struct sess *sess, bool pause, enum pass_given given)
 {
 	struct agent *agent = sess->agent;
 	struct pass *pass = free_pass(agent);
@@ -242,7 +96,7 @@ static void start(struct sess *sess, bool pause, enum given given)
 	bc_id_new(pass->event_id, 'p');
 	pass->request = ++agent->requests;
 	bc_buf_init(&text, sess->cfg->session.message_max);
-	if (put_pass(sess, pass, given, &text) == BC_OK) {
+	if (pass_put(sess, pass, given, &text) == BC_OK) {
 		bc_metric_inc(BC_M_PASSES);
 		(void)sess_to_upstream(
 			sess, bc_buf_span(&text)); /* pressure shows with the next message */
@@ -325,7 +179,9 @@ void pass_run_guesses(struct sess *sess)
 	struct guess *guess;
 
 	while ((guess = spec_next_stable(agent->spec)) != NULL) {
-		if (!work_guess(sess, guess)) {
+		if (!spend_admits(sess, guess)) {
+			spec_refuse(agent->spec, guess);
+		} else if (!work_guess(sess, guess)) {
 			spec_withdraw(agent->spec, guess);
 		}
 	}
@@ -349,12 +205,16 @@ void pass_advance(struct sess *sess)
 	if (agent->passes.wanted_at_pause && may_start(sess, true)) {
 		agent->passes.wanted_at_pause = false;
 		agent->passes.wanted = false;
-		expire(sess);
-		start_at_pause(sess);
+		if (spend_admits_pass(sess)) {
+			expire(sess);
+			start_at_pause(sess);
+		}
 	} else if (agent->passes.wanted && may_start(sess, false)) {
 		agent->passes.wanted = false;
-		expire(sess);
-		start(sess, false, GIVEN_ALL);
+		if (spend_admits_pass(sess)) {
+			expire(sess);
+			start(sess, false, GIVEN_ALL);
+		}
 	}
 	words_arm(sess);
 	take_advance(sess);
@@ -452,6 +312,7 @@ void pass_done(struct sess *sess, const struct resp *resp, struct bc_span respon
 	struct agent *agent = sess->agent;
 	struct pass *pass = pass_of(agent, resp);
 
+	spend_pass(sess, field_raw(response, "usage"));
 	if (pass == NULL) {
 		return;
 	}

@@ -342,6 +342,13 @@ struct takeover {
 	uint64_t undisturbed; /* agent->disturbances at the last commit */
 };
 
+/* What guessing has cost so far. */
+struct spending {
+	struct admission_spend session;
+	uint64_t turn; /* turn_wasted is about */
+	uint64_t turn_wasted;
+};
+
 /* The part of a session that exists only with gateway tools. */
 struct agent {
 	struct items items;
@@ -398,6 +405,7 @@ struct agent {
 	struct passes passes;
 	struct takeover take;
 	struct eager eager;
+	struct spending spending;
 	uint64_t
 		disturbances; /* grows when the caller speaks, and when the client cancels or clears */
 	struct spec *spec;    /* NULL: speculation is off */

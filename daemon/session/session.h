@@ -15,6 +15,7 @@
 #include "daemon/base/err.h"
 #include "daemon/base/log.h"
 #include "daemon/base/span.h"
+#include "daemon/spec/admission.h"
 #include "daemon/tools/tool.h"
 #include "proto/ws.h"
 
@@ -73,6 +74,14 @@ struct sess_world {
 	bool (*reason_start)(void *world, struct bc_span body);
 	/* End it: nothing more is told of it. */
 	void (*reason_cancel)(void *world);
+	/*
+	 * Whether a guess of this tool may be run, or (tool NULL) a pass be made, by what all sessions have learnt; a pass that
+	 * is refused with SHADOW may be made, to be watched only.  May be absent: it may.
+	 */
+	enum admission_refusal (*admit)(void *world, const struct cfg_tool *tool,
+					enum spec_trigger trigger);
+	/* What came of a guess, a call or a pass.  May be absent. */
+	void (*learn)(void *world, const struct admission_event *event);
 	/* The session is over: free it with sess_free(), later, not inside this call. */
 	void (*ended)(void *world);
 	/*

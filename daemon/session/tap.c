@@ -12,7 +12,7 @@
 #define RUN_MAGIC 0x6c72756eu
 
 /* A function more in the table must be handed on here, or sessions call nothing. */
-static_assert(sizeof(struct sess_world) == 16 * sizeof(void (*)(void)),
+static_assert(sizeof(struct sess_world) == 18 * sizeof(void (*)(void)),
 	      "hand the new function of the world on, note it, and let tests/replay know");
 
 static const char *side_name(enum sess_side side)
@@ -308,6 +308,34 @@ static void tap_reason_cancel(void *world)
 	ledger->world->reason_cancel(ledger->world_arg);
 }
 
+static enum admission_refusal tap_admit(void *world, const struct cfg_tool *tool,
+					enum spec_trigger trigger)
+{
+	struct ledger *ledger = world;
+	enum admission_refusal refusal =
+		ledger->world->admit == NULL
+			? ADMISSION_GRANTED
+			: ledger->world->admit(ledger->world_arg, tool, trigger);
+
+	/* The session notes what it makes of it. */
+	if (refusal != ADMISSION_GRANTED) {
+		script_begin(ledger, "out", "refused");
+		script_number(ledger, "because", (int64_t)refusal);
+		script_end(ledger);
+	}
+	return refusal;
+}
+
+/* Nothing of the session depends on it: it is not noted. */
+static void tap_learn(void *world, const struct admission_event *event)
+{
+	struct ledger *ledger = world;
+
+	if (ledger->world->learn != NULL) {
+		ledger->world->learn(ledger->world_arg, event);
+	}
+}
+
 static void tap_ended(void *world)
 {
 	struct ledger *ledger = world;
@@ -333,4 +361,6 @@ const struct sess_world ledger_world = {.now = tap_now,
 					.changed = tap_changed,
 					.reason_start = tap_reason_start,
 					.reason_cancel = tap_reason_cancel,
+					.admit = tap_admit,
+					.learn = tap_learn,
 					.ended = tap_ended};

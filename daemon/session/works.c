@@ -178,6 +178,15 @@ bool work_guess(struct sess *sess, struct guess *guess)
 	return true;
 }
 
+/* How long a guess has run, until now or its end. */
+static bc_usec ran_for(struct sess *sess, const struct work *work, const struct guess *guess)
+{
+	const struct tool_result *result =
+		work->output == NULL ? NULL : sess->world->tool_result(sess->world_arg, work->run);
+
+	return (result == NULL ? sess_now(sess) : result->finished) - guess->dispatched;
+}
+
 void work_drop_guess(struct sess *sess, struct guess *guess)
 {
 	struct work *work;
@@ -185,10 +194,12 @@ void work_drop_guess(struct sess *sess, struct guess *guess)
 	if (guess->call != NULL) {
 		work = work_of_guess(sess, guess);
 		bc_metric_inc(BC_M_GUESS_WASTED);
-		bc_metric_add(BC_M_GUESS_WASTED_MS,
-			      (sess_now(sess) - guess->dispatched) / BC_USEC_PER_MS);
+		bc_metric_add(BC_M_GUESS_WASTED_MS, ran_for(sess, work, guess) / BC_USEC_PER_MS);
+		spend_wasted(sess, guess, ran_for(sess, work, guess));
 		notice_guess(sess, EXT_TOOL_CALL_ROLLED_BACK, work);
 		work_free(work);
+	} else if (guess->refused) {
+		spend_watched(sess, guess);
 	}
 	reasoner_lost(sess, guess);
 	spec_drop(sess->agent->spec, guess);
@@ -198,18 +209,13 @@ void work_drop_guess(struct sess *sess, struct guess *guess)
 static struct work *adopt(struct sess *sess, struct guess *guess)
 {
 	struct work *work = work_of_guess(sess, guess);
-	bc_usec ahead = sess_now(sess) - guess->dispatched;
+	bc_usec ahead = ran_for(sess, work, guess);
 
 	work->guess = NULL;
 	bc_metric_inc(work->output != NULL ? BC_M_GUESS_HITS : BC_M_GUESS_JOINS);
 	ledger_note(sess, LEDGER_GATEWAY, "take", "tool=%s finished=%s", work->tool->name,
 		    work->output != NULL ? "yes" : "no");
-	if (work->output != NULL) {
-		const struct tool_result *result =
-			sess->world->tool_result(sess->world_arg, work->run);
-
-		ahead = result->finished - guess->dispatched;
-	}
+	spend_used(sess, guess, work->output != NULL, ahead);
 	bc_metric_add(BC_M_GUESS_SAVED_MS, ahead / BC_USEC_PER_MS);
 	notice_guess(sess, EXT_TOOL_CALL_COMMITTED, work);
 	sess->world->tool_commit(sess->world_arg, work->run);
@@ -520,6 +526,7 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 	BC_CHECK(work, WORK_MAGIC);
 	BC_BUG_ON(work->run != run || work->output != NULL);
 	sess = work->sess;
+	spend_ran(sess, work->tool, result);
 	work->output = bc_span_dup(result->output);
 	if (work->output == NULL) {
 		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");

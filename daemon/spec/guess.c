@@ -21,6 +21,19 @@ static const char *const event_names[] = {
 static_assert(BC_ARRAY_LEN(state_names) == GUESS_STATE__COUNT, "a state has no name");
 static_assert(BC_ARRAY_LEN(event_names) == GUESS_EVENT__COUNT, "an event has no name");
 
+static const char *const trigger_names[] = {
+#define TRIGGER(id, name) name,
+#include "daemon/spec/trigger.def"
+};
+
+static_assert(BC_ARRAY_LEN(trigger_names) == SPEC_TRIGGER__COUNT, "a trigger has no name");
+
+const char *spec_trigger_name(enum spec_trigger trigger)
+{
+	BC_BUG_ON(trigger >= SPEC_TRIGGER__COUNT);
+	return trigger_names[trigger];
+}
+
 const char *guess_state_name(enum guess_state state)
 {
 	BC_BUG_ON(state >= GUESS_STATE__COUNT);

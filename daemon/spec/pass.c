@@ -91,6 +91,9 @@ uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 				   .turn = spec->turn,
 				   .horizon = input->horizon,
 				   .premises = input->premises,
+				   .trigger = input->pause           ? SPEC_TRIGGER_PAUSE
+					      : input->premises != 0 ? SPEC_TRIGGER_RESULT
+								     : SPEC_TRIGGER_CLAUSE,
 				   .exact = input->exact};
 	spec->pass_last = spec->position;
 	if (input->pause) {
@@ -162,6 +165,7 @@ enum bc_err spec_pass_names(struct spec *spec, uint64_t number, const struct cfg
 			pass->beyond = true;
 			return err;
 		}
+		guess->trigger = pass->trigger;
 	}
 	free(guess->said);
 	guess->said = said.len == 0 ? NULL : bc_span_dup(said);

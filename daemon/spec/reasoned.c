@@ -17,6 +17,7 @@ enum bc_err spec_reason_names(struct spec *spec, const struct spec_call *call, b
 		return err;
 	}
 	guess->reasoned = true;
+	guess->trigger = SPEC_TRIGGER_REASONER;
 	guess->named_in_row = 1;
 	guess->horizon = horizon;
 	return BC_OK;

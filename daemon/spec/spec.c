@@ -244,8 +244,8 @@ struct guess *spec_next_stable(struct spec *spec)
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		if (guess->state == GUESS_PROPOSED && guess->turn == spec->turn &&
-		    (guess->pass != 0 || guess->reasoned) && is_stable(spec, guess) &&
-		    may_run(spec, guess)) {
+		    !guess->refused && (guess->pass != 0 || guess->reasoned) &&
+		    is_stable(spec, guess) && may_run(spec, guess)) {
 			return guess;
 		}
 	}
@@ -279,6 +279,19 @@ void spec_dispatched(struct spec *spec, struct guess *guess, struct tool_call *c
 	guess->dispatched = now;
 	guess_move(guess, GUESS_EV_DISPATCH);
 	spec->running++;
+}
+
+void spec_refuse(struct spec *spec, struct guess *guess)
+{
+	BC_CHECK(spec, SPEC_MAGIC);
+	BC_BUG_ON(guess->state != GUESS_PROPOSED);
+	guess->refused = true;
+}
+
+void spec_watch_only(struct spec *spec, bool watch)
+{
+	BC_CHECK(spec, SPEC_MAGIC);
+	spec->watch_only = watch;
 }
 
 void spec_finished(struct spec *spec, struct guess *guess)
@@ -318,6 +331,7 @@ void spec_realise(struct spec *spec, struct guess *guess)
 	BC_BUG_ON(guess->state != GUESS_PROPOSED);
 	/* What follows from it is not wrong because it is real. */
 	forget_premise(spec, guess_bit(guess));
+	guess->realised = true;
 	spec_withdraw(spec, guess);
 }
 
@@ -454,20 +468,27 @@ uint32_t spec_each_finished(struct spec *spec, bool firsts,
 	return mask;
 }
 
+/* Whether nothing is put in beside it: its tool does not allow it, or it is a read that will not be in hand. */
+static bool stands_alone(const struct spec *spec, const struct guess *guess)
+{
+	return spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT ||
+	       (guess->refused && guess->tool->effect == CFG_EFFECT_READ);
+}
+
 bool spec_expects_verdict(const struct spec *spec)
 {
 	const struct guess *guess;
 	bool proposed = false;
 	bool heard = false;
 
-	if (spec->beyond_horizon >= spec->last_voiced) {
+	if (spec->watch_only || spec->beyond_horizon >= spec->last_voiced) {
 		return false;
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		bool counts = guess->turn == spec->turn && guess->state != GUESS_WITHDRAWN;
 
-		if (counts && spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT) {
-			return false; /* nothing is put in beside it */
+		if (counts && stands_alone(spec, guess)) {
+			return false;
 		}
 		proposed = proposed || counts;
 		heard = heard ||
@@ -539,7 +560,7 @@ unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX]
 	struct guess *guess;
 	unsigned count = 0;
 
-	if (!spec->committed || spec->beyond_horizon >= spec->last_voiced) {
+	if (!spec->committed || spec->watch_only || spec->beyond_horizon >= spec->last_voiced) {
 		return 0;
 	}
 	levels(spec, level);

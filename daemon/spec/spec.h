@@ -52,6 +52,14 @@ enum guess_event {
 	GUESS_EVENT__COUNT
 };
 
+enum spec_trigger {
+#define TRIGGER(id, name) SPEC_TRIGGER_##id,
+#include "daemon/spec/trigger.def"
+	SPEC_TRIGGER__COUNT /* must be last */
+};
+
+const char *spec_trigger_name(enum spec_trigger trigger);
+
 const char *guess_state_name(enum guess_state state);
 const char *guess_event_name(enum guess_event event);
 
@@ -70,8 +78,11 @@ struct guess {
 		occurrence; /* how many equal calls the pass that named it first had named before */
 	uint64_t turn;      /* it was named in */
 	unsigned slot;      /* its bit in masks of guesses */
-	bool reasoned;      /* a reasoner has named it: passes do not judge it */
-	uint32_t premises;  /* guesses it depends on, less those that became real since */
+	enum spec_trigger trigger; /* what led to it first */
+	bool refused;              /* it is not to be run, only watched */
+	bool realised;             /* a real call equals it, and is run itself */
+	bool reasoned;             /* a reasoner has named it: passes do not judge it */
+	uint32_t premises;         /* guesses it depends on, less those that became real since */
 	unsigned
 		named; /* bits of the running passes that have named it, which prove nothing before their end */
 	unsigned order[SPEC_PASSES_MAX]; /* its place among what each of them named */
@@ -218,6 +229,12 @@ void spec_reason_keeps(struct spec *spec, uint64_t turn, bc_usec horizon);
 /* The next proposal that is stable now and may be run, or NULL.  The caller starts it and calls spec_dispatched(). */
 struct guess *spec_next_stable(struct spec *spec);
 void spec_dispatched(struct spec *spec, struct guess *guess, struct tool_call *call, bc_usec now);
+
+/* Instead: it must not be run.  It stays a proposal, so that its end tells whether it would have been used. */
+void spec_refuse(struct spec *spec, struct guess *guess);
+
+/* Whether passes are only watched: then no verdict comes of them. */
+void spec_watch_only(struct spec *spec, bool watch);
 
 /* The call of a guess has its result. */
 void spec_finished(struct spec *spec, struct guess *guess);

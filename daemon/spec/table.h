@@ -18,6 +18,7 @@ struct spec_pass {
 	uint32_t
 		premises; /* guesses whose results it was given, less those that became real since */
 	unsigned named;   /* calls it has named so far */
+	enum spec_trigger trigger;
 	bool exact;
 	bool void_premise; /* a guess it was given turned out wrong */
 	bool beyond;       /* it named something the gateway cannot put in by itself */
@@ -34,6 +35,7 @@ struct spec {
 	uint64_t turn;
 	bool committed; /* the running turn */
 	bool complete;  /* its input, as far as is known */
+	bool watch_only;
 
 	/* Passes; positions are stream time (G4). */
 	struct spec_pass pass[SPEC_PASSES_MAX];

@@ -72,6 +72,25 @@ class Control(Case):
         self.assertNotIn('swordfish', '\n'.join(lines))
         self.assertEqual(self.answer('session', 'nobody', 'ledger'), 'no such session\n')
 
+    def test_guesses_are_shown_and_switched(self):
+        tool = {'name': 'get_order', 'description': 'x', 'effect': 'read', 'disclosure': 'local',
+                'parameters': {'type': 'object'}, 'request': {'method': 'GET', 'url': 'http://127.0.0.1:1/'}}
+        gateway = self.started(tool=[tool])
+        self.assertEqual(self.answer('speculation', 'show'),
+                         'all mode=configured shadow=no passes=0 tokens=0 cents=0.000000\n')
+        self.assertEqual(self.answer('speculation', 'shadow', 'get_order'),
+                         'get_order: shadow until changed or the gateway restarts\n')
+        self.assertIn('tool=get_order mode=shadow killed=no ', self.answer('speculation', 'show', 'get_order'))
+        self.answer('speculation', 'off')
+        self.assertTrue(self.answer('speculation', 'show').startswith('all mode=off '))
+        self.answer('speculation', 'on')
+        self.assertTrue(self.answer('speculation', 'show').startswith('all mode=on '))
+        self.assertIn('backchannel_spec_tool_killed{tool="get_order"} 0\n', gateway.fetch('/metrics')[1])
+        for words in (('speculation', 'show', 'nobody'), ('speculation', 'maybe'), ('speculation', 'off', 'nobody')):
+            status, out, _ = self.ask(*words)
+            self.assertEqual(status, 1)
+            self.assertTrue(out.startswith('error: '), out)
+
     def test_memory_is_bounded_by_two_numbers(self):
         gateway = self.started(session={'backlog_high': '128KiB', 'message_max': '1MiB'})
         self.session(gateway)

@@ -370,6 +370,23 @@ static void world_reason_cancel(void *world)
 	(void)expect(world, "cancel_reason", BC_SPAN_LIT("cancel_reason"));
 }
 
+static enum admission_refusal world_admit(void *world, const struct cfg_tool *tool,
+					  enum spec_trigger trigger)
+{
+	struct player *player = world;
+	const json_t *line = current(player);
+	int64_t because = number(line, "because");
+
+	(void)tool;
+	(void)trigger;
+	if (strcmp(string(line, "out"), "refused") != 0 || because <= ADMISSION_GRANTED ||
+	    because >= ADMISSION_REFUSAL__COUNT) {
+		return ADMISSION_GRANTED;
+	}
+	player->at++;
+	return (enum admission_refusal)because;
+}
+
 static void world_ended(void *world)
 {
 	(void)expect(world, "ended", BC_SPAN_LIT("ended"));
@@ -389,6 +406,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .changed = world_changed,
 					    .reason_start = world_reason_start,
 					    .reason_cancel = world_reason_cancel,
+					    .admit = world_admit,
 					    .ended = world_ended};
 
 /* ---- inputs ---- */

@@ -144,6 +144,35 @@ static void world_reason_cancel(void *world)
 	rig->reasoning = false;
 }
 
+static struct admission_ask asks(const struct rig *rig, const struct cfg_tool *tool,
+				 enum spec_trigger trigger)
+{
+	return (struct admission_ask){.conf = &rig->cfg->speculation,
+				      .tool = tool,
+				      .trigger = trigger,
+				      .key = "tester",
+				      .now = rig->now};
+}
+
+static enum admission_refusal world_admit(void *world, const struct cfg_tool *tool,
+					  enum spec_trigger trigger)
+{
+	struct rig *rig = world;
+	struct admission_ask ask = asks(rig, tool, trigger);
+
+	return rig->admission == NULL ? ADMISSION_GRANTED : admission_ask(rig->admission, &ask);
+}
+
+static void world_learn(void *world, const struct admission_event *event)
+{
+	struct rig *rig = world;
+	struct admission_ask from = asks(rig, event->tool, event->trigger);
+
+	if (rig->admission != NULL) {
+		admission_learn(rig->admission, &from, event);
+	}
+}
+
 static void world_ended(void *world)
 {
 	struct rig *rig = world;
@@ -180,6 +209,8 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .changed = world_changed,
 					    .reason_start = world_reason_start,
 					    .reason_cancel = world_reason_cancel,
+					    .admit = world_admit,
+					    .learn = world_learn,
 					    .ended = world_ended,
 					    .record = world_record};
 

@@ -6,6 +6,7 @@
 #define BACKCHANNEL_TESTS_SESSION_RIG_H
 
 #include "daemon/session/session.h"
+#include "daemon/spec/admission.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -45,14 +46,15 @@ struct rig {
 	bool pressure[2];  /* what send reports */
 	int close_code[2]; /* -1: not closed */
 	bool ended;
-	unsigned changes; /* tags the session said it has changed */
-	char changed[64]; /* the last of them */
-	size_t charged;   /* bytes the client was charged for */
-	bool over_quota;  /* what charge reports */
-	json_t *reasoned; /* what the reasoner was asked last; owned */
-	unsigned reasons; /* how often it was asked */
-	bool reasoning;   /* it has not answered */
-	bool mindless;    /* it cannot be asked */
+	unsigned changes;            /* tags the session said it has changed */
+	char changed[64];            /* the last of them */
+	size_t charged;              /* bytes the client was charged for */
+	bool over_quota;             /* what charge reports */
+	json_t *reasoned;            /* what the reasoner was asked last; owned */
+	unsigned reasons;            /* how often it was asked */
+	bool reasoning;              /* it has not answered */
+	bool mindless;               /* it cannot be asked */
+	struct admission *admission; /* judges guesses; the test's own; NULL: all are granted */
 };
 
 /* The sessions of rigs to come are recorded here, from its beginning; NULL: they are not.  out outlives them. */

@@ -1,0 +1,143 @@
+/* What a pass is given, as one event for the provider. */
+#include "daemon/session/sess.h"
+#include "proto/b64.h"
+
+#include <inttypes.h>
+
+static const char directive[] =
+	"The caller may still be speaking. If what was said so far already determines calls of the "
+	"available functions, name them now with their final arguments. Name no call whose arguments "
+	"are not all known, and none that the conversation already contains. Otherwise answer only: none";
+
+/* ---- what a pass is given ---- */
+
+static enum bc_err put_reference(struct bc_buf *out, const struct item *item)
+{
+	enum bc_err err = bc_buf_put_str(out, "{\"type\":\"item_reference\",\"id\":");
+
+	if (err == BC_OK) {
+		err = json_string_put(out, bc_span_str(item->id));
+	}
+	return err == BC_OK ? bc_buf_put_str(out, "},") : err;
+}
+
+static enum bc_err put_references(struct sess *sess, struct bc_buf *out)
+{
+	const struct item *item;
+	enum bc_err err = BC_OK;
+
+	TAILQ_FOREACH(item, &sess->agent->items.order, link) {
+		if (item->done && err == BC_OK) {
+			err = put_reference(out, item);
+		}
+	}
+	return err;
+}
+
+static enum bc_err put_audio(struct sess *sess, struct bc_buf *out)
+{
+	/* Up to the pass's horizon: what came in the same message behind it is not heard yet. */
+	struct bc_span audio =
+		bc_span(bc_buf_span(&sess->agent->hearing.audio).ptr, sess->agent->hearing.heard);
+	size_t len = B64_ENCODED_LEN(audio.len);
+	char *room;
+	enum bc_err err =
+		bc_buf_put_str(out, "{\"type\":\"message\",\"role\":\"user\",\"content\":[{"
+				    "\"type\":\"input_audio\",\"audio\":\"");
+
+	if (err == BC_OK) {
+		err = bc_buf_room(out, len, &room);
+	}
+	if (err != BC_OK) {
+		return err;
+	}
+	bc_buf_grow(out, b64_encode(room, (const uint8_t *)audio.ptr, audio.len));
+	return bc_buf_put_str(out, "\"}]},");
+}
+
+static enum bc_err put_words(struct sess *sess, struct bc_buf *out)
+{
+	enum bc_err err =
+		bc_buf_put_str(out, "{\"type\":\"message\",\"role\":\"user\",\"content\":[{"
+				    "\"type\":\"input_text\",\"text\":");
+
+	if (err == BC_OK) {
+		err = json_string_put(out, bc_buf_span(&sess->agent->hearing.transcript));
+	}
+	return err == BC_OK ? bc_buf_put_str(out, "}]},") : err;
+}
+
+struct pairs {
+	struct sess *sess;
+	struct bc_buf *out;
+	enum bc_err err;
+	uint32_t count;
+};
+
+/* A finished guess is context for calls that depend on it. */
+static void put_pair(void *arg, const struct guess *guess)
+{
+	struct pairs *pairs = arg;
+	const struct tool_result *result =
+		pairs->sess->world->tool_result(pairs->sess->world_arg, guess->call);
+	struct bc_buf *out = pairs->out;
+
+	if (pairs->err != BC_OK || result == NULL) {
+		return;
+	}
+	pairs->count++;
+	pairs->err = bc_buf_printf(out,
+				   "{\"type\":\"function_call\",\"call_id\":\"bc_g%" PRIu32
+				   "\",\"name\":\"%s\","
+				   "\"arguments\":",
+				   pairs->count, guess->tool->name);
+	if (pairs->err == BC_OK) {
+		pairs->err = json_string_put(out, bc_span_str(guess->arguments));
+	}
+	if (pairs->err == BC_OK) {
+		pairs->err = bc_buf_printf(
+			out,
+			"},{\"type\":\"function_call_output\",\"call_id\":\"bc_g%" PRIu32
+			"\",\"output\":",
+			pairs->count);
+	}
+	if (pairs->err == BC_OK) {
+		pairs->err = json_string_put(out, result->output);
+	}
+	if (pairs->err == BC_OK) {
+		pairs->err = bc_buf_put_str(out, "},");
+	}
+}
+
+enum bc_err pass_put(struct sess *sess, const struct pass *pass, enum pass_given given,
+		     struct bc_buf *out)
+{
+	struct pairs pairs = {.sess = sess, .out = out};
+	enum bc_err err = bc_buf_printf(
+		out,
+		"{\"type\":\"response.create\",\"event_id\":\"%s\",\"response\":{\"conversation\":"
+		"\"none\",\"output_modalities\":[\"text\"],\"tool_choice\":\"auto\",\"max_output_tokens\":"
+		"%" PRIu64 ",\"metadata\":{\"bc\":\"p\",\"bc_t\":\"%" PRIu64
+		"\",\"bc_v\":\"%" PRIu64 "\"},\"input\":[",
+		pass->event_id, sess->cfg->speculation.tokens_max, pass->turn, pass->number);
+
+	if (err == BC_OK) {
+		err = put_references(sess, out);
+	}
+	if (err == BC_OK) {
+		err = pass->with_audio ? put_audio(sess, out) : put_words(sess, out);
+	}
+	if (err == BC_OK && given != GIVEN_NONE) {
+		(void)spec_each_finished(sess->agent->spec, given == GIVEN_FIRSTS, put_pair,
+					 &pairs);
+		err = pairs.err;
+	}
+	if (err == BC_OK) {
+		err = bc_buf_printf(
+			out,
+			"{\"type\":\"message\",\"role\":\"system\",\"content\":[{\"type\":"
+			"\"input_text\",\"text\":\"%s\"}]}]}}",
+			directive);
+	}
+	return err;
+}

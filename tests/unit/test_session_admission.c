@@ -1,0 +1,276 @@
+/* What guesses may cost, as a session sees it: what is refused does not run, and what becomes of it is learnt all the same. */
+#include "daemon/config/config.h"
+#include "daemon/session/sess.h"
+#include "tests/unit/session_talk.h"
+#include "tests/unit/tap.h"
+
+#include <check.h>
+#include <string.h>
+
+#define STRICT TALK_CONFIG "[speculation]\nmode = \"strict\"\n"
+
+static struct rig rig;
+static unsigned passes;
+static char last_id[16];
+static char last_metadata[128];
+
+static void begin(const char *toml)
+{
+	passes = 0;
+	talk_begin(&rig, toml, "pcm");
+	rig.admission = admission_new();
+	ck_assert_ptr_nonnull(rig.admission);
+}
+
+static void end(void)
+{
+	rig_fini(&rig);
+	rig.admission = admission_free(rig.admission);
+}
+
+/* The next pass was asked for; false: none was. */
+static bool take_pass(void)
+{
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		json_t *event =
+			json_loads(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]++], 0, NULL);
+		bool is = strcmp(rig_string(event, "response.metadata.bc"), "p") == 0;
+		json_t *metadata = json_object_get(json_object_get(event, "response"), "metadata");
+		char *text = is ? json_dumps(metadata, 0) : NULL;
+
+		if (is) {
+			(void)snprintf(last_metadata, sizeof(last_metadata), "%s", text);
+			(void)snprintf(last_id, sizeof(last_id), "p%u", ++passes);
+			rig_up(&rig,
+			       "{'type':'response.created','response':{'id':'%s','status':'in_progress','conversation_id':null,'metadata':%s,'output':[]}}",
+			       last_id, last_metadata);
+		}
+		free(text);
+		json_decref(event);
+		if (is) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void pass_ends(const char *name, const char *arguments, const char *usage)
+{
+	if (name != NULL) {
+		rig_up(&rig,
+		       "{'type':'response.output_item.done','response_id':'%s','item':{'id':'i_%s','type':'function_call','status':'completed','name':'%s','call_id':'cp','arguments':'%s'}}",
+		       last_id, last_id, name, arguments);
+	}
+	rig_up(&rig,
+	       "{'type':'response.done','response':{'id':'%s','status':'completed','conversation_id':null,'metadata':%s,'output':[],'usage':%s}}",
+	       last_id, last_metadata, usage);
+}
+
+static bool speak(void)
+{
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	return take_pass();
+}
+
+/* A pass names get_order with this id, and the proposal becomes stable. */
+static void propose(const char *id)
+{
+	char arguments[64];
+
+	(void)snprintf(arguments, sizeof(arguments), "{\\\"id\\\":\\\"%s\\\"}", id);
+	ck_assert(speak());
+	pass_ends("get_order", arguments, "null");
+	talk_audio(&rig, 400, false);
+}
+
+/* The turn ends with this call of the provider, or without one. */
+static void answer(const char *item, const char *arguments)
+{
+	talk_commit(&rig, item, NULL);
+	talk_created(&rig, item, "null");
+	if (arguments != NULL) {
+		char call[32];
+
+		(void)snprintf(call, sizeof(call), "f%s", item);
+		talk_call(&rig, item, call, "get_order", arguments);
+	}
+	talk_done(&rig, item, "completed");
+	talk_skip(&rig, SESS_UPSTREAM);
+}
+
+static const struct admission_ask *as_asked(void)
+{
+	static struct admission_ask ask;
+
+	ask = (struct admission_ask){.conf = &rig.cfg->speculation,
+				     .tool = &rig.cfg->tool[0],
+				     .trigger = SPEC_TRIGGER_PAUSE,
+				     .key = "tester",
+				     .now = rig.now};
+	return &ask;
+}
+
+START_TEST(shadow_runs_nothing_and_learns_what_would_have_hit)
+{
+	begin(STRICT "shadow = true\n");
+	propose("7");
+	ck_assert_uint_eq(rig.run_count, 0);
+	answer("u1", TALK_ORDER);
+	ck_assert_uint_eq(rig.run_count, 1); /* the real call itself */
+	ck_assert(!rig.runs[0].speculative);
+	ck_assert_double_eq_tol(admission_probability(rig.admission, as_asked()), 5.0 / 6, 1e-9);
+	rig_finish(&rig, 0, "{}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	propose("8");
+	answer("u2", NULL);
+	propose("9");
+	answer("u3", NULL);
+	ck_assert_uint_eq(rig.run_count, 1);
+	ck_assert_double_eq_tol(admission_probability(rig.admission, as_asked()), 5.0 / 8, 1e-9);
+	end();
+}
+END_TEST
+
+START_TEST(shadow_leaves_the_providers_response_alone)
+{
+	begin(TALK_CONFIG "[speculation]\nmode = \"confirm\"\nshadow = true\n");
+	ck_assert(speak());
+	pass_ends("book", TALK_NIGHT, "null");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_audio(&rig, 1000, false);
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		json_t *event =
+			json_loads(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]++], 0, NULL);
+
+		ck_assert_str_ne(rig_string(event, "type"), "response.cancel");
+		json_decref(event);
+	}
+	ck_assert_uint_eq(rig.run_count, 0);
+	end();
+}
+END_TEST
+
+START_TEST(hits_and_waste_are_told_with_their_times)
+{
+	struct bc_buf text;
+
+	begin(STRICT);
+	propose("7");
+	ck_assert_uint_eq(rig.run_count, 1);
+	rig_wait(&rig, 300 * BC_USEC_PER_MS);
+	rig_finish(&rig, 0, "{}");
+	answer("u1", TALK_ORDER);
+	propose("8");
+	rig_wait(&rig, 100 * BC_USEC_PER_MS);
+	answer("u2", NULL);
+	bc_buf_init(&text, 65536);
+	ck_assert_int_eq(admission_show(rig.admission, &rig.cfg->speculation, NULL, rig.now, &text),
+			 BC_OK);
+	ck_assert_int_eq(bc_buf_put(&text, "", 1), BC_OK);
+	ck_assert_ptr_nonnull(strstr(bc_buf_span(&text).ptr, " hits=1 joins=0 wasted=1 "));
+	ck_assert_ptr_nonnull(strstr(bc_buf_span(&text).ptr, " saved_seconds=0.300 "));
+	bc_buf_release(&text);
+	end();
+}
+END_TEST
+
+START_TEST(a_turn_and_a_session_may_waste_so_many_calls)
+{
+	begin(_i == 0 ? STRICT "turn_waste_max = 1\n" : STRICT "session_waste_max = 1\n");
+	propose("7");
+	ck_assert_uint_eq(rig.run_count, 1);
+	propose("8"); /* which takes the first one back */
+	ck_assert(rig.runs[0].cancelled);
+	ck_assert_uint_eq(rig.run_count, 1);
+	answer("u1", NULL);
+	propose("9");
+	ck_assert_uint_eq(rig.run_count, _i == 0 ? 2 : 1); /* a new turn, the same session */
+	answer("u2", NULL);
+	end();
+}
+END_TEST
+
+START_TEST(passes_stop_when_their_money_is_spent)
+{
+	begin(_i == 0 ? STRICT "session_cost_max = 1\n" : STRICT "session_tokens_max = 500\n");
+	ck_assert(speak());
+	/* 200 tokens of audio at 3,200 cents a million, 90 of text at 400, 100 cached at 40, 110 out at 2,400. */
+	pass_ends(
+		NULL, NULL,
+		"{'total_tokens':500,'input_tokens':390,'output_tokens':110,'input_token_details':{'text_tokens':190,'audio_tokens':200,'cached_tokens':100,'cached_tokens_details':{'text_tokens':100,'audio_tokens':0}}}");
+	ck_assert_uint_eq(rig.sess->agent->spending.session.money,
+			  200 * 3200 + 90 * 400 + 100 * 40 + 110 * 2400);
+	ck_assert_uint_eq(rig.sess->agent->spending.session.tokens, 500);
+	if (_i == 0) {
+		ck_assert(speak()); /* 0.944 cents: one more */
+		pass_ends(NULL, NULL, "{'input_tokens':140,'output_tokens':0}");
+	}
+	ck_assert(!speak());
+	talk_audio(&rig, 3000, true);
+	talk_audio(&rig, 300, false);
+	ck_assert(!take_pass());
+	end();
+}
+END_TEST
+
+START_TEST(a_tool_that_is_off_is_neither_guessed_nor_put_in)
+{
+	begin(TALK_CONFIG "speculation = \"off\"\n[speculation]\nmode = \"confirm\"\n");
+	ck_assert(speak());
+	pass_ends("book", TALK_NIGHT, "null");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_audio(&rig, 1000, false);
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		json_t *event =
+			json_loads(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]++], 0, NULL);
+
+		ck_assert_str_ne(rig_string(event, "type"), "response.cancel");
+		json_decref(event);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(an_upstream_that_tells_less_is_charged_by_what_it_tells)
+{
+	static const struct {
+		const char *usage;
+		uint64_t price;
+	} cases[] = {
+		{"{}", 0},
+		{"{\"input_tokens\":10,\"output_tokens\":1}", 10 * 400 + 2400},
+		/* What was cached is text first. */
+		{"{\"input_tokens\":30,\"input_token_details\":{\"audio_tokens\":20,\"cached_tokens\":15}}",
+		 15 * 3200 + 15 * 40},
+		{"{\"input_tokens\":-5,\"output_tokens\":\"x\"}", 0},
+		/* Numbers that contradict each other never make a negative price. */
+		{"{\"input_tokens\":1,\"input_token_details\":{\"audio_tokens\":9,\"cached_tokens\":50,\"cached_tokens_details\":{\"audio_tokens\":60}}}",
+		 50 * 40},
+	};
+	json_t *usage = json_loads(cases[_i].usage, 0, NULL);
+
+	begin(STRICT);
+	ck_assert_uint_eq(spend_price(&rig.cfg->speculation, usage), cases[_i].price);
+	json_decref(usage);
+	end();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("session_admission");
+	TCase *tcase = tcase_create("session_admission");
+
+	tcase_add_test(tcase, shadow_runs_nothing_and_learns_what_would_have_hit);
+	tcase_add_test(tcase, shadow_leaves_the_providers_response_alone);
+	tcase_add_test(tcase, hits_and_waste_are_told_with_their_times);
+	tcase_add_loop_test(tcase, a_turn_and_a_session_may_waste_so_many_calls, 0, 2);
+	tcase_add_loop_test(tcase, passes_stop_when_their_money_is_spent, 0, 2);
+	tcase_add_test(tcase, a_tool_that_is_off_is_neither_guessed_nor_put_in);
+	tcase_add_loop_test(tcase, an_upstream_that_tells_less_is_charged_by_what_it_tells, 0, 5);
+	suite_add_tcase(suite, tcase);
+	return tap_run(suite);
+}
