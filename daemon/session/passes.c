@@ -112,14 +112,18 @@ static void start_at_pause(struct sess *sess)
 {
 	struct spec *spec = sess->agent->spec;
 	unsigned finished = 0;
+	/* One that began a moment before, behind the last word, hears as much as one that begins now. */
+	bool heard = spec_is_heard(spec);
 
 	(void)spec_each_finished(spec, false, count_pair, &finished);
-	if (sess->agent->mode == SPEC_STRICT || finished == 0) {
+	if (sess->agent->mode == SPEC_STRICT) {
 		start(sess, true, GIVEN_ALL);
 		return;
 	}
-	start(sess, true, GIVEN_NONE);
-	if (sess->state == SESS_OPEN && may_start(sess, true)) {
+	if (!heard) {
+		start(sess, true, GIVEN_NONE);
+	}
+	if (finished > 0 && sess->state == SESS_OPEN && may_start(sess, true)) {
 		start(sess, true, GIVEN_FIRSTS);
 	}
 }

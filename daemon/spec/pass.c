@@ -68,6 +68,19 @@ bool spec_has_heard_all(const struct spec *spec)
 	return spec->valid_horizon >= spec->last_voiced;
 }
 
+bool spec_is_heard(const struct spec *spec)
+{
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		const struct spec_pass *pass = &spec->pass[i];
+
+		if (pass->number != 0 && pass->turn == spec->turn && pass->premises == 0 &&
+		    pass->horizon >= spec->last_voiced) {
+			return true;
+		}
+	}
+	return false;
+}
+
 bool spec_pass_is_due(const struct spec *spec)
 {
 	bc_usec since = spec->speech_since;

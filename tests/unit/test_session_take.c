@@ -540,8 +540,24 @@ START_TEST(a_client_that_ends_its_turn_without_a_pause_has_it_heard)
 }
 END_TEST
 
+START_TEST(a_pass_that_began_behind_the_last_word_is_not_doubled)
+{
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 60, false);
+	rig_up(&rig,
+	       "{'type':'conversation.item.input_audio_transcription.delta','item_id':'u1','delta':'Order 7?'}");
+	find_passes();
+	ck_assert_uint_eq(mark_count, 1);
+	talk_audio(&rig, 200, false); /* the pause */
+	find_passes();
+	ck_assert_uint_eq(mark_count, 1);
+}
+END_TEST
+
 START_TEST(speech_without_an_end_is_looked_at_now_and_then)
 {
+	rig_fini(&rig);
+	talk_begin(&rig, CONFIRM "growth = \"1s\"\n", "pcm");
 	talk_audio(&rig, 900, true);
 	find_passes();
 	ck_assert_uint_eq(mark_count, 0);
@@ -624,6 +640,7 @@ static Suite *suite(void)
 		a_request_waits_for_nothing_where_nothing_was_proposed,
 		a_client_that_ends_its_turn_without_a_pause_has_it_heard,
 		speech_without_an_end_is_looked_at_now_and_then,
+		a_pass_that_began_behind_the_last_word_is_not_doubled,
 		a_call_enters_as_the_pass_wrote_it,
 		a_provider_that_refuses_calls_is_not_asked_again,
 	};

@@ -7,6 +7,7 @@ draws.  What a daemon does not have yet is left out and named.
 # What the daemon has on top of a mode: name, option in [speculation], value that turns it on.  Whatever is not among the
 # daemon's options is left out.  The first word that exists counts, so that an option may be renamed.
 MEANS = (
+    ("looks in mid-speech", ("growth",), True),
     ("prefetch", ("prefetch",), True),
     ("prepared writes", ("prepare", "prepared", "prepared_writes", "prepare_writes"), True),
     ("predicted calls", ("predict", "predict_calls", "prediction"), True),
@@ -57,7 +58,7 @@ def means_of(daemon):
             continue
         default = options[found[0]]
         if isinstance(default, str):  # a choice or a duration: "off" and "0s" are off
-            value = {"off": "on", "0s": "200ms"}.get(default, default)
+            value = {"off": "on", "0s": "1s"}.get(default, default)
         have[name] = (found[0], value)
     return have, missing
 
