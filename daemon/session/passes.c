@@ -1,11 +1,7 @@
 /*
  * Passes: asking the provider, out of band and unseen by the client, which tools it would call for what the caller has
- * said so far; and running the guesses that follow from the answers.
- *
- * A pass is given references to the conversation, the running turn's audio (or its transcript where audio is refused) and
- * last a directive; instructions and tools are inherited, because a changed front loses the provider's prompt cache.
- * With premises it is also given the results of finished guesses, so that it can name what follows from them.  One that is
- * to confirm those guesses must not be given them: at a pause both kinds start side by side.
+ * said so far; and running the guesses that follow.  A pass is given references to the conversation, the running turn's
+ * audio or words, perhaps results of finished guesses, and a directive last; a changed front would lose the prompt cache.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"

@@ -320,6 +320,23 @@ void take_lost(struct sess *sess)
 
 /* ---- a request of the client that waits for the verdict ---- */
 
+/* Whether a pass that has heard everything has run for long enough to be back soon: one that starts now takes as long as
+ * the response that would have to wait for it. */
+static bool pass_is_near(const struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		const struct pass *pass = &agent->passes.running[i];
+
+		if (pass->number != 0 && spec_pass_is_complete(agent->spec, pass->number) &&
+		    sess_now(sess) - pass->started >= sess->cfg->speculation.confirm_wait) {
+			return true;
+		}
+	}
+	return false;
+}
+
 bool take_waits(struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
@@ -331,7 +348,8 @@ bool take_waits(struct sess *sess)
 		return true;
 	}
 	return (agent->take.client_commits || is_settled(sess)) &&
-	       spec_expects_verdict(agent->spec);
+	       spec_expects_verdict(agent->spec) &&
+	       (spec_has_named(agent->spec) || pass_is_near(sess));
 }
 
 void take_wait_ends(struct sess *sess)

@@ -91,7 +91,9 @@ bool spec_pass_is_due(const struct spec *spec)
 	if (spec->passes_in_turn + spec->confirms_in_turn > 0 && spec->pass_last > since) {
 		since = spec->pass_last;
 	}
-	return spec->position - since >= spec->conf.growth;
+	/* The later in a turn, the more a look is worth and the fewer are left: they move apart. */
+	return spec->position - since >=
+	       spec->conf.growth + spec->conf.growth * spec->passes_in_turn / 2;
 }
 
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)

@@ -501,6 +501,11 @@ bool spec_expects_verdict(const struct spec *spec)
 	return proposed && heard;
 }
 
+bool spec_has_named(const struct spec *spec)
+{
+	return confirmed(spec) != 0;
+}
+
 /* ---- the verdict ---- */
 
 /* How many levels of premises stand below each guess, by slot. */

@@ -300,4 +300,7 @@ uint32_t spec_each_finished(struct spec *spec, bool firsts,
  */
 bool spec_expects_verdict(const struct spec *spec);
 
+/* Whether a pass that has heard all of the running turn has named a call. */
+bool spec_has_named(const struct spec *spec);
+
 #endif
