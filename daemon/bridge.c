@@ -171,6 +171,32 @@ static void world_learn(void *world, const struct admission_event *event)
 	thrift_learn(bridge->worker->server->thrift, &from, event);
 }
 
+static void world_observe(void *world, const struct pattern_call *call)
+{
+	struct bridge *bridge = world;
+
+	if (bridge->trail == NULL) {
+		bridge->trail = pattern_trail_new();
+	}
+	/* Without memory nothing is learnt from this call. */
+	if (bridge->trail != NULL) {
+		pattern_observe(bridge->worker->patterns, bridge->trail, call);
+	}
+}
+
+static unsigned world_predict(void *world, const struct pattern_call *call, uint64_t turn,
+			      struct pattern_guess out[PATTERN_GUESSES_MAX])
+{
+	struct bridge *bridge = world;
+
+	if (call != NULL) {
+		return pattern_predict(bridge->worker->patterns, call, out);
+	}
+	return bridge->trail == NULL
+		       ? 0
+		       : pattern_predict_turn(bridge->worker->patterns, bridge->trail, turn, out);
+}
+
 static void free_deferred(void *arg)
 {
 	bridge_free(arg);
@@ -212,6 +238,8 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .reason_cancel = world_reason_cancel,
 					    .admit = world_admit,
 					    .learn = world_learn,
+					    .observe = world_observe,
+					    .predict = world_predict,
 					    .ended = world_ended,
 					    .record = world_record};
 
@@ -368,6 +396,7 @@ struct bridge *bridge_free(struct bridge *bridge)
 	worker_session_ended(bridge->worker, bridge);
 	quota_release(&bridge->claim, &bridge->cfg->limits);
 	toolset_unref(bridge->tools);
+	pattern_trail_free(bridge->trail);
 	worker_cfg_unref(bridge->worker, bridge->cfg);
 	free(bridge->query);
 	free(bridge->headers);

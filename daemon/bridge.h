@@ -25,7 +25,8 @@ struct bridge {
 	uint32_t magic;
 	struct worker *worker;
 	struct cfg *cfg;
-	struct toolset *tools; /* of cfg; NULL: plain proxy */
+	struct toolset *tools;       /* of cfg; NULL: plain proxy */
+	struct pattern_trail *trail; /* the session's last calls; NULL: none yet */
 	const struct cfg_upstream *upstream;
 	const char *client_name; /* of the key, in cfg; NULL: open access */
 	struct quota_claim claim;

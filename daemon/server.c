@@ -8,6 +8,7 @@
 #include "daemon/loop/loop.h"
 #include "daemon/notify.h"
 #include "daemon/quota.h"
+#include "daemon/recall.h"
 #include "daemon/recorder.h"
 #include "daemon/thrift.h"
 #include "daemon/worker.h"
@@ -396,7 +397,7 @@ static enum bc_err init_workers(struct service *service, struct bc_buf *message)
 	}
 	worker_adopt(&server->workers[0]);
 	if (server->journal != NULL) {
-		thrift_recall(server->thrift, service->cfg, loop_wall(service->loop));
+		recall(server, service->cfg, loop_wall(service->loop));
 	}
 	return BC_OK;
 }

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RECALLED_MAX 4096 /* intents of the journal looked at when the daemon starts */
-
 struct thrift {
 	pthread_mutex_t lock;
 	struct admission *admission;
@@ -43,37 +41,14 @@ struct thrift *thrift_free(struct thrift *thrift)
 	return NULL;
 }
 
-/* ---- an earlier life ---- */
-
-struct recall {
-	struct thrift *thrift;
-	const struct cfg *cfg;
-	bc_usec wall;
-	unsigned count;
-};
-
-static void recall_one(void *arg, const struct jrn_history_row *row)
+void thrift_recall(struct thrift *thrift, const struct cfg *cfg, const struct jrn_history_row *row,
+		   bc_usec wall)
 {
-	struct recall *recall = arg;
-	const struct cfg_tool *tool = cfg_tool_find(recall->cfg, row->tool);
+	const struct cfg_tool *tool = cfg_tool_find(cfg, row->tool);
 
-	if (tool == NULL || !row->speculative) {
-		return;
-	}
-	admission_recall(recall->thrift->admission, tool->name, row->used, recall->wall - row->wall,
-			 recall->cfg->speculation.learn_half_life, row->took);
-	recall->count++;
-}
-
-void thrift_recall(struct thrift *thrift, const struct cfg *cfg, bc_usec wall)
-{
-	struct recall recall = {.thrift = thrift, .cfg = cfg, .wall = wall};
-
-	if (!jrn_history(cfg->journal.path, RECALLED_MAX, recall_one, &recall)) {
-		bc_log(BC_LOG_WARNING, NULL,
-		       "what the journal knows of guesses cannot be read, learning anew");
-	} else if (recall.count > 0) {
-		bc_log(BC_LOG_INFO, NULL, "learnt from %u guesses in the journal", recall.count);
+	if (tool != NULL) {
+		admission_recall(thrift->admission, tool->name, row->used, wall - row->wall,
+				 cfg->speculation.learn_half_life, row->took);
 	}
 }
 

@@ -14,8 +14,11 @@ struct thrift;
 struct thrift *thrift_new(void);                   /* NULL when out of memory */
 struct thrift *thrift_free(struct thrift *thrift); /* accepts NULL, returns NULL */
 
-/* Learn from the newest guesses in the journal at path, which must be open; wall: microseconds since the epoch. */
-void thrift_recall(struct thrift *thrift, const struct cfg *cfg, bc_usec wall);
+struct jrn_history_row;
+
+/* Learn from a guess in the journal; wall: now, in microseconds since the epoch.  Before any worker runs. */
+void thrift_recall(struct thrift *thrift, const struct cfg *cfg, const struct jrn_history_row *row,
+		   bc_usec wall);
 
 /* As admission_ask() and admission_learn().  Any thread. */
 enum admission_refusal thrift_admit(struct thrift *thrift, const struct admission_ask *ask);

@@ -7,6 +7,7 @@
 #include "daemon/journal/journal.h"
 #include "daemon/loop/loop.h"
 #include "daemon/net/http.h"
+#include "daemon/spec/pattern.h"
 #include "daemon/tools/host.h"
 
 #include <pthread.h>
@@ -120,7 +121,8 @@ static enum bc_err init_tools(struct worker *worker)
 	}
 	worker->tools = tool_host_new(worker->loop, worker->http, worker->port);
 	worker->toolset = toolset_new(worker->cfg);
-	if (worker->tools == NULL || worker->toolset == NULL) {
+	worker->patterns = patterns_new();
+	if (worker->tools == NULL || worker->toolset == NULL || worker->patterns == NULL) {
 		return BC_E_NOMEM;
 	}
 	tool_host_hook(
@@ -249,6 +251,7 @@ void worker_fini(struct worker *worker)
 	worker->port = jrn_port_free(worker->port);
 	worker->http = net_http_free(worker->http);
 	worker->toolset = toolset_unref(worker->toolset);
+	worker->patterns = patterns_free(worker->patterns);
 	worker->io = net_io_free(worker->io);
 	drop_retired(worker);
 	worker->cfg = cfg_unref(worker->cfg);

@@ -24,6 +24,7 @@ struct loop;
 struct net_http;
 struct quota;
 struct recorder;
+struct patterns;
 struct server;
 struct thrift;
 struct tool_host;
@@ -40,10 +41,11 @@ struct worker {
 	struct net_acceptor *acceptor;
 	struct net_connector *connector;
 	struct net_http *http;
-	struct jrn_port *port;   /* NULL: no tools are configured */
-	struct tool_host *tools; /* likewise */
-	struct cfg *cfg;         /* snapshot new sessions get; changed on this thread only */
-	struct toolset *toolset; /* of that snapshot; NULL: no tools */
+	struct jrn_port *port;     /* NULL: no tools are configured */
+	struct tool_host *tools;   /* likewise */
+	struct patterns *patterns; /* of calls; likewise */
+	struct cfg *cfg;           /* snapshot new sessions get; changed on this thread only */
+	struct toolset *toolset;   /* of that snapshot; NULL: no tools */
 	struct bridge_list bridges;
 	_Atomic bool asked;        /* for a sign of life that has not come yet */
 	bool seen;                 /* main thread's: it gave one since the manager was told */

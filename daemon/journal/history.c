@@ -41,7 +41,7 @@ static bool read_all(sqlite3 *db, unsigned count, jrn_history_fn *fn, void *arg)
 		" FROM intents i JOIN settlements s ON s.intent = i.intent"
 		" LEFT JOIN results r ON r.intent = i.intent"
 		" WHERE i.undoes = 0 AND s.how IN ('used', 'unused', 'undone')"
-		" ORDER BY i.intent DESC LIMIT ?1) ORDER BY number";
+		" ORDER BY i.intent DESC LIMIT ?1) ORDER BY 1, number";
 	sqlite3_stmt *stmt = NULL;
 	int rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
 

@@ -26,7 +26,8 @@ struct jrn_history_row {
 typedef void jrn_history_fn(void *arg, const struct jrn_history_row *row);
 
 /*
- * The newest settled calls in the file at path, at most count of them, oldest first; undos are no calls.  Reads beside the
+ * The newest settled calls in the file at path, at most count of them, those of a session together, its oldest first;
+ * undos are no calls.  Reads beside the
  * journal that holds the file, by a connection of its own.  false: it cannot be read, or not to the end.  Blocking: only
  * while the daemon starts.
  */

@@ -153,6 +153,7 @@ void hear_open(struct sess *sess)
 	bc_buf_clear(&hearing->transcript);
 	spec_turn_begin(sess->agent->spec, hearing->turn);
 	reasoner_turn_begin(sess);
+	predict_turn(sess);
 }
 
 /* The running turn has a voice. */

@@ -361,6 +361,15 @@ void pass_turn_committed(struct sess *sess);
 void pass_withdraw(struct sess *sess, uint64_t turn);
 void pass_fini(struct sess *sess);
 
+/* ---- predict.c: what usually follows ---- */
+
+/* A real call has its result, or a call with a result became real. */
+void predict_observe(struct sess *sess, const struct work *work);
+/* A call, guessed or real, has its result: run what usually follows. */
+void predict_from(struct sess *sess, const struct work *work);
+/* A turn begins: run what usually comes after the calls of the last one. */
+void predict_turn(struct sess *sess);
+
 /* ---- spend.c: what guessing costs ---- */
 
 /* Whether a stable guess may be run; whether a pass may be made.  Refusals are counted. */

@@ -16,6 +16,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/span.h"
 #include "daemon/spec/admission.h"
+#include "daemon/spec/pattern.h"
 #include "daemon/tools/tool.h"
 #include "proto/ws.h"
 
@@ -82,6 +83,11 @@ struct sess_world {
 					enum spec_trigger trigger);
 	/* What came of a guess, a call or a pass.  May be absent. */
 	void (*learn)(void *world, const struct admission_event *event);
+	/* A real call has ended well.  May be absent. */
+	void (*observe)(void *world, const struct pattern_call *call);
+	/* As pattern_predict(), or (call NULL) pattern_predict_turn(), by what all sessions have shown.  May be absent. */
+	unsigned (*predict)(void *world, const struct pattern_call *call, uint64_t turn,
+			    struct pattern_guess out[PATTERN_GUESSES_MAX]);
 	/* The session is over: free it with sess_free(), later, not inside this call. */
 	void (*ended)(void *world);
 	/*

@@ -12,7 +12,7 @@
 #define RUN_MAGIC 0x6c72756eu
 
 /* A function more in the table must be handed on here, or sessions call nothing. */
-static_assert(sizeof(struct sess_world) == 18 * sizeof(void (*)(void)),
+static_assert(sizeof(struct sess_world) == 20 * sizeof(void (*)(void)),
 	      "hand the new function of the world on, note it, and let tests/replay know");
 
 static const char *side_name(enum sess_side side)
@@ -336,6 +336,34 @@ static void tap_learn(void *world, const struct admission_event *event)
 	}
 }
 
+static void tap_observe(void *world, const struct pattern_call *call)
+{
+	struct ledger *ledger = world;
+
+	if (ledger->world->observe != NULL) {
+		ledger->world->observe(ledger->world_arg, call);
+	}
+}
+
+/* What others have taught is no input of this session: a recording has it, a line each. */
+static unsigned tap_predict(void *world, const struct pattern_call *call, uint64_t turn,
+			    struct pattern_guess out[PATTERN_GUESSES_MAX])
+{
+	struct ledger *ledger = world;
+	unsigned count = ledger->world->predict == NULL
+				 ? 0
+				 : ledger->world->predict(ledger->world_arg, call, turn, out);
+
+	for (unsigned i = 0; i < count; i++) {
+		script_begin(ledger, "out", "predicted");
+		script_string(ledger, "tool", bc_span_str(out[i].tool));
+		script_string(ledger, "arguments", bc_span_str(out[i].arguments));
+		script_number(ledger, "more", (int64_t)(count - i - 1));
+		script_end(ledger);
+	}
+	return count;
+}
+
 static void tap_ended(void *world)
 {
 	struct ledger *ledger = world;
@@ -363,4 +391,6 @@ const struct sess_world ledger_world = {.now = tap_now,
 					.reason_cancel = tap_reason_cancel,
 					.admit = tap_admit,
 					.learn = tap_learn,
+					.observe = tap_observe,
+					.predict = tap_predict,
 					.ended = tap_ended};

@@ -222,6 +222,9 @@ static struct work *adopt(struct sess *sess, struct guess *guess)
 	work->said = guess->said;
 	guess->said = NULL;
 	spec_drop(sess->agent->spec, guess);
+	if (work->output != NULL) {
+		predict_observe(sess, work);
+	}
 	return work;
 }
 
@@ -548,10 +551,15 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 			work); /* refused before it could start: the model is told all the same */
 	}
 	invalidate_reads(sess, work->tool);
+	if (work->guess == NULL) {
+		predict_observe(sess, work);
+		predict_from(sess, work);
+	}
 	pass_advance(sess);
 	if (work->guess != NULL) {
 		if (work->guess->state == GUESS_RUNNING) {
 			spec_finished(sess->agent->spec, work->guess);
+			predict_from(sess, work);
 		}
 		reasoner_result(sess, work);
 		pass_trigger(sess);

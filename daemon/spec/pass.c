@@ -231,6 +231,10 @@ static bool contradicts(const struct spec_pass *pass, const struct guess *guess)
 	if (guess->named != 0 && guess->pass == 0) {
 		return false; /* another pass that still runs may prove it */
 	}
+	if (guess->predicted && guess->pass == 0 &&
+	    (guess->trigger == SPEC_TRIGGER_PREFETCH || pass->number <= guess->since)) {
+		return false; /* it is expected of words to come, or became known behind its back */
+	}
 	return guess->pass < pass->number && (guess->premises & ~pass->premises) == 0;
 }
 
@@ -249,7 +253,7 @@ static void judge(struct spec *spec, const struct spec_pass *pass, bool valid)
 		if (valid && named) {
 			note_named(guess, pass, guess->order[pass - spec->pass]);
 		} else if ((valid && contradicts(pass, guess)) ||
-			   (guess->pass == 0 && guess->named == 0)) {
+			   (guess->pass == 0 && guess->named == 0 && !guess->predicted)) {
 			/* Not named again, or only by passes that prove nothing. */
 			spec_withdraw(spec, guess);
 		}

@@ -221,7 +221,7 @@ static bool may_run(const struct spec *spec, const struct guess *guess)
 
 static bool is_stable(const struct spec *spec, const struct guess *guess)
 {
-	if (guess->named_in_row >= 2) {
+	if (guess->named_in_row >= 2 || guess->predicted) {
 		return true;
 	}
 	if ((spec->committed || spec->complete) && (confirmed(spec) & guess_bit(guess)) != 0) {
@@ -244,7 +244,7 @@ struct guess *spec_next_stable(struct spec *spec)
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		if (guess->state == GUESS_PROPOSED && guess->turn == spec->turn &&
-		    !guess->refused && (guess->pass != 0 || guess->reasoned) &&
+		    !guess->refused && (guess->pass != 0 || guess->reasoned || guess->predicted) &&
 		    is_stable(spec, guess) && may_run(spec, guess)) {
 			return guess;
 		}
@@ -452,6 +452,12 @@ void spec_withdraw_tag(struct spec *spec, const char *tag)
 
 /* ---- looking ---- */
 
+/* Whether only a pattern has named it: then a pass is to be free to name it, too. */
+static bool is_unnamed(const struct guess *guess)
+{
+	return guess->predicted && guess->pass == 0;
+}
+
 uint32_t spec_each_finished(struct spec *spec, bool firsts,
 			    void (*each)(void *arg, const struct guess *guess), void *arg)
 {
@@ -459,7 +465,7 @@ uint32_t spec_each_finished(struct spec *spec, bool firsts,
 	uint32_t mask = 0;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (guess->turn == spec->turn && guess->state == GUESS_DONE &&
+		if (guess->turn == spec->turn && guess->state == GUESS_DONE && !is_unnamed(guess) &&
 		    (!firsts || guess->premises == 0)) {
 			mask |= guess_bit(guess);
 			each(arg, guess);
@@ -485,7 +491,8 @@ bool spec_expects_verdict(const struct spec *spec)
 		return false;
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		bool counts = guess->turn == spec->turn && guess->state != GUESS_WITHDRAWN;
+		bool counts = guess->turn == spec->turn && guess->state != GUESS_WITHDRAWN &&
+			      !is_unnamed(guess);
 
 		if (counts && stands_alone(spec, guess)) {
 			return false;
@@ -537,7 +544,7 @@ static bool counts(const struct spec *spec, const struct guess *guess, uint32_t 
 	}
 	/* One of a tool used with SPEC_STRICT counts too, to keep the others out. */
 	return spec_mode_of(&spec->conf, guess->tool) != SPEC_CONFIRM &&
-	       guess->turn == spec->turn && guess->state == GUESS_DONE &&
+	       guess->turn == spec->turn && guess->state == GUESS_DONE && !is_unnamed(guess) &&
 	       guess->tool->effect == CFG_EFFECT_READ;
 }
 

@@ -82,6 +82,8 @@ struct guess {
 	bool refused;              /* it is not to be run, only watched */
 	bool realised;             /* a real call equals it, and is run itself */
 	bool reasoned;             /* a reasoner has named it: passes do not judge it */
+	bool predicted;            /* from a pattern: nobody need have named it */
+	uint64_t since;            /* predicted: number of the last pass begun before that */
 	uint32_t premises;         /* guesses it depends on, less those that became real since */
 	unsigned
 		named; /* bits of the running passes that have named it, which prove nothing before their end */
@@ -228,6 +230,16 @@ void spec_reason_withdraws(struct spec *spec, const struct spec_call *call);
 
 /* It has heard the caller up to horizon, has had the time to say so, and stands by all its calls of the turn. */
 void spec_reason_keeps(struct spec *spec, uint64_t turn, bc_usec horizon);
+
+/*
+ * A pattern says that this call follows: from the result of another guess, or (premise NULL) of a real call.  It is stable at
+ * once, but confirmed by nobody: a pass must name it, or a real call take it.  A pass begun later that knows what it
+ * follows from and does not name it withdraws it, unless it was expected of the words to come (next_turn).  A tool that is
+ * no read, third_party or not guessed at all, and a call that is there already, are ignored; *ret tells.  Errors as of
+ * spec_pass_names().
+ */
+enum bc_err spec_predict(struct spec *spec, const struct spec_call *call,
+			 const struct guess *premise, bool next_turn, bool *ret) BC_MUST;
 
 /* The next proposal that is stable now and may be run, or NULL.  The caller starts it and calls spec_dispatched(). */
 struct guess *spec_next_stable(struct spec *spec);

@@ -387,6 +387,29 @@ static enum admission_refusal world_admit(void *world, const struct cfg_tool *to
 	return (enum admission_refusal)because;
 }
 
+static unsigned world_predict(void *world, const struct pattern_call *call, uint64_t turn,
+			      struct pattern_guess out[PATTERN_GUESSES_MAX])
+{
+	struct player *player = world;
+	unsigned count = 0;
+
+	(void)call;
+	(void)turn;
+	while (count < PATTERN_GUESSES_MAX &&
+	       strcmp(string(current(player), "out"), "predicted") == 0) {
+		const json_t *line = current(player);
+
+		out[count++] =
+			(struct pattern_guess){.tool = strdup(string(line, "tool")),
+					       .arguments = strdup(string(line, "arguments"))};
+		player->at++;
+		if (number(line, "more") == 0) {
+			break;
+		}
+	}
+	return count;
+}
+
 static void world_ended(void *world)
 {
 	(void)expect(world, "ended", BC_SPAN_LIT("ended"));
@@ -407,6 +430,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .reason_start = world_reason_start,
 					    .reason_cancel = world_reason_cancel,
 					    .admit = world_admit,
+					    .predict = world_predict,
 					    .ended = world_ended};
 
 /* ---- inputs ---- */

@@ -173,6 +173,27 @@ static void world_learn(void *world, const struct admission_event *event)
 	}
 }
 
+static void world_observe(void *world, const struct pattern_call *call)
+{
+	struct rig *rig = world;
+
+	if (rig->patterns != NULL) {
+		pattern_observe(rig->patterns, rig->trail, call);
+	}
+}
+
+static unsigned world_predict(void *world, const struct pattern_call *call, uint64_t turn,
+			      struct pattern_guess out[PATTERN_GUESSES_MAX])
+{
+	struct rig *rig = world;
+
+	if (rig->patterns == NULL) {
+		return 0;
+	}
+	return call == NULL ? pattern_predict_turn(rig->patterns, rig->trail, turn, out)
+			    : pattern_predict(rig->patterns, call, out);
+}
+
 static void world_ended(void *world)
 {
 	struct rig *rig = world;
@@ -211,6 +232,8 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .reason_cancel = world_reason_cancel,
 					    .admit = world_admit,
 					    .learn = world_learn,
+					    .observe = world_observe,
+					    .predict = world_predict,
 					    .ended = world_ended,
 					    .record = world_record};
 

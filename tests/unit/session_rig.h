@@ -7,6 +7,7 @@
 
 #include "daemon/session/session.h"
 #include "daemon/spec/admission.h"
+#include "daemon/spec/pattern.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -54,6 +55,8 @@ struct rig {
 	unsigned reasons;            /* how often it was asked */
 	bool reasoning;              /* it has not answered */
 	bool mindless;               /* it cannot be asked */
+	struct patterns *patterns;   /* predict; the test's own; NULL: nothing is predicted */
+	struct pattern_trail *trail; /* likewise */
 	struct admission *admission; /* judges guesses; the test's own; NULL: all are granted */
 };
 

@@ -20,4 +20,4 @@ static_assert(sizeof(struct item) <= 160,
 	      "struct item is over its budget; there are up to SESS_ITEMS_MAX");
 static_assert(sizeof(struct resp) <= 256, "struct resp is over its budget");
 static_assert(sizeof(struct work) <= 208, "struct work is over its budget");
-static_assert(sizeof(struct guess) <= 144, "struct guess is over its budget");
+static_assert(sizeof(struct guess) <= 160, "struct guess is over its budget");

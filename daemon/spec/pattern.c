@@ -1,0 +1,529 @@
+/*
+ * Learning and using patterns.
+ *
+ * Each real call B is held against the calls before it: a known pattern that would have named exactly B has hit; where none
+ * has, one is made from the first places at which B's arguments are found.  A call A whose window closes (its turn, or the
+ * next one) was a miss of every pattern that would have named something and was not confirmed.
+ */
+#include "daemon/spec/pattern.h"
+
+#include "daemon/base/bug.h"
+#include "daemon/spec/path.h"
+#include "proto/json.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATTERNS_MAGIC 0x70617473u
+#define EVIDENCE_MAX   32.0
+
+/* Where an argument comes from. */
+enum from {
+	FROM_RESULT,
+	FROM_ARGUMENTS,
+	FROM_NOWHERE /* it is always the same */
+};
+
+struct source {
+	char *argument;
+	enum from from;
+	json_t *path;  /* array of keys and indices; NULL: FROM_NOWHERE */
+	json_t *value; /* FROM_NOWHERE */
+};
+
+struct pattern {
+	char *first; /* tool of A */
+	char *then;  /* tool of B */
+	bool next_turn;
+	struct source sources[PATTERN_ARGUMENTS_MAX];
+	unsigned source_count;
+	unsigned seen;
+	double hits;
+	double misses;
+	uint64_t born; /* in the count of calls */
+	uint64_t used;
+};
+
+struct patterns {
+	uint32_t magic;
+	struct pattern *table[PATTERNS_MAX];
+	unsigned count;
+	uint64_t calls; /* ever observed */
+};
+
+/* One call that may be an A. */
+struct step {
+	char *tool;
+	json_t *arguments;
+	json_t *result;
+	uint64_t turn;
+	uint64_t number; /* in the count of calls */
+	bc_usec finished;
+	bool judged;                                 /* by patterns of the same turn */
+	uint64_t confirmed[PATTERN_GUESSES_MAX * 2]; /* births of the patterns it has confirmed */
+	unsigned confirmed_count;
+};
+
+struct pattern_trail {
+	struct step steps[PATTERN_TRAIL_MAX];
+	unsigned count;
+};
+
+/* ---- life ---- */
+
+static struct pattern *pattern_free(struct pattern *pattern)
+{
+	if (pattern == NULL) {
+		return NULL;
+	}
+	for (unsigned i = 0; i < pattern->source_count; i++) {
+		free(pattern->sources[i].argument);
+		json_decref(pattern->sources[i].path);
+		json_decref(pattern->sources[i].value);
+	}
+	free(pattern->first);
+	free(pattern->then);
+	free(pattern);
+	return NULL;
+}
+
+struct patterns *patterns_new(void)
+{
+	struct patterns *patterns = calloc(1, sizeof(*patterns));
+
+	if (patterns != NULL) {
+		patterns->magic = PATTERNS_MAGIC;
+	}
+	return patterns;
+}
+
+struct patterns *patterns_free(struct patterns *patterns)
+{
+	if (patterns == NULL) {
+		return NULL;
+	}
+	BC_CHECK(patterns, PATTERNS_MAGIC);
+	for (unsigned i = 0; i < patterns->count; i++) {
+		pattern_free(patterns->table[i]);
+	}
+	patterns->magic = 0;
+	free(patterns);
+	return NULL;
+}
+
+unsigned patterns_count(const struct patterns *patterns)
+{
+	return patterns->count;
+}
+
+static void step_release(struct step *step)
+{
+	free(step->tool);
+	json_decref(step->arguments);
+	json_decref(step->result);
+	*step = (struct step){.tool = NULL};
+}
+
+struct pattern_trail *pattern_trail_new(void)
+{
+	return calloc(1, sizeof(struct pattern_trail));
+}
+
+struct pattern_trail *pattern_trail_free(struct pattern_trail *trail)
+{
+	if (trail == NULL) {
+		return NULL;
+	}
+	for (unsigned i = 0; i < trail->count; i++) {
+		step_release(&trail->steps[i]);
+	}
+	free(trail);
+	return NULL;
+}
+
+void pattern_guess_release(struct pattern_guess *guess)
+{
+	free(guess->tool);
+	free(guess->arguments);
+	*guess = (struct pattern_guess){.tool = NULL};
+}
+
+/* ---- one pattern ---- */
+
+/* Whether finding a value somewhere says anything about where it comes from. */
+static bool is_telling(const json_t *value)
+{
+	if (json_is_string(value)) {
+		return json_string_length(value) >= 2;
+	}
+	if (json_is_integer(value)) {
+		return json_integer_value(value) > 9 || json_integer_value(value) < -9;
+	}
+	return json_is_real(value) || (json_is_array(value) && json_array_size(value) > 0) ||
+	       (json_is_object(value) && json_object_size(value) > 0);
+}
+
+/* Where an argument of B comes from, given A; false: from somewhere else. */
+static bool derive(struct source *source, const char *argument, json_t *value,
+		   const struct step *step)
+{
+	*source = (struct source){.from = FROM_NOWHERE};
+	if (is_telling(value)) {
+		source->from = FROM_RESULT;
+		source->path = spec_path_of(step->result, value);
+		if (source->path == NULL) {
+			source->from = FROM_ARGUMENTS;
+			source->path = spec_path_of(step->arguments, value);
+		}
+		if (source->path == NULL) {
+			return false;
+		}
+	} else {
+		source->value = json_incref(value);
+	}
+	source->argument = strdup(argument);
+	return source->argument != NULL;
+}
+
+/* A pattern in which B's arguments follow from A; NULL: they do not. */
+static struct pattern *pattern_new(const struct step *step, const char *then, json_t *arguments)
+{
+	struct pattern *pattern = calloc(1, sizeof(*pattern));
+	unsigned found = 0;
+	const char *key;
+	json_t *value;
+
+	if (pattern == NULL) {
+		return NULL;
+	}
+	pattern->first = strdup(step->tool);
+	pattern->then = strdup(then);
+	json_object_foreach(arguments, key, value) {
+		struct source *source = &pattern->sources[pattern->source_count];
+
+		if (pattern->source_count == PATTERN_ARGUMENTS_MAX) {
+			return pattern_free(pattern);
+		}
+		pattern->source_count++;
+		if (!derive(source, key, value, step)) {
+			return pattern_free(pattern);
+		}
+		found += source->from != FROM_NOWHERE;
+	}
+	/* One that names always the same call says nothing about A. */
+	return found == 0 || pattern->first == NULL || pattern->then == NULL ? pattern_free(pattern)
+									     : pattern;
+}
+
+/* The arguments a pattern gives B; NULL: A lacks one of them. */
+static json_t *apply(const struct pattern *pattern, json_t *arguments, json_t *result)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < pattern->source_count && object != NULL; i++) {
+		const struct source *source = &pattern->sources[i];
+		json_t *value = source->value;
+
+		if (source->from != FROM_NOWHERE) {
+			value = spec_path_follow(source->from == FROM_RESULT ? result : arguments,
+						 source->path);
+		}
+		if (value == NULL || json_is_null(value) ||
+		    json_object_set(object, source->argument, value) != 0) {
+			json_decref(object);
+			return NULL;
+		}
+	}
+	return object;
+}
+
+static double mean(const struct pattern *pattern)
+{
+	return (1 + pattern->hits) / (2 + pattern->hits + pattern->misses);
+}
+
+static void note(struct pattern *pattern, bool hit)
+{
+	double sum;
+
+	pattern->seen += hit;
+	pattern->hits += hit ? 1 : 0;
+	pattern->misses += hit ? 0 : 1;
+	sum = pattern->hits + pattern->misses;
+	if (sum > EVIDENCE_MAX) {
+		pattern->hits *= EVIDENCE_MAX / sum;
+		pattern->misses *= EVIDENCE_MAX / sum;
+	}
+}
+
+/* ---- the table ---- */
+
+static void keep(struct patterns *patterns, struct pattern *pattern)
+{
+	unsigned at = patterns->count;
+
+	if (at == PATTERNS_MAX) {
+		at = 0;
+		for (unsigned i = 1; i < PATTERNS_MAX; i++) {
+			at = patterns->table[i]->used < patterns->table[at]->used ? i : at;
+		}
+		pattern_free(patterns->table[at]);
+	} else {
+		patterns->count++;
+	}
+	patterns->table[at] = pattern;
+}
+
+static bool is_about(const struct pattern *pattern, const char *first, bool next_turn)
+{
+	return pattern->next_turn == next_turn && strcmp(pattern->first, first) == 0;
+}
+
+/* ---- learning ---- */
+
+static void confirm(struct step *step, const struct pattern *pattern)
+{
+	if (step->confirmed_count < BC_ARRAY_LEN(step->confirmed)) {
+		step->confirmed[step->confirmed_count++] = pattern->born;
+	}
+}
+
+static bool has_confirmed(const struct step *step, const struct pattern *pattern)
+{
+	for (unsigned i = 0; i < step->confirmed_count; i++) {
+		if (step->confirmed[i] == pattern->born) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* B came behind A. */
+static void hold_against(struct patterns *patterns, struct step *step, const char *then,
+			 json_t *arguments, bool next_turn)
+{
+	struct pattern *pattern;
+	bool hit = false;
+
+	for (unsigned i = 0; i < patterns->count; i++) {
+		json_t *predicted;
+
+		pattern = patterns->table[i];
+		if (!is_about(pattern, step->tool, next_turn) || strcmp(pattern->then, then) != 0) {
+			continue;
+		}
+		predicted = apply(pattern, step->arguments, step->result);
+		if (predicted != NULL && json_equal(predicted, arguments)) {
+			hit = true;
+			if (!has_confirmed(step, pattern)) {
+				note(pattern, true);
+				confirm(step, pattern);
+			}
+			pattern->used = patterns->calls;
+		}
+		json_decref(predicted);
+	}
+	pattern = hit ? NULL : pattern_new(step, then, arguments);
+	if (pattern != NULL) {
+		pattern->next_turn = next_turn;
+		pattern->born = ++patterns->calls;
+		pattern->used = pattern->born;
+		note(pattern, true);
+		confirm(step, pattern);
+		keep(patterns, pattern);
+	}
+}
+
+/* Nothing more can follow from A in this turn, or in the next. */
+static void judge(struct patterns *patterns, const struct step *step, bool next_turn)
+{
+	for (unsigned i = 0; i < patterns->count; i++) {
+		struct pattern *pattern = patterns->table[i];
+		json_t *predicted;
+
+		if (!is_about(pattern, step->tool, next_turn) || pattern->born > step->number ||
+		    has_confirmed(step, pattern)) {
+			continue;
+		}
+		predicted = apply(pattern, step->arguments, step->result);
+		if (predicted != NULL) {
+			note(pattern, false);
+		}
+		json_decref(predicted);
+	}
+}
+
+static void forget_first(struct pattern_trail *trail)
+{
+	step_release(&trail->steps[0]);
+	trail->count--;
+	memmove(&trail->steps[0], &trail->steps[1], trail->count * sizeof(trail->steps[0]));
+}
+
+/* A call of this turn is made: windows of earlier ones close. */
+static void close_windows(struct patterns *patterns, struct pattern_trail *trail, uint64_t turn)
+{
+	for (unsigned i = 0; i < trail->count; i++) {
+		struct step *step = &trail->steps[i];
+
+		if (step->turn < turn && !step->judged) {
+			judge(patterns, step, false);
+			step->judged = true;
+		}
+	}
+	while (trail->count > 0 && trail->steps[0].turn + 1 < turn) {
+		judge(patterns, &trail->steps[0], true);
+		forget_first(trail);
+	}
+}
+
+static void append(struct patterns *patterns, struct pattern_trail *trail,
+		   const struct pattern_call *call, json_t *arguments)
+{
+	json_t *result = call->output.len > PATTERN_OUTPUT_MAX ? NULL : json_parse(call->output);
+	struct step step = {.tool = strdup(call->tool),
+			    .arguments = json_incref(arguments),
+			    .result = result == NULL ? json_null() : result,
+			    .turn = call->turn,
+			    .number = ++patterns->calls,
+			    .finished = call->finished};
+
+	if (step.tool == NULL) {
+		step_release(&step);
+		return;
+	}
+	if (trail->count == PATTERN_TRAIL_MAX) {
+		forget_first(trail);
+	}
+	trail->steps[trail->count++] = step;
+}
+
+void pattern_observe(struct patterns *patterns, struct pattern_trail *trail,
+		     const struct pattern_call *call)
+{
+	json_t *arguments = json_parse(bc_span_str(call->arguments));
+
+	BC_CHECK(patterns, PATTERNS_MAGIC);
+	if (!json_is_object(arguments)) {
+		json_decref(arguments);
+		return;
+	}
+	close_windows(patterns, trail, call->turn);
+	for (unsigned i = 0; i < trail->count; i++) {
+		struct step *step = &trail->steps[i];
+
+		/* What ran beside it cannot have led to it. */
+		if (step->finished <= call->started) {
+			hold_against(patterns, step, call->tool, arguments,
+				     step->turn != call->turn);
+		}
+	}
+	append(patterns, trail, call, arguments);
+	json_decref(arguments);
+}
+
+/* ---- predicting ---- */
+
+static bool is_known(const struct pattern_guess *out, unsigned count, const char *tool,
+		     const char *arguments)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (strcmp(out[i].tool, tool) == 0 && strcmp(out[i].arguments, arguments) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The surest pattern below a bound that may predict; NULL: there is none. */
+static struct pattern *surest(const struct patterns *patterns, const char *first, bool next_turn,
+			      const struct pattern *before)
+{
+	struct pattern *best = NULL;
+
+	for (unsigned i = 0; i < patterns->count; i++) {
+		struct pattern *pattern = patterns->table[i];
+		double p = mean(pattern);
+
+		if (!is_about(pattern, first, next_turn) || pattern->seen < PATTERN_SEEN_MIN ||
+		    p < 0.5) {
+			continue;
+		}
+		if (before != NULL &&
+		    (p > mean(before) || (p >= mean(before) && pattern->born <= before->born))) {
+			continue; /* it had its turn */
+		}
+		if (best == NULL || p > mean(best) ||
+		    (p >= mean(best) && pattern->born < best->born)) {
+			best = pattern;
+		}
+	}
+	return best;
+}
+
+static bool put_guess(const struct pattern *pattern, json_t *arguments, json_t *result,
+		      struct pattern_guess *out, unsigned count)
+{
+	json_t *object = apply(pattern, arguments, result);
+	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+	struct pattern_guess guess = {.tool = text == NULL ? NULL : strdup(pattern->then),
+				      .arguments = text};
+
+	json_decref(object);
+	if (guess.tool == NULL || is_known(out, count, guess.tool, text)) {
+		pattern_guess_release(&guess);
+		return false;
+	}
+	out[count] = guess;
+	return true;
+}
+
+/* Adds what follows from a call of this tool to what is there; returns how many there are then. */
+static unsigned predict(struct patterns *patterns, const struct step *step, bool next_turn,
+			struct pattern_guess *out, unsigned count)
+{
+	struct pattern *pattern = surest(patterns, step->tool, next_turn, NULL);
+
+	while (pattern != NULL && count < PATTERN_GUESSES_MAX) {
+		if (put_guess(pattern, step->arguments, step->result, out, count)) {
+			pattern->used = patterns->calls;
+			count++;
+		}
+		pattern = surest(patterns, step->tool, next_turn, pattern);
+	}
+	return count;
+}
+
+unsigned pattern_predict(struct patterns *patterns, const struct pattern_call *call,
+			 struct pattern_guess out[PATTERN_GUESSES_MAX])
+{
+	struct step step = {.tool = (char *)(uintptr_t)call->tool};
+	unsigned count;
+
+	BC_CHECK(patterns, PATTERNS_MAGIC);
+	if (call->output.len > PATTERN_OUTPUT_MAX ||
+	    surest(patterns, call->tool, false, NULL) == NULL) {
+		return 0;
+	}
+	step.arguments = json_parse(bc_span_str(call->arguments));
+	step.result = json_parse(call->output);
+	count = predict(patterns, &step, false, out, 0);
+	json_decref(step.arguments);
+	json_decref(step.result);
+	return count;
+}
+
+unsigned pattern_predict_turn(struct patterns *patterns, const struct pattern_trail *trail,
+			      uint64_t turn, struct pattern_guess out[PATTERN_GUESSES_MAX])
+{
+	unsigned count = 0;
+
+	BC_CHECK(patterns, PATTERNS_MAGIC);
+	for (unsigned i = 0; i < trail->count; i++) {
+		if (trail->steps[i].turn + 1 == turn) {
+			count = predict(patterns, &trail->steps[i], true, out, count);
+		}
+	}
+	return count;
+}

@@ -1,0 +1,225 @@
+/* Which call follows from which: what is learnt, when it predicts, and what it forgets. */
+#include "daemon/spec/pattern.h"
+#include "tests/unit/tap.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ORDER "{\"order\":{\"id\":\"%s\",\"lines\":[{\"sku\":\"%s\"}]},\"n\":1}"
+
+static struct patterns *patterns;
+static struct pattern_trail *trail;
+static struct pattern_guess out[PATTERN_GUESSES_MAX];
+static bc_usec now;
+
+static void setup(void)
+{
+	now = 1000;
+	patterns = patterns_new();
+	trail = pattern_trail_new();
+	ck_assert(patterns != NULL && trail != NULL);
+}
+
+static void teardown(void)
+{
+	patterns = patterns_free(patterns);
+	trail = pattern_trail_free(trail);
+}
+
+static struct pattern_call call(const char *tool, uint64_t turn, const char *arguments,
+				const char *output)
+{
+	now += 100;
+	return (struct pattern_call){.tool = tool,
+				     .arguments = arguments,
+				     .output = bc_span_str(output),
+				     .turn = turn,
+				     .started = now,
+				     .finished = now + 50};
+}
+
+static void observe(const char *tool, uint64_t turn, const char *arguments, const char *output)
+{
+	struct pattern_call observed = call(tool, turn, arguments, output);
+
+	pattern_observe(patterns, trail, &observed);
+}
+
+/* A customer is found, then the lines of the customer's order. */
+static void pair(uint64_t turn, const char *id)
+{
+	char output[128];
+	char arguments[64];
+
+	(void)snprintf(output, sizeof(output), ORDER, id, "sku-9");
+	(void)snprintf(arguments, sizeof(arguments), "{\"id\":\"%s\",\"deep\":false}", id);
+	observe("find", turn, "{\"name\":\"Ann\"}", output);
+	observe("lines", turn, arguments, "{}");
+}
+
+static unsigned predict(const char *tool, const char *arguments, const char *output)
+{
+	struct pattern_call seen = call(tool, 99, arguments, output);
+
+	return pattern_predict(patterns, &seen, out);
+}
+
+static void expect(unsigned at, const char *tool, const char *arguments)
+{
+	ck_assert_str_eq(out[at].tool, tool);
+	ck_assert_str_eq(out[at].arguments, arguments);
+	pattern_guess_release(&out[at]);
+}
+
+START_TEST(a_pattern_predicts_when_it_was_seen_twice)
+{
+	pair(1, "o-1");
+	ck_assert_uint_eq(predict("find", "{}", "{\"order\":{\"id\":\"o-7\"}}"), 0);
+	pair(2, "o-2");
+	ck_assert_uint_eq(predict("find", "{}", "{\"order\":{\"id\":\"o-7\"}}"), 1);
+	expect(0, "lines", "{\"deep\":false,\"id\":\"o-7\"}");
+	ck_assert_uint_eq(predict("find", "{}", "{\"order\":{}}"), 0); /* the place is empty */
+	ck_assert_uint_eq(predict("find", "{}", "{\"order\":{\"id\":null}}"), 0);
+	ck_assert_uint_eq(predict("find", "{}", "no JSON"), 0);
+	ck_assert_uint_eq(predict("other", "{}", "{\"order\":{\"id\":\"o-7\"}}"), 0);
+}
+END_TEST
+
+START_TEST(arguments_come_from_the_call_too_and_from_lists)
+{
+	observe("a", 1, "{\"city\":\"Bonn\"}", "[{\"x\":\"k1\"}]");
+	observe("b", 1, "{\"town\":\"Bonn\",\"key\":\"k1\"}", "{}");
+	observe("a", 2, "{\"city\":\"Kiel\"}", "[{\"x\":\"k2\"}]");
+	observe("b", 2, "{\"town\":\"Kiel\",\"key\":\"k2\"}", "{}");
+	ck_assert_uint_eq(predict("a", "{\"city\":\"Jena\"}", "[{\"x\":\"k3\"}]"), 1);
+	expect(0, "b", "{\"key\":\"k3\",\"town\":\"Jena\"}");
+}
+END_TEST
+
+START_TEST(what_comes_from_elsewhere_is_no_pattern)
+{
+	for (uint64_t turn = 1; turn < 5; turn++) {
+		char arguments[32];
+
+		(void)snprintf(arguments, sizeof(arguments), "{\"id\":\"y-%u\"}", (unsigned)turn);
+		observe("a", turn, "{}", "{\"id\":\"x-1\"}");
+		observe("b", turn, arguments, "{}");               /* from nowhere */
+		observe("c", turn, "{\"on\":true,\"n\":1}", "{}"); /* always the same */
+		observe("d", turn, "{}", "{}");                    /* nothing to take */
+	}
+	ck_assert_uint_eq(patterns_count(patterns), 0);
+}
+END_TEST
+
+START_TEST(calls_that_ran_beside_each_other_do_not_follow)
+{
+	for (uint64_t turn = 1; turn < 4; turn++) {
+		struct pattern_call a = call("a", turn, "{}", "{\"id\":\"x-1\"}");
+		struct pattern_call b = call("b", turn, "{\"id\":\"x-1\"}", "{}");
+
+		b.started = a.finished - 1;
+		pattern_observe(patterns, trail, &a);
+		pattern_observe(patterns, trail, &b);
+	}
+	ck_assert_uint_eq(predict("a", "{}", "{\"id\":\"x-2\"}"), 0);
+}
+END_TEST
+
+START_TEST(misses_silence_a_pattern)
+{
+	char id[16];
+
+	pair(1, "o-1");
+	pair(2, "o-2");
+	for (uint64_t turn = 3; turn < 8; turn++) {
+		char output[128];
+
+		(void)snprintf(id, sizeof(id), "o-%u", (unsigned)turn);
+		(void)snprintf(output, sizeof(output), ORDER, id, "s");
+		observe("find", turn, "{\"name\":\"Ann\"}", output); /* and nothing behind it */
+	}
+	/* (1 + 2) / (2 + 2 + 4): four windows have closed, the fifth is open. */
+	ck_assert_uint_eq(predict("find", "{}", "{\"order\":{\"id\":\"o-7\"}}"), 0);
+	for (uint64_t turn = 8; turn < 13; turn++) {
+		(void)snprintf(id, sizeof(id), "o-%u", (unsigned)turn);
+		pair(turn, id);
+	}
+	ck_assert_uint_eq(predict("find", "{}", "{\"order\":{\"id\":\"o-7\"}}"), 1);
+	pattern_guess_release(&out[0]);
+}
+END_TEST
+
+START_TEST(the_next_turn_is_a_pattern_of_its_own)
+{
+	observe("find", 1, "{}", "{\"id\":\"o-1\"}");
+	observe("track", 2, "{\"id\":\"o-1\"}", "{}");
+	observe("find", 5, "{}", "{\"id\":\"o-2\"}");
+	observe("track", 6, "{\"id\":\"o-2\"}", "{}");
+	observe("find", 9, "{}", "{\"id\":\"o-3\"}");
+	ck_assert_uint_eq(predict("find", "{}", "{\"id\":\"o-3\"}"), 0); /* not in the same turn */
+	ck_assert_uint_eq(pattern_predict_turn(patterns, trail, 9, out), 0);
+	ck_assert_uint_eq(pattern_predict_turn(patterns, trail, 11, out), 0);
+	ck_assert_uint_eq(pattern_predict_turn(patterns, trail, 10, out), 1);
+	expect(0, "track", "{\"id\":\"o-3\"}");
+}
+END_TEST
+
+START_TEST(tables_are_bounded_and_what_is_used_stays)
+{
+	char tool[32];
+	char output[64];
+	char arguments[64];
+
+	pair(1, "o-1");
+	pair(2, "o-2");
+	for (unsigned i = 0; i < 2 * PATTERNS_MAX; i++) {
+		(void)snprintf(tool, sizeof(tool), "t%u", i);
+		(void)snprintf(output, sizeof(output), "{\"id\":\"id-%u\"}", i);
+		(void)snprintf(arguments, sizeof(arguments), "{\"key\":\"id-%u\"}", i);
+		observe(tool, 3 + i, "{}", output);
+		observe("then", 3 + i, arguments, "{}");
+		ck_assert_uint_eq(predict("find", "{}", "{\"order\":{\"id\":\"o-7\"}}"), 1);
+		pattern_guess_release(&out[0]);
+	}
+	ck_assert_uint_eq(patterns_count(patterns), PATTERNS_MAX);
+}
+END_TEST
+
+START_TEST(what_is_too_large_or_broken_is_left_alone)
+{
+	char *large = malloc(PATTERN_OUTPUT_MAX + 32);
+
+	ck_assert_ptr_nonnull(large);
+	memset(large, 'x', PATTERN_OUTPUT_MAX + 31);
+	large[PATTERN_OUTPUT_MAX + 31] = '\0';
+	observe("a", 1, "{\"id\":\"k-1\"}", large);
+	observe("b", 1, "{\"id\":\"k-1\"}", "{}"); /* from the arguments, at least */
+	observe("c", 1, "[]", "{}");
+	observe("d", 1, "{", "{}");
+	observe("e", 1,
+		"{\"a\":\"k-1\",\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,\"i\":1}",
+		"{}");
+	ck_assert_uint_gt(patterns_count(patterns), 0);
+	ck_assert_uint_eq(predict("a", "{\"id\":\"k-1\"}", large), 0);
+	free(large);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("pattern");
+	TCase *tcase = tcase_create("pattern");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, a_pattern_predicts_when_it_was_seen_twice);
+	tcase_add_test(tcase, arguments_come_from_the_call_too_and_from_lists);
+	tcase_add_test(tcase, what_comes_from_elsewhere_is_no_pattern);
+	tcase_add_test(tcase, calls_that_ran_beside_each_other_do_not_follow);
+	tcase_add_test(tcase, misses_silence_a_pattern);
+	tcase_add_test(tcase, the_next_turn_is_a_pattern_of_its_own);
+	tcase_add_test(tcase, tables_are_bounded_and_what_is_used_stays);
+	tcase_add_test(tcase, what_is_too_large_or_broken_is_left_alone);
+	suite_add_tcase(suite, tcase);
+	return tap_run(suite);
+}

@@ -1,0 +1,203 @@
+/* Guesses that follow a pattern among those that passes have named. */
+#include "daemon/config/config.h"
+#include "daemon/spec/spec.h"
+#include "tests/unit/tap.h"
+
+#include <check.h>
+
+#define MS BC_USEC_PER_MS
+
+static const struct cfg_tool first = {.name = "first",
+				      .fresh_for = 5000 * MS,
+				      .effect = CFG_EFFECT_READ,
+				      .disclosure = CFG_DISCLOSURE_LOCAL};
+static const struct cfg_tool then = {.name = "then",
+				     .fresh_for = 5000 * MS,
+				     .effect = CFG_EFFECT_READ,
+				     .disclosure = CFG_DISCLOSURE_LOCAL};
+static const struct cfg_tool book = {
+	.name = "book", .effect = CFG_EFFECT_HOLD, .disclosure = CFG_DISCLOSURE_LOCAL};
+static const struct cfg_tool third = {
+	.name = "third", .effect = CFG_EFFECT_READ, .disclosure = CFG_DISCLOSURE_THIRD_PARTY};
+static const struct spec_conf conf = {.mode = SPEC_INJECT,
+				      .interval = 400 * MS,
+				      .stable_for = 300 * MS,
+				      .speech_max = 10000 * MS,
+				      .passes_max = 8,
+				      .calls_max = 4};
+static struct spec *spec;
+static char handle; /* stands for tool calls */
+static bc_usec at;
+
+static void setup(void)
+{
+	at = 1000 * MS;
+	spec = spec_new(&conf);
+	ck_assert_ptr_nonnull(spec);
+	spec_turn_begin(spec, 1);
+	spec_heard(spec, at, at);
+}
+
+static void sweep(void)
+{
+	struct guess *guess;
+
+	while ((guess = spec_next_withdrawn(spec)) != NULL) {
+		spec_drop(spec, guess);
+	}
+}
+
+static void teardown(void)
+{
+	spec_withdraw_all(spec, UINT64_MAX);
+	sweep();
+	spec = spec_free(spec);
+}
+
+static bool predict(const struct cfg_tool *tool, const struct guess *premise, bool next_turn)
+{
+	const struct spec_call call = {.tool = tool, .arguments = "{}", .turn = 1};
+	bool proposed;
+
+	ck_assert_int_eq(spec_predict(spec, &call, premise, next_turn, &proposed), BC_OK);
+	return proposed;
+}
+
+/* The guess that is stable now runs and has its result. */
+static struct guess *finish(const struct cfg_tool *tool)
+{
+	struct guess *guess = spec_next_stable(spec);
+
+	ck_assert_ptr_nonnull(guess);
+	ck_assert_ptr_eq(guess->tool, tool);
+	spec_dispatched(spec, guess, (struct tool_call *)&handle, 1);
+	spec_finished(spec, guess);
+	return guess;
+}
+
+static void count_one(void *arg, const struct guess *guess)
+{
+	(void)guess;
+	++*(unsigned *)arg;
+}
+
+/* A pass over what was heard up to now, given what has finished, names these tools and ends. */
+static void pass(const struct cfg_tool *a, const struct cfg_tool *b)
+{
+	struct spec_input input = {.exact = true, .pause = true};
+	unsigned count = 0;
+	uint64_t number;
+
+	at += 500 * MS;
+	spec_heard(spec, at, at);
+	input.horizon = at;
+	input.premises = spec_each_finished(spec, false, count_one, &count);
+	number = spec_pass_begin(spec, &input);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct cfg_tool *tool = i == 0 ? a : b;
+
+		if (tool != NULL) {
+			ck_assert_int_eq(
+				spec_pass_names(spec, number, tool, "{}", bc_span(NULL, 0)), BC_OK);
+		}
+	}
+	spec_pass_end(spec, number, true);
+}
+
+static unsigned verdict(void)
+{
+	static struct spec_named named[SPEC_GUESSES_MAX];
+
+	spec_turn_commit(spec);
+	return spec_verdict(spec, named);
+}
+
+START_TEST(a_prediction_runs_at_once_and_is_confirmed_by_nobody)
+{
+	ck_assert(predict(&then, NULL, false));
+	ck_assert(!predict(&then, NULL, false)); /* it is there */
+	finish(&then);
+	ck_assert_uint_eq(verdict(), 0); /* not even where finished reads count */
+	ck_assert(!spec_expects_verdict(spec));
+}
+END_TEST
+
+START_TEST(only_reads_that_may_be_guessed_are_predicted)
+{
+	static const struct cfg_tool off = {.name = "off",
+					    .effect = CFG_EFFECT_READ,
+					    .disclosure = CFG_DISCLOSURE_LOCAL,
+					    .speculation = CFG_GUESSING_OFF};
+
+	ck_assert(!predict(&book, NULL, false));
+	ck_assert(!predict(&third, NULL, false));
+	ck_assert(!predict(&off, NULL, false));
+}
+END_TEST
+
+START_TEST(a_pass_that_names_it_makes_it_a_guess_like_any)
+{
+	struct guess *guess;
+
+	pass(&first, NULL);
+	spec_input_complete(spec, true);
+	guess = finish(&first);
+	ck_assert(predict(&then, guess, false));
+	finish(&then);
+	pass(&then, NULL); /* given the result of first, and free to name what follows */
+	ck_assert_uint_eq(verdict(), 2);
+}
+END_TEST
+
+START_TEST(a_later_pass_that_knew_better_withdraws_it)
+{
+	struct guess *guess;
+
+	pass(&first, NULL);
+	spec_input_complete(spec, true);
+	guess = finish(&first);
+	ck_assert(predict(&then, guess, false));
+	finish(&then);
+	pass(NULL, NULL);
+	ck_assert_ptr_nonnull(spec_next_withdrawn(spec));
+	ck_assert_ptr_eq(spec_next_withdrawn(spec)->tool, &then);
+}
+END_TEST
+
+START_TEST(what_is_expected_of_words_to_come_is_kept)
+{
+	ck_assert(predict(&then, NULL, true));
+	finish(&then);
+	pass(NULL, NULL);
+	ck_assert_ptr_null(spec_next_withdrawn(spec));
+}
+END_TEST
+
+START_TEST(it_falls_with_what_it_follows_from)
+{
+	struct guess *guess;
+
+	pass(&first, NULL);
+	spec_input_complete(spec, true);
+	guess = finish(&first);
+	ck_assert(predict(&then, guess, false));
+	spec_withdraw(spec, guess);
+	ck_assert_ptr_null(spec_next_stable(spec));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("predicted");
+	TCase *tcase = tcase_create("predicted");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, a_prediction_runs_at_once_and_is_confirmed_by_nobody);
+	tcase_add_test(tcase, only_reads_that_may_be_guessed_are_predicted);
+	tcase_add_test(tcase, a_pass_that_names_it_makes_it_a_guess_like_any);
+	tcase_add_test(tcase, a_later_pass_that_knew_better_withdraws_it);
+	tcase_add_test(tcase, what_is_expected_of_words_to_come_is_kept);
+	tcase_add_test(tcase, it_falls_with_what_it_follows_from);
+	suite_add_tcase(suite, tcase);
+	return tap_run(suite);
+}
