@@ -93,7 +93,7 @@ bool spec_pass_is_due(const struct spec *spec)
 	}
 	/* The later in a turn, the more a look is worth and the fewer are left: they move apart. */
 	return spec->position - since >=
-	       spec->conf.growth + spec->conf.growth * spec->passes_in_turn / 2;
+	       spec->conf.growth + spec->conf.growth * spec->passes_in_turn / 4;
 }
 
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)

@@ -565,7 +565,7 @@ START_TEST(speech_without_an_end_is_looked_at_now_and_then)
 	find_passes();
 	ck_assert_uint_eq(mark_count, 1);
 	answer_pass("p1", NULL, NULL, NULL);
-	talk_audio(&rig, 1400, true);
+	talk_audio(&rig, 1150, true);
 	find_passes();
 	ck_assert_uint_eq(mark_count, 1); /* looks move apart */
 	talk_audio(&rig, 200, true);
