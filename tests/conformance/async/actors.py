@@ -7,10 +7,12 @@ import base64
 import json
 import socket
 import struct
+import time
 
 from ears import CLOSED, Ear, Failure, assign, matches, member
 from eyes import ClientEye, ProviderEye, require, same_text
 from language import BadScript
+from stage import REASONER
 
 FRAME_MS = 20
 VOICE = base64.b64encode(struct.pack('<480h', *[8000 if i // 30 % 2 else -8000 for i in range(480)])).decode()
@@ -365,6 +367,9 @@ class ProviderActor(Actor):
     def gets_followup(self, line):
         self.ask(line, 'f')
 
+    def gets_filler(self, line):
+        self.ask(line, 'w')
+
     def gets_pass(self, line):
         self.ask(line, 'p')
 
@@ -626,7 +631,59 @@ class Tools:
         self.play.wait(self.held[line.word(0)].lost.is_set, f'the end of {line.word(0)}')
         self.held[line.word(0)].give('cut')
 
+    def waits(self, line):
+        """At least so many milliseconds pass: for what may not happen before, never for what must have happened."""
+        self.play.settle()
+        time.sleep(int(line.word(0)) / 1000)
+
     def ends(self, _):
         """A call ends without an answer: it was refused, or its time is over."""
         self.play.expect_result()
         self.play.settle()
+
+
+class Reasoner:
+    """The text model, whose every generation is one step of the script."""
+
+    def __init__(self, play, server):
+        self.play, self.server = play, server
+        self.held = {}  # name -> the request
+
+    def gets(self, line):
+        """reasoner gets S ~"…": a request whose last message holds this; reasoner gets nothing."""
+        if line.word(0) == 'nothing':
+            self.play.settle()
+            require(not [r for r in self.server.waiting if r.name == REASONER], 'the reasoner was asked')
+            return
+        request = self.server.find(REASONER, None)
+        if request is None:
+            raise Failure('the reasoner was not asked')
+        told = request.arguments['messages'][-1]['content']
+        self.play.trace.append(f'reasoner < {told}')
+        for part in line.parts:
+            require(part in told, f'the reasoner was told {told}, without {part}')
+        self.held[line.word(0)] = request
+
+    def says(self, line):
+        """reasoner says S "…": the action behind its thought."""
+        chunk = {'choices': [{'index': 0, 'delta': {'content': f'<think>so</think>{line.body}'}, 'finish_reason': None}]}
+        self.give(line, (200, f'data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n', 'text/event-stream'))
+
+    def calls(self, line):
+        """reasoner calls S [{…}] [wrongly]: an action that calls tools; wrongly: it is refused."""
+        if not line.has('wrongly'):  # a call that waits for another one's result counts when that is there
+            self.play.named += sum('"$' not in json.dumps(call['arguments']) for call in line.body)
+        line.body = f'<tool_call>{json.dumps(line.body)}</tool_call>'
+        self.says(line)
+
+    def fails(self, line):
+        self.give(line, (500, '{}'))
+
+    def give(self, line, answer):
+        self.play.trace.append(f'reasoner > {line.word(0)} {answer}')
+        self.held[line.word(0)].give(answer)
+
+    def loses(self, line):
+        """Its generation is halted, because something happened."""
+        self.play.wait(self.held[line.word(0)].lost.is_set, f'the end of {line.word(0)}')
+        self.held[line.word(0)].give('cut')

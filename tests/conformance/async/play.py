@@ -16,7 +16,7 @@ import time
 import traceback
 
 import stage  # first: it says where ws and gateway are
-from actors import Client, Scripted, Tools
+from actors import Client, Reasoner, Scripted, Tools
 from ears import PATIENCE, SYNC, Failure, member, short
 from language import BadScript, Script
 from simulating import Simulating
@@ -57,7 +57,7 @@ class Play:
         self.ignored = () if self.scripted else ('rate_limits.updated',)
         self.dirty, self.gone = set(), False
         self.syncs = 0
-        self.results = self.stage.results()
+        self.results, self.named = self.stage.results(), self.stage.named()
         self.client = Client(self, self.stage.gateway.connect(), tuple(stage.TOOLS))
         peer = world.server.accept()
         if self.scripted:
@@ -69,6 +69,7 @@ class Play:
             self.provider.start()
         self.client.ear.start()
         self.tool = Tools(self, self.stage.tools)
+        self.reasoner = Reasoner(self, self.stage.tools)
 
     # ---- what the actors need of each other ----
 
@@ -109,6 +110,8 @@ class Play:
         self.dirty.discard(name)
         if name == 'tool':
             self.wait(lambda: self.stage.results() >= self.results, f'{self.results} ended calls')
+        elif name == 'reasoner':
+            self.wait(lambda: self.stage.named() >= self.named, f'{self.named} calls named by the reasoner')
         elif not self.gone:
             self.syncs += 1
             here, there = (self.client, self.provider) if name == 'client' else (self.provider, self.client)
@@ -120,20 +123,20 @@ class Play:
 
     def settle(self):
         """All that anybody did has had its consequences, and these have arrived."""
-        for name in ('tool', 'client', 'provider'):
+        for name in ('tool', 'reasoner', 'client', 'provider'):
             self.sync(name)
 
     # ---- steps ----
 
     def act(self, line):
-        if line.actor not in ('client', 'provider', 'tool'):
+        if line.actor not in ('client', 'provider', 'tool', 'reasoner'):
             raise BadScript(f'{line.actor} is no actor')
         actor = getattr(self, line.actor)
-        looks = line.verb in ('gets', 'loses') or (line.actor, line.verb) == ('tool', 'ends')
+        looks = line.verb in ('gets', 'loses', 'waits') or (line.actor, line.verb) == ('tool', 'ends')
         if not looks:
             for other in sorted(self.dirty - {line.actor}):
                 self.sync(other)
-        if line.verb == 'gets' and line.actor != 'tool':
+        if line.verb == 'gets' and line.actor in ('client', 'provider'):
             method = getattr(actor, f'gets_{line.word(0)}', None)
         else:
             method = getattr(actor, line.verb, None)
@@ -167,8 +170,8 @@ class Play:
         self.provider.say('session.created', session=session)
         self.client.take('session.created')
         self.provider.say('session.updated', session={**session, 'tools': offered})
-        if self.script.gateway == 'words':
-            # Passes over words need a transcript: the gateway asks for one, and the client is not shown it.
+        if self.script.gateway in stage.UPDATED_TWICE:
+            # Words need a transcript, eager turns a shorter silence: the gateway asks, and the client is not shown it.
             update = self.provider.take('session.update')
             session = laid_over(session, {'audio': update['session']['audio']})
             self.provider.say('session.updated', session={**session, 'tools': offered})
@@ -224,7 +227,7 @@ class Play:
         self.wait(lambda: self.stage.gateway.metric('sessions_open') == 0, 'the end of the session')
 
     def end(self):
-        for request in self.tool.held.values():
+        for request in (*self.tool.held.values(), *self.reasoner.held.values()):
             if request.answer is None:
                 request.give('cut')
         left = self.stage.tools.clear()

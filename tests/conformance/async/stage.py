@@ -55,11 +55,11 @@ class Handler(BaseHTTPRequestHandler):
         if request.answer == 'cut':
             self.close_connection = True
             return
-        status, text = request.answer
+        status, text, *kind = request.answer
         payload = text.encode()
         try:
             self.send_response(status)
-            self.send_header('Content-Type', 'application/json')
+            self.send_header('Content-Type', kind[0] if kind else 'application/json')
             self.send_header('Content-Length', str(len(payload)))
             self.end_headers()
             self.wfile.write(payload)
@@ -132,6 +132,7 @@ class ToolServer:
             listener.server_close()
 
 
+REASONER = 'reasoner'  # the path at which the tool server's first host plays the text model
 HOSTS = 5  # a tool that fails by design must not open the breaker of others
 
 # name: (what it takes, the options that matter)
@@ -148,6 +149,8 @@ TOOLS = {
     'slow': ('id', {'effect': 'read', 'timeout': '300ms', 'attempts_max': 1, 'host': 2}),
     'charge': ('amount', {'effect': 'hold', 'timeout': '300ms', 'host': 3}),
     'refund': ('amount', {'effect': 'hold', 'timeout': '2s', 'idempotency': 'key', 'status': True, 'host': 4}),
+    'linger': ('id', {'effect': 'read', 'filler_after': '30ms', 'filler': 'One moment.'}),
+    'ponder': ('id', {'effect': 'read', 'filler_after': '30ms'}),
     'single': ('id', {'effect': 'read', 'concurrency_max': 1}),
     'weak': ('id', {'effect': 'read', 'attempts_max': 1, 'host': 1}),
     **{f'part{i:02}': ('id', {'effect': 'read'}) for i in range(1, 21)},
@@ -161,7 +164,16 @@ GATEWAYS = {
     'guess': {'speculation': {'mode': 'strict'}},
     'confirm': {'speculation': {'mode': 'confirm', 'hold_quiet': '200ms'}},
     'words': {'speculation': {'mode': 'strict', 'input': 'text'}},
+    'eager': {'speculation': {'mode': 'strict', 'eager_turn': True, 'eager_silence': '100ms'}},
+    'reasoner': {'speculation': {'mode': 'strict', 'reasoner': 'tagged'},
+                 'reasoner': {'model': 'm-1', 'interval': '0s', 'backoff': '60s', 'timeout': '60s'}},
+    'placeholder': {'upstream': {'async_results': 'placeholder'}, 'tools': {'placeholder_after': '0s'}},
+    'deadlines': {'session': {'answer_timeout': '2s'}, 'speculation': {'mode': 'strict', 'pass_timeout': '1s'},
+                  'tools': {'breaker_cooldown': '60s'}},
 }
+
+# In these the gateway asks the provider for more than its tools: transcripts, a shorter silence.
+UPDATED_TWICE = ('words', 'eager', 'reasoner')
 
 
 def tool_table(name, ports):
@@ -186,12 +198,19 @@ class Stage:
         self.gateway.config['tools'] = {'breaker_failures': 4, 'breaker_cooldown': '100ms', 'retry_backoff': '5ms'}
         self.gateway.config['control'] = {'socket': self.gateway.path('control.sock')}
         for section, options in GATEWAYS[configuration].items():
-            self.gateway.config[section].update(options)
+            table = self.gateway.config.setdefault(section, {})
+            (table[0] if isinstance(table, list) else table).update(options)
+        if 'reasoner' in self.gateway.config:
+            self.gateway.config['reasoner']['url'] = f'http://127.0.0.1:{ports[0]}/{REASONER}'
         self.gateway.start()
 
     def results(self):
         """How many tool calls have ended so far, as the daemon counts them."""
         return self.gateway.metric('tool_results_total')
+
+    def named(self):
+        """The same for calls that a reasoner has named."""
+        return self.gateway.metric('reasoner_calls_total')
 
     def wait_results(self, count):
         wait_until(lambda: self.results() >= count, f'{count} ended tool calls')
