@@ -6,6 +6,7 @@
 #include "daemon/recorder.h"
 #include "daemon/thrift.h"
 #include "daemon/tools/host.h"
+#include "daemon/upstreams.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,16 @@ static unsigned world_predict(void *world, const struct pattern_call *call, uint
 		       : pattern_predict_turn(bridge->worker->patterns, bridge->trail, turn, out);
 }
 
+static void world_noticed(void *world, enum trait trait, int32_t value)
+{
+	struct bridge *bridge = world;
+	char model[UPSTREAMS_MODEL_MAX];
+
+	upstreams_model(bridge->query, model);
+	upstreams_notice(bridge->worker->server->upstreams, bridge->upstream->name, model, trait,
+			 value, loop_wall(bridge->worker->loop));
+}
+
 static void free_deferred(void *arg)
 {
 	bridge_free(arg);
@@ -240,6 +251,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .learn = world_learn,
 					    .observe = world_observe,
 					    .predict = world_predict,
+					    .noticed = world_noticed,
 					    .ended = world_ended,
 					    .record = world_record};
 
@@ -448,15 +460,22 @@ static void reach_provider(struct bridge *bridge)
 void bridge_established(struct bridge *bridge, struct net_link *client)
 {
 	char id[BC_ID_SIZE];
+	char model[UPSTREAMS_MODEL_MAX];
+	struct trait_set known;
 	struct sess_conf conf = {.cfg = bridge->cfg,
 				 .upstream = bridge->upstream,
 				 .tools = bridge->tools,
 				 .id = id,
+				 .traits = &known,
 				 .client = bridge->client_name};
 
 	BC_CHECK(bridge, BRIDGE_MAGIC);
 	bridge->links[SESS_CLIENT] = client;
 	bc_id_new(id, 's');
+	upstreams_model(bridge->query, model);
+	upstreams_known(bridge->worker->server->upstreams, bridge->upstream->name, model,
+			bridge->cfg->speculation.relearn_after, loop_wall(bridge->worker->loop),
+			&known);
 	if (bridge->cfg->session.record != NULL) {
 		bridge->recording = recording_begin(bridge->worker->server->recorder, bridge->cfg,
 						    id, loop_wall(bridge->worker->loop));

@@ -4,6 +4,7 @@
 #include "daemon/loop/loop.h"
 #include "daemon/repair.h"
 #include "daemon/thrift.h"
+#include "daemon/upstreams.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -181,6 +182,34 @@ static void command(struct server *server, struct loop *main, const struct cfg *
 	bc_buf_release(&text);
 }
 
+/* upstreams, upstreams forget NAME; false: it is neither. */
+static bool answer_upstreams(struct server *server, const struct loop *main, const struct cfg *cfg,
+			     struct adm_request *request, struct bc_span line)
+{
+	static const char forget[] = "upstreams forget ";
+	struct bc_buf text;
+	char *name;
+
+	bc_buf_init(&text, ADM_ANSWER_MAX);
+	if (bc_span_is(line, "upstreams")) {
+		(void)!upstreams_show(server->upstreams, cfg, loop_wall(main),
+				      &text); /* cut, see put() */
+	} else if (bc_span_has_prefix(line, forget)) {
+		name = bc_span_dup(
+			bc_span(line.ptr + sizeof(forget) - 1, line.len - (sizeof(forget) - 1)));
+		if (name != NULL) {
+			(void)!bc_buf_printf(&text, "forgotten: %u\n",
+					     upstreams_forget(server->upstreams, name));
+		}
+		free(name);
+	} else {
+		return false;
+	}
+	adm_answer(request, bc_buf_span(&text));
+	bc_buf_release(&text);
+	return true;
+}
+
 void inquiry_begin(struct server *server, struct loop *main, const struct cfg *cfg,
 		   struct adm_request *request, struct bc_span line)
 {
@@ -200,6 +229,9 @@ void inquiry_begin(struct server *server, struct loop *main, const struct cfg *c
 				line.len - (sizeof(speculation) - 1)));
 		return;
 	}
+	if (answer_upstreams(server, main, cfg, request, line)) {
+		return;
+	}
 	inquiry = calloc(1, sizeof(*inquiry));
 	if (inquiry == NULL) {
 		adm_answer(request, BC_SPAN_LIT("error: out of memory\n"));
@@ -215,7 +247,7 @@ void inquiry_begin(struct server *server, struct loop *main, const struct cfg *c
 		adm_answer(
 			request,
 			BC_SPAN_LIT(
-				"error: unknown request; there are: sessions, session ID, session ID ledger, memory, journal list|show|retry|resolve, speculation show|on|off|shadow\n"));
+				"error: unknown request; there are: sessions, session ID, session ID ledger, memory, upstreams, upstreams forget NAME, journal list|show|retry|resolve, speculation show|on|off|shadow\n"));
 		free(inquiry);
 		return;
 	}

@@ -5,6 +5,8 @@
  *   session ID     one session: what it does and why it waits
  *   session ID ledger   what happened in it and what was decided
  *   memory         what sessions and buffers hold, and what bounds them
+ *   upstreams      what is known of each upstream and model
+ *   upstreams forget NAME   learn it again
  *   journal ...    repair.h
  */
 #ifndef BACKCHANNEL_INQUIRY_H

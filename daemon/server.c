@@ -11,6 +11,7 @@
 #include "daemon/recall.h"
 #include "daemon/recorder.h"
 #include "daemon/thrift.h"
+#include "daemon/upstreams.h"
 #include "daemon/worker.h"
 
 #include <errno.h>
@@ -277,6 +278,7 @@ static void on_tick(void *arg)
 		notify_watchdog();
 	}
 	inquiry_collect(&service->server);
+	upstreams_save(service->server.upstreams);
 	if (service->draining) {
 		if (is_quiet(service) || loop_now(service->loop) >= service->drain_until) {
 			stop_workers(service);
@@ -383,8 +385,11 @@ static enum bc_err init_workers(struct service *service, struct bc_buf *message)
 	server->quota = quota_new();
 	server->recorder = recorder_new(RECORDER_QUEUE_MAX);
 	server->thrift = thrift_new();
+	server->upstreams =
+		upstreams_new(service->cfg->tool_count == 0 ? NULL : service->cfg->journal.path);
 	if (server->resolver == NULL || server->quota == NULL || server->recorder == NULL ||
-	    server->thrift == NULL || server->workers == NULL || service->threads == NULL) {
+	    server->thrift == NULL || server->upstreams == NULL || server->workers == NULL ||
+	    service->threads == NULL) {
 		return BC_E_NOMEM;
 	}
 	for (unsigned i = 0; i < count; i++) {
@@ -472,6 +477,7 @@ static void fini(struct service *service)
 	server->quota = quota_free(server->quota);
 	server->recorder = recorder_free(server->recorder);
 	server->thrift = thrift_free(server->thrift);
+	server->upstreams = upstreams_free(server->upstreams);
 	server->journal = jrn_close(server->journal);
 	inquiry_collect(server);
 	service->control = adm_control_free(service->control);

@@ -28,6 +28,7 @@ struct patterns;
 struct server;
 struct thrift;
 struct tool_host;
+struct upstreams;
 
 TAILQ_HEAD(bridge_list, bridge);
 
@@ -65,8 +66,9 @@ struct server {
 	struct jrn *journal; /* NULL: no tools are configured */
 	struct quota *quota;
 	struct recorder *recorder;
-	struct thrift *thrift;     /* what guessing has taught */
-	_Atomic unsigned sessions; /* over all workers, and places taken for those to come */
+	struct upstreams *upstreams; /* what was noticed of them */
+	struct thrift *thrift;       /* what guessing has taught */
+	_Atomic unsigned sessions;   /* over all workers, and places taken for those to come */
 	struct inquiry *_Atomic
 		unposted;      /* answers that found no memory on their way to the main thread */
 	_Atomic bool stopping; /* no new sessions */

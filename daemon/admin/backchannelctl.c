@@ -21,6 +21,7 @@
 static const char usage_text[] =
 	"usage: backchannelctl key new NAME\n"
 	"       backchannelctl [--socket PATH] sessions | session ID [ledger] | memory\n"
+	"       backchannelctl [--socket PATH] upstreams [forget NAME]\n"
 	"       backchannelctl [--socket PATH] journal list | journal show SESSION\n"
 	"       backchannelctl [--socket PATH] journal retry ID\n"
 	"       backchannelctl [--socket PATH] journal resolve ID --as done|undone|not_done\n"
@@ -33,6 +34,9 @@ static const char usage_text[] =
 	"  session ID ledger\n"
 	"                 what has happened in it and what was decided, event by event\n"
 	"  memory         what calls hold, and what bounds it\n"
+	"  upstreams      what is known of each upstream and model: value, where from, age\n"
+	"  upstreams forget NAME\n"
+	"                 notice it all again\n"
 	"  journal list   effects that are open, in doubt or parked; show: all records of a call\n"
 	"  journal retry  take up again an effect that is in doubt or parked\n"
 	"  journal resolve  say what became of one: done: it stands; undone; not_done\n"
@@ -197,7 +201,11 @@ static int run_journal(const char *socket_path, const char *as, int count, const
 static bool is_question(int count, const char *const *words)
 {
 	if (count == 1) {
-		return strcmp(words[0], "sessions") == 0 || strcmp(words[0], "memory") == 0;
+		return strcmp(words[0], "sessions") == 0 || strcmp(words[0], "memory") == 0 ||
+		       strcmp(words[0], "upstreams") == 0;
+	}
+	if (strcmp(words[0], "upstreams") == 0) {
+		return count == 3 && strcmp(words[1], "forget") == 0;
 	}
 	if (strcmp(words[0], "speculation") == 0) {
 		return count <= 3;
@@ -208,7 +216,10 @@ static bool is_question(int count, const char *const *words)
 
 static int run(const char *socket_path, const char *as, int count, const char *const *words)
 {
-	if (count >= 2 && strcmp(words[0], "journal") == 0) {
+	if (count == 0) {
+		return misused();
+	}
+	if (strcmp(words[0], "journal") == 0) {
 		return run_journal(socket_path, as, count, words);
 	}
 	if (as != NULL) {

@@ -4,6 +4,7 @@
  */
 #include "daemon/config/load.h"
 #include "daemon/config/textfile.h"
+#include "daemon/config/traits.h"
 #include "daemon/config/url.h"
 
 #include <arpa/inet.h>
@@ -146,11 +147,27 @@ static void check_client_key(const struct cfg_load *load, const struct cfg_insta
 	}
 }
 
+static void check_assume(const struct cfg_instance *instance)
+{
+	const struct cfg_upstream *upstream = instance->object;
+	enum trait trait;
+	int32_t value;
+
+	for (size_t i = 0; i < upstream->assume.count; i++) {
+		if (trait_parse(bc_span_str(upstream->assume.items[i]), &trait, &value) != BC_OK) {
+			find_at(instance, "assume",
+				"\"assume\" holds what is no behaviour; expected NAME=yes or NAME=no, with names "
+				"as backchannelctl upstreams shows them");
+		}
+	}
+}
+
 static void check_upstream(const struct cfg_load *load, const struct cfg_instance *instance)
 {
 	check_unique(load, instance, "name");
 	check_scheme(instance, "url", "wss", "ws");
 	check_scheme(instance, "proxy", "http", "http");
+	check_assume(instance);
 	check_pem(instance, "ca_file");
 }
 

@@ -28,6 +28,7 @@ static const struct example examples[] = {
 	{"upstream", "model", "\"gpt-realtime\"", false},
 	{"upstream", "ca_file", "\"provider-ca.pem\"", false},
 	{"upstream", "proxy", "\"http://proxy.example:3128\"", false},
+	{"upstream", "assume", "[\"inline_audio=no\"]", false},
 	{"session", "record", "\"/var/lib/backchannel/calls\"", false},
 	{"tools", "ca_file", "\"tools-ca.pem\"", false},
 	{"reasoner", "key", "\"env:OPENAI_API_KEY\"", false},

@@ -121,6 +121,7 @@ void eager_refused(struct sess *sess)
 
 	eager->off = true;
 	eager->armed = false;
+	trait_notice(sess, TRAIT_SHORT_SILENCE, 0);
 	bc_log(BC_LOG_WARNING, &sess->log,
 	       "provider refused a shorter silence, ending turns as the client asked for");
 }

@@ -1,7 +1,8 @@
 /*
- * Passes that were given up before the provider had created them.  Their requests will still be answered, and so keep
+ * Passes that come to nothing: those the provider refuses, or does not mark, and those given up before it had created them.  Requests of the latter will still be answered, and so keep
  * their places in the order in which an error without an event_id is told from others (R7).
  */
+#include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
 
 #include <string.h>
@@ -37,12 +38,102 @@ void pass_forsaken_created(struct agent *agent)
 	(void)answered(agent, UINT64_MAX); /* an older answer may have been missed */
 }
 
-bool pass_forsaken_failed(struct sess *sess, const struct pass *pass, struct bc_span client_id,
-			  struct bc_span error)
+static bool forsaken_failed(struct sess *sess, const struct pass *pass, struct bc_span client_id,
+			    struct bc_span error)
 {
 	if (bc_span_has_prefix(client_id, "\"bc_p")) {
 		return pass == NULL && answered(sess->agent, UINT64_MAX);
 	}
 	return error_is_about(error, "response") &&
 	       answered(sess->agent, pass == NULL ? lane_oldest_asked(sess) : pass->request);
+}
+
+/* ---- refused ---- */
+
+/* The pass an error answers; where it does not say so, the oldest request that has no answer. */
+static struct pass *pass_refused(struct sess *sess, struct bc_span client_id, struct bc_span error)
+{
+	struct agent *agent = sess->agent;
+	/* Where the error does not say what it answers, it is the oldest request. */
+	uint64_t oldest = error_is_about(error, "response") ? lane_oldest_asked(sess) : 0;
+	struct pass *refused = NULL;
+
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		struct pass *pass = &agent->passes.running[i];
+
+		if (pass->number != 0 && json_string_is(client_id, pass->event_id)) {
+			return pass;
+		}
+		if (pass->number != 0 && pass->response[0] == '\0' && pass->request < oldest) {
+			oldest = pass->request;
+			refused = pass;
+		}
+	}
+	return refused;
+}
+
+bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
+{
+	struct pass *pass = sess->agent->spec == NULL ? NULL : pass_refused(sess, client_id, error);
+
+	if (forsaken_failed(sess, pass, client_id, error)) {
+		return true;
+	}
+	if (pass == NULL) {
+		return false;
+	}
+	bc_metric_inc(BC_M_PASSES_FAILED);
+	traits_pass_refused(sess, pass, error);
+	spec_pass_end(sess->agent->spec, pass->number, false);
+	pass->number = 0;
+	pass_advance(sess);
+	return true;
+}
+
+/* ---- without a mark ---- */
+
+/* The oldest running pass that was not created; NULL: there is none. */
+static struct pass *oldest_asked(struct agent *agent)
+{
+	struct pass *oldest = NULL;
+
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		struct pass *pass = &agent->passes.running[i];
+
+		if (pass->number != 0 && pass->response[0] == '\0' &&
+		    (oldest == NULL || pass->request < oldest->request)) {
+			oldest = pass;
+		}
+	}
+	return oldest;
+}
+
+bool pass_is_unmarked(const struct sess *sess, struct bc_span metadata)
+{
+	struct agent *agent = sess->agent;
+	const struct create *create = lane_oldest_sent(agent, true);
+	const struct pass *pass = oldest_asked(agent);
+	uint64_t forsaken = agent->passes.forsaken[0];
+	uint64_t first = pass == NULL ? UINT64_MAX : pass->request;
+
+	if (agent->spec == NULL ||
+	    (metadata.len > 0 && !bc_span_is(metadata, "null") && !bc_span_is(metadata, "{}"))) {
+		return false;
+	}
+	first = forsaken != 0 && forsaken < first ? forsaken : first;
+	return first != UINT64_MAX && (create == NULL || first < create->number);
+}
+
+void pass_unmarked_created(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	struct pass *pass = oldest_asked(agent);
+
+	trait_notice(sess, TRAIT_METADATA, 0);
+	agent->passes.off = true;
+	if (answered(agent, pass == NULL ? UINT64_MAX : pass->request) || pass == NULL) {
+		return;
+	}
+	spec_pass_end(agent->spec, pass->number, false);
+	pass->number = 0;
 }

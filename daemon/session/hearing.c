@@ -362,3 +362,16 @@ void hear_cleared(struct sess *sess)
 	bc_buf_clear(&hearing->transcript);
 	pass_withdraw(sess, hearing->turn);
 }
+
+bc_usec hear_quiet(const struct sess *sess)
+{
+	const struct hearing *hearing = &sess->agent->hearing;
+	uint64_t silent = hearing->detector.samples - hearing->detector.last_voiced;
+	bc_usec streamed =
+		(bc_usec)(silent * (uint64_t)BC_USEC_PER_SEC / audio_rate(hearing->format));
+
+	if (!hearing->on || hearing->detector.last_voiced == 0) {
+		return INT64_MAX; /* nothing was spoken: typed words end where they end */
+	}
+	return streamed + sess_now(sess) - hearing->last_audio;
+}

@@ -22,6 +22,10 @@ void items_remove(struct items *items, struct item *item)
 	}
 	HASH_DEL(items->by_id, item);
 	items->count--;
+	if (item->inlined != NULL) {
+		items->inlined -= strlen(item->inlined);
+		free(item->inlined);
+	}
 	free(item);
 }
 
@@ -93,6 +97,71 @@ void items_place(struct items *items, struct item *item, struct item *prev)
 		TAILQ_INSERT_TAIL(&items->order, item, link);
 	}
 	item->placed = true;
+}
+
+/* One member of raw behind what is in out. */
+static bool put_member(struct bc_buf *out, struct bc_span raw, const char *key)
+{
+	struct bc_span value = field_raw(raw, key);
+
+	return json_raw_is_string(value) && bc_buf_printf(out, ",\"%s\":", key) == BC_OK &&
+	       bc_buf_put_span(out, value) == BC_OK;
+}
+
+static bool put_call(struct bc_buf *out, struct bc_span raw)
+{
+	return bc_buf_put_str(out, "{\"type\":\"function_call\"") == BC_OK &&
+	       put_member(out, raw, "call_id") && put_member(out, raw, "name") &&
+	       put_member(out, raw, "arguments") && bc_buf_put_str(out, "}") == BC_OK;
+}
+
+static bool put_output(struct bc_buf *out, struct bc_span raw)
+{
+	return bc_buf_put_str(out, "{\"type\":\"function_call_output\"") == BC_OK &&
+	       put_member(out, raw, "call_id") && put_member(out, raw, "output") &&
+	       bc_buf_put_str(out, "}") == BC_OK;
+}
+
+static bool first_words(void *arg, size_t index, struct bc_span part)
+{
+	struct bc_span words = field_raw(part, "transcript");
+
+	(void)index;
+	*(struct bc_span *)arg = json_raw_is_string(words) ? words : field_raw(part, "text");
+	return false;
+}
+
+/* What the agent has said, as text. */
+static bool put_said(struct bc_buf *out, struct bc_span raw)
+{
+	struct bc_span words = bc_span(NULL, 0);
+
+	(void)!json_each(field_raw(raw, "content"), first_words, &words); /* no array: no words */
+	return json_raw_is_string(words) &&
+	       bc_buf_put_str(out, "{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{"
+				   "\"type\":\"output_text\",\"text\":") == BC_OK &&
+	       bc_buf_put_span(out, words) == BC_OK && bc_buf_put_str(out, "}]}") == BC_OK;
+}
+
+void items_keep(struct items *items, struct item *item, struct bc_span raw)
+{
+	bool call = field_is(raw, "type", "function_call");
+	bool output = field_is(raw, "type", "function_call_output");
+	struct bc_buf text;
+	bool made;
+
+	item->call = call || output;
+	if (item->inlined != NULL || items->inlined >= SESS_INLINED_MAX ||
+	    (!item->call && !field_is(raw, "role", "assistant"))) {
+		return;
+	}
+	bc_buf_init(&text, SESS_INLINED_MAX - items->inlined);
+	made = call ? put_call(&text, raw) : output ? put_output(&text, raw) : put_said(&text, raw);
+	if (made) {
+		item->inlined = bc_span_dup(bc_buf_span(&text));
+		items->inlined += item->inlined == NULL ? 0 : strlen(item->inlined);
+	}
+	bc_buf_release(&text);
 }
 
 const struct item *items_visible_before(const struct item *item)

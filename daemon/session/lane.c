@@ -296,9 +296,10 @@ bool lane_send_cancel(struct sess *sess, const char *response)
 	return sent;
 }
 
-void lane_cancel(struct sess *sess, const struct resp *resp)
+void lane_cancel(struct sess *sess, struct resp *resp)
 {
 	if (lane_send_cancel(sess, resp->id)) {
+		resp->cancel_sent = sess_now(sess);
 		lane_move(sess, LANE_EV_CANCEL);
 	}
 }
@@ -403,6 +404,10 @@ static json_t *inherited(const struct agent *agent)
 			   : json_object();
 	json_object_set_new(metadata, "bc", json_string("f"));
 	json_object_set_new(params, "metadata", metadata);
+	if (agent->speaks && agent->traits.value[TRAIT_AUDIO_AFTER_TEXT] == 0 &&
+	    json_object_get(params, "output_modalities") == NULL) {
+		json_object_set_new(params, "output_modalities", json_pack("[s]", "audio"));
+	}
 	if (agent->tool_choice_forced || json_object_get(params, "tool_choice") != NULL) {
 		/* "required" would make it call again, for ever. */
 		json_object_set_new(params, "tool_choice", json_string("auto"));

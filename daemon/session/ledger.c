@@ -59,6 +59,7 @@ enum bc_err ledger_new(struct sess *sess, const struct sess_conf *conf)
 		script_string(ledger, "client", bc_span_str(conf->client));
 		script_string(ledger, "upstream", bc_span_str(conf->upstream->name));
 		script_number(ledger, "tools", conf->tools != NULL);
+		script_traits(ledger, conf->traits);
 		script_end(ledger);
 	}
 	return BC_OK;

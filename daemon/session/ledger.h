@@ -148,6 +148,8 @@ void ledger_runs_free(struct ledger *ledger);
 
 /* Begin a line with what it is about and when; the other functions add members; the last ends it and hands it on. */
 void script_begin(struct ledger *ledger, const char *key, const char *what);
+/* What is known of the upstream, where anything is: "name=value" with commas between. */
+void script_traits(struct ledger *ledger, const struct trait_set *traits);
 void script_string(struct ledger *ledger, const char *key, struct bc_span value);
 void script_number(struct ledger *ledger, const char *key, int64_t value);
 void script_payload(struct ledger *ledger, enum ws_opcode opcode, struct bc_span payload);

@@ -185,7 +185,7 @@ const char *lane_state_name(enum lane_state state);
 /* Ask the provider to end a response; false: no memory for the event. */
 bool lane_send_cancel(struct sess *sess, const char *response);
 /* End the response that occupies the lane. */
-void lane_cancel(struct sess *sess, const struct resp *resp);
+void lane_cancel(struct sess *sess, struct resp *resp);
 /* A response.create of the client: forwarded, kept back or refused. */
 void lane_client_create(struct sess *sess, struct bc_span text);
 /* A response.cancel of the client. */
@@ -297,6 +297,29 @@ void step_fini(struct sess *sess);
 /* Make what guesses, if anything is to be guessed. */
 enum bc_err guessing_begin(struct sess *sess, const struct sess_conf *from) BC_MUST;
 
+/* ---- traits.c: what the provider does and does not do ---- */
+
+/* Begin with what is known; NULL: nothing. */
+void traits_begin(struct sess *sess, const struct trait_set *known);
+/* It was seen to do (1) or not to do (0) this, or has taken so long. */
+void trait_notice(struct sess *sess, enum trait trait, int32_t value);
+/* Whether it is known not to do this. */
+bool trait_lacks(const struct sess *sess, enum trait trait);
+/* A running pass has ended; to be called before spec knows. */
+void traits_pass_done(struct sess *sess, const struct pass *pass, struct bc_span response);
+void traits_pass_named(struct sess *sess, const struct pass *pass);
+/* A pass was refused: the next one does without what it was refused for. */
+void traits_pass_refused(struct sess *sess, const struct pass *pass, struct bc_span error);
+/* The provider itself has made a call in a turn. */
+void traits_call(struct sess *sess, uint64_t turn);
+/* An item the gateway has made is in the conversation. */
+void traits_call_item(struct sess *sess, struct bc_span item);
+/* A part of a response begins. */
+void traits_part(struct sess *sess, struct bc_span text);
+void traits_response_done(struct sess *sess, const struct resp *resp, struct bc_span response);
+/* The transcript of what was said last is complete. */
+void traits_transcribed(struct sess *sess);
+
 /* ---- hearing.c: the caller's words, for guessing ---- */
 
 void hear_configure(struct sess *sess, struct bc_span session);
@@ -307,6 +330,8 @@ void hear_ends(struct sess *sess);
 void hear_committed(struct sess *sess);
 void hear_cleared(struct sess *sess);
 void hear_fini(struct agent *agent);
+/* How long the caller has been silent: by the stream, and by the clock where no audio comes any more; INT64_MAX: no voice. */
+bc_usec hear_quiet(const struct sess *sess);
 /* A turn runs from now on, if none does. */
 void hear_open(struct sess *sess);
 /* Where the input stands: time of the samples, and in a typed turn the time that passes.  Never goes back. */
@@ -316,15 +341,18 @@ void hear_changed(struct sess *sess);
 /* Where a recogniser ends a clause: what was said so far is worth a look. */
 bool hear_ends_clause(struct bc_span text);
 
-/* ---- forsaken.c: passes given up before they were created ---- */
+/* ---- forsaken.c: passes that come to nothing ---- */
 
 /* Such a pass was asked for with that request. */
 void pass_forsake(struct agent *agent, uint64_t request);
 /* The provider has created one after all. */
 void pass_forsaken_created(struct agent *agent);
-/* Whether an error answers one; pass: the running one it would answer otherwise; NULL: none. */
-bool pass_forsaken_failed(struct sess *sess, const struct pass *pass, struct bc_span client_id,
-			  struct bc_span error);
+/* An error that answers a pass; true: it was, and is hidden. */
+bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
+/* Whether a response out of band is a pass, although it shows no metadata: none of the client's was asked for before. */
+bool pass_is_unmarked(const struct sess *sess, struct bc_span metadata);
+/* Such a response was created: it is none to wait for, and no more passes are made. */
+void pass_unmarked_created(struct sess *sess);
 
 /* ---- pass_input.c: what a pass is given ---- */
 
@@ -336,7 +364,7 @@ enum pass_given {
 };
 
 /* Append the request for a pass.  Errors of bc_buf_put(). */
-enum bc_err pass_put(struct sess *sess, const struct pass *pass, enum pass_given given,
+enum bc_err pass_put(struct sess *sess, struct pass *pass, enum pass_given given,
 		     struct bc_buf *out) BC_MUST;
 
 /* ---- passes.c: asking what would be called, running guesses ---- */
@@ -350,8 +378,6 @@ void pass_run_guesses(struct sess *sess);
 void pass_created(struct sess *sess, struct resp *resp, struct bc_span response);
 void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item);
 void pass_done(struct sess *sess, const struct resp *resp, struct bc_span response);
-/* An error that answers a pass; true: it was, and is hidden. */
-bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
 /* Start what has become stable, cancel what was withdrawn. */
 void pass_advance(struct sess *sess);
 /* Give up passes that have not ended in time; returns when to look again, -1: no need beyond what is set. */

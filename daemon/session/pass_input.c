@@ -21,14 +21,30 @@ static enum bc_err put_reference(struct bc_buf *out, const struct item *item)
 	return err == BC_OK ? bc_buf_put_str(out, "},") : err;
 }
 
-static enum bc_err put_references(struct sess *sess, struct bc_buf *out)
+/* The item itself, where there may be no reference to it; nothing, where it was not kept. */
+static enum bc_err put_inlined(struct bc_buf *out, const struct item *item)
+{
+	enum bc_err err = item->inlined == NULL ? BC_OK : bc_buf_put_str(out, item->inlined);
+
+	return err == BC_OK && item->inlined != NULL ? bc_buf_put_str(out, ",") : err;
+}
+
+static enum bc_err put_references(struct sess *sess, struct pass *pass, struct bc_buf *out)
 {
 	const struct item *item;
 	enum bc_err err = BC_OK;
 
 	TAILQ_FOREACH(item, &sess->agent->items.order, link) {
-		if (item->done && err == BC_OK) {
+		bool special = item->call || item->truncated;
+
+		if (!item->done || err != BC_OK) {
+			continue;
+		}
+		if (special && sess->agent->passes.references_refused) {
+			err = put_inlined(out, item);
+		} else {
 			err = put_reference(out, item);
+			pass->with_references = pass->with_references || special;
 		}
 	}
 	return err;
@@ -109,7 +125,7 @@ static void put_pair(void *arg, const struct guess *guess)
 	}
 }
 
-enum bc_err pass_put(struct sess *sess, const struct pass *pass, enum pass_given given,
+enum bc_err pass_put(struct sess *sess, struct pass *pass, enum pass_given given,
 		     struct bc_buf *out)
 {
 	struct pairs pairs = {.sess = sess, .out = out};
@@ -122,7 +138,7 @@ enum bc_err pass_put(struct sess *sess, const struct pass *pass, enum pass_given
 		pass->event_id, sess->cfg->speculation.tokens_max, pass->turn, pass->number);
 
 	if (err == BC_OK) {
-		err = put_references(sess, out);
+		err = put_references(sess, pass, out);
 	}
 	if (err == BC_OK) {
 		err = pass->with_audio ? put_audio(sess, out) : put_words(sess, out);

@@ -40,6 +40,9 @@ static bool may_start(struct sess *sess, bool pause)
 	    sess_now(sess) < passes->rest_until) {
 		return false;
 	}
+	if (!pause && trait_lacks(sess, TRAIT_PASS_CACHE)) {
+		return false; /* each costs its full price: only those that can confirm */
+	}
 	if (hears_audio(sess) ? bc_buf_len(&hearing->audio) == 0
 			      : bc_buf_len(&hearing->transcript) == 0) {
 		return false;
@@ -244,7 +247,11 @@ void pass_created(struct sess *sess, struct resp *resp, struct bc_span response)
 	struct pass *pass = pass_marked(sess->agent, response);
 
 	if (pass == NULL) {
-		pass_forsaken_created(sess->agent);
+		if (pass_is_unmarked(sess, field_raw(response, "metadata"))) {
+			pass_unmarked_created(sess);
+		} else {
+			pass_forsaken_created(sess->agent);
+		}
 		(void)lane_send_cancel(sess, resp->id);
 		return;
 	}
@@ -291,6 +298,7 @@ void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item)
 	if (pass == NULL || !field_is(item, "type", "function_call")) {
 		return;
 	}
+	traits_pass_named(sess, pass);
 	arguments = json_raw_is_string(raw) ? malloc(raw.len) : NULL;
 	bc_buf_init(&message, 4096);
 	if (arguments != NULL && field_id(item, "name", called) &&
@@ -316,6 +324,7 @@ void pass_done(struct sess *sess, const struct resp *resp, struct bc_span respon
 	if (pass == NULL) {
 		return;
 	}
+	traits_pass_done(sess, pass, response);
 	if (field_is(response, "status", "failed")) {
 		bc_metric_inc(BC_M_PASSES_FAILED);
 		agent->passes.rest_until = sess_now(sess) + PASS_REST;
@@ -323,56 +332,6 @@ void pass_done(struct sess *sess, const struct resp *resp, struct bc_span respon
 	spec_pass_end(agent->spec, pass->number, field_is(response, "status", "completed"));
 	pass->number = 0;
 	pass_advance(sess);
-}
-
-/* The pass an error answers; where it does not say so, the oldest request that has no answer. */
-static struct pass *pass_refused(struct sess *sess, struct bc_span client_id, struct bc_span error)
-{
-	struct agent *agent = sess->agent;
-	/* Where the error does not say what it answers, it is the oldest request. */
-	uint64_t oldest = error_is_about(error, "response") ? lane_oldest_asked(sess) : 0;
-	struct pass *refused = NULL;
-
-	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
-		struct pass *pass = &agent->passes.running[i];
-
-		if (pass->number != 0 && json_string_is(client_id, pass->event_id)) {
-			return pass;
-		}
-		if (pass->number != 0 && pass->response[0] == '\0' && pass->request < oldest) {
-			oldest = pass->request;
-			refused = pass;
-		}
-	}
-	return refused;
-}
-
-bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
-{
-	struct passes *passes = &sess->agent->passes;
-	struct pass *pass = sess->agent->spec == NULL ? NULL : pass_refused(sess, client_id, error);
-
-	if (pass_forsaken_failed(sess, pass, client_id, error)) {
-		return true;
-	}
-	if (pass == NULL) {
-		return false;
-	}
-	bc_metric_inc(BC_M_PASSES_FAILED);
-	bc_log(BC_LOG_WARNING, &sess->log, "provider refused a pass over %s (%.*s), %s",
-	       pass->with_audio ? "audio" : "text", BC_SPAN_ARG(field_raw(error, "code")),
-	       pass->with_audio ? "using the transcript from now on"
-				: "guessing no more in this session");
-	if (pass->with_audio) {
-		passes->audio_refused = true;
-		transcripts_want(sess);
-	} else {
-		passes->off = true;
-	}
-	spec_pass_end(sess->agent->spec, pass->number, false);
-	pass->number = 0;
-	pass_advance(sess);
-	return true;
 }
 
 /* ---- ends ---- */

@@ -43,6 +43,9 @@ static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
 	if (late_created(sess->agent, metadata, out_of_band)) {
 		return RESP_LATE;
 	}
+	if (out_of_band && pass_is_unmarked(sess, metadata)) {
+		return RESP_PASS;
+	}
 	*ret_create = lane_take_sent(sess, metadata, out_of_band);
 	if (out_of_band) {
 		return RESP_CLIENT_OOB;
@@ -110,6 +113,7 @@ static void begin_followup(struct sess *sess, struct resp *resp, struct bc_span 
 		/* Speech began, or the client cancelled, before the provider made it: so we end it (R6). */
 
 		resp_view_set(sess, resp, RESP_HIDDEN);
+		resp->overtaken = agent->followup_overtaken;
 		resp->unwanted = agent->followup_unwanted;
 		lane_cancel(sess, resp);
 		if (!resp->unwanted) {
@@ -416,6 +420,7 @@ void resp_item_done(struct sess *sess, struct bc_span text)
 		/* Arguments of a call that was cut off also end: only a complete one is meant. */
 		if (complete) {
 			taken_keep(resp, item);
+			traits_call(sess, resp->turn);
 			step_call(sess, resp, tool, item);
 		}
 		return;
@@ -516,6 +521,7 @@ void resp_done(struct sess *sess, struct bc_span text)
 	if (aside_done(sess, resp, text)) {
 		return;
 	}
+	traits_response_done(sess, resp, response);
 	cancelled = cancelled && !resp->taken; /* that was us, and its calls count */
 	if (ends_unseen(sess, resp, completed)) {
 		end_later(sess, resp, text);

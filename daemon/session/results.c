@@ -361,6 +361,10 @@ bool result_failed(struct sess *sess, struct bc_span client_id, struct bc_span e
 	if (delivery == NULL) {
 		return false;
 	}
+	if (delivery->form == DELIVERY_OUTPUT && field_is(error, "code", "invalid_tool_call_id") &&
+	    !bc_span_has_prefix(bc_span_str(delivery->call_id), "\"bc_")) {
+		trait_notice(sess, TRAIT_OLD_CALLS, 0);
+	}
 	bc_log(BC_LOG_INFO, &sess->log, "provider refused the %s of a call (code %.*s), %s",
 	       delivery->form == DELIVERY_MESSAGE ? "result" : "output",
 	       BC_SPAN_ARG(field_raw(error, "code")),

@@ -93,3 +93,24 @@ void script_end(struct ledger *ledger)
 		ledger->world->record(ledger->world_arg, bc_buf_span(&ledger->line));
 	}
 }
+
+void script_traits(struct ledger *ledger, const struct trait_set *traits)
+{
+	enum bc_err err = BC_OK;
+	struct bc_buf text;
+
+	bc_buf_init(&text, 4096);
+	for (int i = 0; traits != NULL && ledger->recording && i < TRAIT__COUNT; i++) {
+		if (traits->value[i] < 0 || err != BC_OK) {
+			continue;
+		}
+		err = bc_buf_len(&text) == 0 ? BC_OK : bc_buf_put_str(&text, ",");
+		if (err == BC_OK) {
+			err = trait_put(&text, (enum trait)i, traits->value[i]);
+		}
+	}
+	if (bc_buf_len(&text) > 0) {
+		script_string(ledger, "traits", bc_buf_span(&text));
+	}
+	bc_buf_release(&text);
+}

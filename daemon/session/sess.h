@@ -5,6 +5,7 @@
 #include "daemon/base/buf.h"
 #include "daemon/base/id.h"
 #include "daemon/config/config.h"
+#include "daemon/config/traits.h"
 #include "daemon/session/ledger.h"
 #include "daemon/session/session.h"
 #include "daemon/session/words.h"
@@ -24,14 +25,15 @@ struct reasoner;
 
 #define SESS_ID_MAX \
 	65 /* bytes of an item, response or call id we keep, with NUL; longer ones are not ours */
-#define SESS_ITEMS_MAX     4096  /* conversation items remembered; the oldest are forgotten */
-#define SESS_RESPONSES_MAX 32    /* responses in flight */
-#define SESS_CREATES_MAX   16    /* client response requests unanswered or kept back */
-#define SESS_UPDATES_MAX   64    /* session updates unanswered */
-#define SESS_STEPS_MAX     32    /* responses whose calls are not all answered */
-#define SESS_WORKS_MAX     256   /* tool executions remembered */
-#define SESS_LEFTOVERS_MAX 4     /* items of a response that is being taken over */
-#define SESS_HELD_MAX      65536 /* bytes of events kept back with one withheld response */
+#define SESS_ITEMS_MAX     4096   /* conversation items remembered; the oldest are forgotten */
+#define SESS_INLINED_MAX   262144 /* bytes of them kept for passes that may not refer to them */
+#define SESS_RESPONSES_MAX 32     /* responses in flight */
+#define SESS_CREATES_MAX   16     /* client response requests unanswered or kept back */
+#define SESS_UPDATES_MAX   64     /* session updates unanswered */
+#define SESS_STEPS_MAX     32     /* responses whose calls are not all answered */
+#define SESS_WORKS_MAX     256    /* tool executions remembered */
+#define SESS_LEFTOVERS_MAX 4      /* items of a response that is being taken over */
+#define SESS_HELD_MAX      65536  /* bytes of events kept back with one withheld response */
 
 /* What is told late, or spoken beside the conversation; needs the limits above. */
 #include "daemon/session/async.h"
@@ -105,6 +107,9 @@ struct item {
 	bool hidden;
 	bool placed; /* has its place in the order: the provider has added it */
 	bool done;   /* conversation.item.done was seen: may be referenced by a pass */
+	bool call;   /* a call or an output */
+	bool truncated;
+	char *inlined; /* what a pass is given where it may not refer to it; owned; NULL: nothing */
 	char id[SESS_ID_MAX];
 };
 
@@ -114,6 +119,7 @@ struct items {
 	struct item_list order;
 	struct item *by_id;
 	unsigned count;
+	size_t inlined; /* bytes kept of all of them */
 };
 
 void items_init(struct items *items);
@@ -124,6 +130,8 @@ struct item *items_get(struct items *items, const char *id);
 /* Put an item behind prev (NULL: at the front). */
 void items_place(struct items *items, struct item *item, struct item *prev);
 void items_remove(struct items *items, struct item *item);
+/* Keep what a pass is given in place of a reference to an item that is done, as the provider shows it. */
+void items_keep(struct items *items, struct item *item, struct bc_span raw);
 /* The nearest visible item at or before this one; NULL: none. */
 const struct item *items_visible_before(const struct item *item);
 /* The last hidden item that directly follows this one, or the item itself. */
@@ -155,8 +163,10 @@ struct resp {
 	enum resp_origin origin;
 	enum resp_view view;
 	bool default_conversation;
-	bool unwanted; /* the client has cancelled it: nobody speaks about its calls */
-	bool unheard;  /* made of a turn that went on: never shown, and deleted */
+	bool unwanted;       /* the client has cancelled it: nobody speaks about its calls */
+	bool overtaken;      /* the caller spoke before it was created */
+	bc_usec cancel_sent; /* monotonic; 0: not */
+	bool unheard;        /* made of a turn that went on: never shown, and deleted */
 	bool taken; /* it is being cancelled because a verdict takes its place: what it still says is held */
 	unsigned context; /* number of the last result it knows, see struct results */
 	uint64_t turn;    /* of the last commit before it began */
@@ -304,6 +314,7 @@ struct pass {
 	uint64_t request; /* its number among all that were sent */
 	bc_usec started;  /* monotonic */
 	bool with_audio;
+	bool with_references; /* to calls, outputs or truncated items */
 };
 
 struct passes {
@@ -315,6 +326,12 @@ struct passes {
 	bool off;             /* the upstream does not take passes */
 	bool vendor_tools; /* the session has tools the provider runs itself: a pass would run them */
 	bool audio_refused;
+	bool references_refused;
+	uint64_t heard_turn;   /* the last one a pass has heard to its end; 0: it was counted */
+	uint64_t named_turn;   /* the last one a pass has named a call for */
+	unsigned cache_passes; /* that could have used the cache, and what they read */
+	int64_t cache_read;
+	int64_t cache_cached;
 	bc_usec rest_until; /* monotonic: the upstream was overloaded, none starts before */
 };
 
@@ -409,6 +426,9 @@ struct agent {
 	uint64_t
 		disturbances; /* grows when the caller speaks, and when the client cancels or clears */
 	struct spec *spec;    /* NULL: speculation is off */
+	struct trait_set traits;
+	uint32_t traits_assumed;   /* bits of those the operator has set */
+	bool speaks;               /* the session's answers are audio */
 	enum spec_mode mode;       /* the most that is done with a guess of any tool */
 	struct reasoner *reasoner; /* looks for calls in place of passes; NULL: there is none */
 };

@@ -188,6 +188,7 @@ static enum bc_err agent_new(struct sess *sess, const struct sess_conf *from)
 	if (agent->yielded == NULL) {
 		return BC_E_NOMEM;
 	}
+	traits_begin(sess, from->traits);
 	return guessing_begin(sess, from);
 }
 

@@ -15,6 +15,7 @@
 #include "daemon/base/err.h"
 #include "daemon/base/log.h"
 #include "daemon/base/span.h"
+#include "daemon/config/traits.h"
 #include "daemon/spec/admission.h"
 #include "daemon/spec/pattern.h"
 #include "daemon/tools/tool.h"
@@ -88,6 +89,8 @@ struct sess_world {
 	/* As pattern_predict(), or (call NULL) pattern_predict_turn(), by what all sessions have shown.  May be absent. */
 	unsigned (*predict)(void *world, const struct pattern_call *call, uint64_t turn,
 			    struct pattern_guess out[PATTERN_GUESSES_MAX]);
+	/* A behaviour of the provider was noticed that later sessions should know.  May be absent. */
+	void (*noticed)(void *world, enum trait trait, int32_t value);
 	/* The session is over: free it with sess_free(), later, not inside this call. */
 	void (*ended)(void *world);
 	/*
@@ -103,7 +106,8 @@ struct sess_conf {
 	struct toolset *tools;               /* counted by the session; NULL: plain proxy */
 	const char *id;                      /* at most 27 characters */
 	const char *client;                  /* name of the client's key, for the log */
-	bool record; /* everything that happens is handed to world->record() */
+	const struct trait_set *traits; /* known of upstream and model; copied; NULL: nothing */
+	bool record;                    /* everything that happens is handed to world->record() */
 };
 
 /* BC_E_NOMEM.  The session waits for its provider: client messages queue. */

@@ -133,26 +133,12 @@ static bool is_settled(const struct sess *sess)
 
 /* ---- the gate of holds ---- */
 
-/* How long the caller has been silent: by the stream, and by the clock where no audio comes any more. */
-static bc_usec quiet_for(struct sess *sess)
-{
-	const struct hearing *hearing = &sess->agent->hearing;
-	uint64_t silent = hearing->detector.samples - hearing->detector.last_voiced;
-	bc_usec streamed =
-		(bc_usec)(silent * (uint64_t)BC_USEC_PER_SEC / audio_rate(hearing->format));
-
-	if (!hearing->on || hearing->detector.last_voiced == 0) {
-		return INT64_MAX; /* nothing was spoken: typed words end where they end */
-	}
-	return streamed + sess_now(sess) - hearing->last_audio;
-}
-
 bool take_gate_is_open(struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
 
 	return is_settled(sess) && agent->current == NULL && agent->followup[0] == '\0' &&
-	       quiet_for(sess) >= sess->cfg->speculation.hold_quiet;
+	       hear_quiet(sess) >= sess->cfg->speculation.hold_quiet;
 }
 
 /* ---- putting in ---- */
@@ -268,7 +254,7 @@ static void pass_gate(struct sess *sess)
 	}
 	if (share.effects && !take_gate_is_open(sess)) {
 		sess->world->timer(sess->world_arg, SESS_TIMER_GATE,
-				   sess->cfg->speculation.hold_quiet - quiet_for(sess));
+				   sess->cfg->speculation.hold_quiet - hear_quiet(sess));
 		return;
 	}
 	put_in(sess, &share);
@@ -371,6 +357,7 @@ bool take_failed(struct sess *sess, struct bc_span client_id)
 		return false;
 	}
 	sess->agent->take.off = true;
+	trait_notice(sess, TRAIT_CLIENT_CALLS, 0);
 	bc_metric_inc(BC_M_TAKEOVERS_REFUSED);
 	bc_log(BC_LOG_WARNING, &sess->log,
 	       "provider takes no calls it has not made itself, using guesses only for its own calls from now on");

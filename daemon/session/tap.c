@@ -12,7 +12,7 @@
 #define RUN_MAGIC 0x6c72756eu
 
 /* A function more in the table must be handed on here, or sessions call nothing. */
-static_assert(sizeof(struct sess_world) == 20 * sizeof(void (*)(void)),
+static_assert(sizeof(struct sess_world) == 21 * sizeof(void (*)(void)),
 	      "hand the new function of the world on, note it, and let tests/replay know");
 
 static const char *side_name(enum sess_side side)
@@ -364,6 +364,16 @@ static unsigned tap_predict(void *world, const struct pattern_call *call, uint64
 	return count;
 }
 
+/* What follows from it has its own entries. */
+static void tap_noticed(void *world, enum trait trait, int32_t value)
+{
+	struct ledger *ledger = world;
+
+	if (ledger->world->noticed != NULL) {
+		ledger->world->noticed(ledger->world_arg, trait, value);
+	}
+}
+
 static void tap_ended(void *world)
 {
 	struct ledger *ledger = world;
@@ -393,4 +403,5 @@ const struct sess_world ledger_world = {.now = tap_now,
 					.learn = tap_learn,
 					.observe = tap_observe,
 					.predict = tap_predict,
+					.noticed = tap_noticed,
 					.ended = tap_ended};

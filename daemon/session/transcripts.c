@@ -131,6 +131,7 @@ void transcripts_refused(struct sess *sess)
 	       model_of(sess) == NULL ? "-" : model_of(sess));
 	sess->agent->transcripts.asked = false;
 	sess->agent->transcripts.refused = true;
+	trait_notice(sess, TRAIT_TRANSCRIPTION, 0);
 }
 
 bool transcripts_are_hidden(const struct sess *sess)

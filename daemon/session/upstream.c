@@ -89,6 +89,12 @@ static struct item *note_item(struct sess *sess, struct bc_span text, struct bc_
 	}
 	place_item(sess, text, item);
 	item->done = item->done || done;
+	if (done && sess->agent->spec != NULL) {
+		items_keep(&sess->agent->items, item, raw);
+	}
+	if (bc_id_is_ours(bc_span_str(id))) {
+		traits_call_item(sess, raw);
+	}
 	return item;
 }
 
@@ -125,6 +131,18 @@ static void item_done(struct sess *sess, struct bc_span text)
 			reasoner_said(sess, field_raw(text, "item"));
 		}
 	}
+}
+
+static void item_truncated(struct sess *sess, struct bc_span text)
+{
+	char id[SESS_ID_MAX];
+	struct item *item =
+		field_id(text, "item_id", id) ? items_find(&sess->agent->items, id) : NULL;
+
+	if (item != NULL) {
+		item->truncated = true;
+	}
+	forward(sess, text);
 }
 
 static void item_deleted(struct sess *sess, struct bc_span text)
@@ -177,6 +195,7 @@ static void configured(struct sess *sess, struct bc_span text)
 	struct agent *agent = sess->agent;
 	struct bc_span session = field_raw(text, "session");
 	struct bc_span choice = field_raw(session, "tool_choice");
+	struct bc_span modalities = field_raw(session, "output_modalities");
 	struct bc_span detection =
 		field_raw(field_raw(field_raw(session, "audio"), "input"), "turn_detection");
 
@@ -193,6 +212,9 @@ static void configured(struct sess *sess, struct bc_span text)
 	if (agent->spec != NULL) {
 		spec_verdict_void(
 			agent->spec); /* a pass may have been asked under other instructions */
+	}
+	if (modalities.len > 0) {
+		agent->speaks = memmem(modalities.ptr, modalities.len, "\"audio\"", 7) != NULL;
 	}
 	hear_configure(sess, session);
 	reasoner_configure(sess, session);
@@ -213,6 +235,7 @@ static void transcript_event(struct sess *sess, enum oai_event event, struct bc_
 		hear_transcript(sess, text);
 	} else if (event == OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_COMPLETED ||
 		   event == OAI_CONVERSATION_ITEM_INPUT_AUDIO_TRANSCRIPTION_FAILED) {
+		traits_transcribed(sess);
 		reasoner_transcribed(sess, text);
 	}
 }
@@ -275,6 +298,10 @@ static void response_event(struct sess *sess, enum oai_event event, struct bc_sp
 	case OAI_RESPONSE_DONE:
 		resp_done(sess, text);
 		break;
+	case OAI_RESPONSE_CONTENT_PART_ADDED:
+		traits_part(sess, text);
+		resp_event(sess, text);
+		break;
 	case OAI_RESPONSE_FUNCTION_CALL_ARGUMENTS_DELTA:
 	case OAI_RESPONSE_FUNCTION_CALL_ARGUMENTS_DONE:
 		(void)resp_event(sess, text);
@@ -306,6 +333,9 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 		break;
 	case OAI_CONVERSATION_ITEM_DONE:
 		item_done(sess, text);
+		break;
+	case OAI_CONVERSATION_ITEM_TRUNCATED:
+		item_truncated(sess, text);
 		break;
 	case OAI_CONVERSATION_ITEM_DELETED:
 		item_deleted(sess, text);

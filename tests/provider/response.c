@@ -231,6 +231,7 @@ static struct response *response_new(struct session *session, const json_t *requ
 	json_t *limit = json_object_get(request, "max_output_tokens");
 	const json_t *format = json_object_get(
 		json_object_get(json_object_get(request, "audio"), "output"), "format");
+	bool asked = modalities != NULL; /* for them by name */
 	const char *modality;
 
 	BC_BUG_ON(response == NULL);
@@ -245,7 +246,7 @@ static struct response *response_new(struct session *session, const json_t *requ
 	response->session = session;
 	response->aside = aside;
 	response->text_only = (modality != NULL && strcmp(modality, "text") == 0) ||
-			      (!aside && text_follows(session));
+			      (!aside && !asked && text_follows(session));
 	response->format = audio_format_of(format);
 	if (json_is_object(metadata) && !session->provider->options.no_metadata) {
 		response->metadata = json_deep_copy(metadata);

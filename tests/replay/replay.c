@@ -445,8 +445,25 @@ static enum bc_err error_named(const char *name)
 	return BC_E_INVALID;
 }
 
+/* What the session knew of its upstream: "name=value" with commas between. */
+static void read_traits(const char *text, struct trait_set *traits)
+{
+	trait_set_clear(traits);
+	while (*text != '\0') {
+		size_t len = strcspn(text, ",");
+		enum trait trait;
+		int32_t value;
+
+		if (trait_parse(bc_span(text, len), &trait, &value) == BC_OK) {
+			traits->value[trait] = value;
+		}
+		text += len + (text[len] == ',');
+	}
+}
+
 static void begin(struct player *player, const json_t *line)
 {
+	struct trait_set traits;
 	struct sess_conf conf = {.cfg = player->cfg, .id = string(line, "session")};
 
 	if (number(line, "tools") != 0) {
@@ -456,6 +473,10 @@ static void begin(struct player *player, const json_t *line)
 	conf.upstream = cfg_upstream_find(player->cfg, string(line, "upstream"));
 	if (json_object_get(line, "client") != NULL) {
 		conf.client = string(line, "client");
+	}
+	if (json_object_get(line, "traits") != NULL) {
+		read_traits(string(line, "traits"), &traits);
+		conf.traits = &traits;
 	}
 	if (conf.upstream == NULL || sess_new(&conf, &world_ops, player, &player->sess) != BC_OK) {
 		fail(player, "no session can be made", line, BC_SPAN_LIT(""));

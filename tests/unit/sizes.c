@@ -14,10 +14,10 @@ static_assert(sizeof(struct sess) <= 256, "struct sess is over its budget");
 static_assert(sizeof(struct net_link) <= 448, "struct net_link is over its budget; there are two");
 
 /* Sessions with gateway tools. */
-/* With the audio a client may truncate, late results, fillers, restarts, and what guessing has cost. */
-static_assert(sizeof(struct agent) <= 1536, "struct agent is over its budget");
+/* With the audio a client may truncate, late results, fillers, restarts, what guessing has cost and what is known of the provider. */
+static_assert(sizeof(struct agent) <= 1680, "struct agent is over its budget");
 static_assert(sizeof(struct item) <= 160,
 	      "struct item is over its budget; there are up to SESS_ITEMS_MAX");
-static_assert(sizeof(struct resp) <= 256, "struct resp is over its budget");
+static_assert(sizeof(struct resp) <= 272, "struct resp is over its budget");
 static_assert(sizeof(struct work) <= 208, "struct work is over its budget");
 static_assert(sizeof(struct guess) <= 160, "struct guess is over its budget");
