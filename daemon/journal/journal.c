@@ -409,7 +409,10 @@ static enum bc_err add_result(struct jrn_port *port, struct jrn_entry *entry,
 
 	if (atomic_load(&jrn->failed)) {
 		bc_metric_inc(BC_M_JOURNAL_ERRORS);
-		jrn_entry_move(entry, JRN_ENTRY_DONE);
+		/* A result that was lost with the failure may come again, from whoever asks what became of the call. */
+		if (entry->state != JRN_ENTRY_DONE) {
+			jrn_entry_move(entry, JRN_ENTRY_DONE);
+		}
 		return entry->effect == JRN_READ ? BC_OK : BC_E_JOURNAL;
 	}
 	if (!jrn_has_room(jrn, jrn_record_bytes(record))) {
