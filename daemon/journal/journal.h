@@ -199,9 +199,9 @@ bool jrn_start(struct jrn_port *port, const struct jrn_ticket *ticket) BC_MUST;
 
 /*
  * The call of a speculative effect became real; or nobody wants it any more.  Queued; nobody waits.  At most one of the
- * two, before the settlement.
+ * two, before the settlement.  False: the journal has failed, and the next process will take the effect for a guess.
  */
-void jrn_commit(struct jrn_port *port, const struct jrn_ticket *ticket, bc_usec wall);
+bool jrn_commit(struct jrn_port *port, const struct jrn_ticket *ticket, bc_usec wall);
 void jrn_abandon(struct jrn_port *port, const struct jrn_ticket *ticket, bc_usec wall);
 
 /*

@@ -268,14 +268,14 @@ bool jrn_start(struct jrn_port *port, const struct jrn_ticket *ticket)
 	return may;
 }
 
-static void decide(struct jrn *jrn, struct jrn_entry *entry, enum jrn_decision what, bc_usec wall)
+static bool decide(struct jrn *jrn, struct jrn_entry *entry, enum jrn_decision what, bc_usec wall)
 {
 	if (entry->reopened) {
-		return; /* decided when it was settled */
+		return true; /* decided when it was settled */
 	}
 	if (atomic_load(&jrn->failed)) {
 		bc_metric_inc(BC_M_JOURNAL_ERRORS);
-		return;
+		return false;
 	}
 	BC_BUG_ON(entry->deciding);
 	entry->deciding = true;
@@ -286,21 +286,24 @@ static void decide(struct jrn *jrn, struct jrn_entry *entry, enum jrn_decision w
 		.decided = {.what = what},
 	};
 	jrn_queue_add(jrn, &entry->decide);
+	return true;
 }
 
-void jrn_commit(struct jrn_port *port, const struct jrn_ticket *ticket, bc_usec wall)
+bool jrn_commit(struct jrn_port *port, const struct jrn_ticket *ticket, bc_usec wall)
 {
 	struct jrn *jrn = port->jrn;
 	struct jrn_entry *entry;
+	bool recorded;
 
 	BC_CHECK(port, JRN_PORT_MAGIC);
 	(void)pthread_mutex_lock(&jrn->lock);
 	entry = jrn_entry_of(jrn, ticket);
 	BC_BUG_ON(entry->blocking);
 	entry->undecided = false;
-	decide(jrn, entry, JRN_COMMITTED, wall);
+	recorded = decide(jrn, entry, JRN_COMMITTED, wall);
 	jrn_undos_review(jrn);
 	(void)pthread_mutex_unlock(&jrn->lock);
+	return recorded;
 }
 
 void jrn_abandon(struct jrn_port *port, const struct jrn_ticket *ticket, bc_usec wall)
@@ -315,7 +318,7 @@ void jrn_abandon(struct jrn_port *port, const struct jrn_ticket *ticket, bc_usec
 	if (!entry->blocking) {
 		jrn_entry_block(jrn, entry);
 	}
-	decide(jrn, entry, JRN_ABANDONED, wall);
+	(void)decide(jrn, entry, JRN_ABANDONED, wall);
 	jrn_undos_review(jrn);
 	(void)pthread_mutex_unlock(&jrn->lock);
 }

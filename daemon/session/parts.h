@@ -248,6 +248,10 @@ void work_drop_guess(struct sess *sess, struct guess *guess);
 void work_give_up(struct sess *sess, struct work *work);
 /* The output went into the conversation: settle the run. */
 void work_used(struct sess *sess, struct work *work);
+/* What was read before this effect, or while it ran, must not be used for calls made after it. */
+void changes_begin(struct sess *sess, const struct cfg_tool *effect);
+/* Other callers may have read what this effect has changed. */
+void changes_tell(struct sess *sess, const struct cfg_tool *effect);
 /* A work that ends at once with an error for the model: nothing is run.  NULL when out of memory. */
 struct work *work_error(struct sess *sess, const struct spec_call *named, const char *type,
 			struct bc_span message);

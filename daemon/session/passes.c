@@ -176,11 +176,22 @@ void pass_pause(struct sess *sess)
 	pass_advance(sess);
 }
 
+static void drop_withdrawn(struct sess *sess)
+{
+	struct guess *guess;
+
+	while ((guess = spec_next_withdrawn(sess->agent->spec)) != NULL) {
+		work_drop_guess(sess, guess);
+	}
+}
+
 void pass_run_guesses(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
 	struct guess *guess;
 
+	/* What is taken back comes first: an effect in its place waits for that, and is not caught half way. */
+	drop_withdrawn(sess);
 	while ((guess = spec_next_stable(agent->spec)) != NULL) {
 		if (!spend_admits(sess, guess)) {
 			spec_refuse(agent->spec, guess);
@@ -188,9 +199,7 @@ void pass_run_guesses(struct sess *sess)
 			spec_withdraw(agent->spec, guess);
 		}
 	}
-	while ((guess = spec_next_withdrawn(agent->spec)) != NULL) {
-		work_drop_guess(sess, guess);
-	}
+	drop_withdrawn(sess);
 }
 
 void pass_advance(struct sess *sess)

@@ -120,7 +120,10 @@ static bool start(struct work *work, bool speculative)
 				       .may_start = work->gated ? work_may_start : NULL,
 				       .done = work_ready,
 				       .arg = work};
-
+	if (!speculative && work->tool->effect != CFG_EFFECT_READ && sess->agent->spec != NULL) {
+		spec_withdraw_effects(sess->agent->spec, work->tool);
+		pass_run_guesses(sess);
+	}
 	return sess->world->tool_run(sess->world_arg, &request, &work->run) == BC_OK;
 }
 
@@ -205,6 +208,26 @@ void work_drop_guess(struct sess *sess, struct guess *guess)
 	spec_drop(sess->agent->spec, guess);
 }
 
+/* What was in hand is not any more when the journal cannot record that it became real. */
+static void commit(struct sess *sess, struct work *work)
+{
+	const struct tool_result *result;
+	char *output;
+
+	sess->world->tool_commit(sess->world_arg, work->run);
+	result = sess->world->tool_result(sess->world_arg, work->run);
+	if (!work->happened || result == NULL || result->outcome == TOOL_OK ||
+	    result->outcome == TOOL_BAD_RESULT) {
+		return;
+	}
+	output = bc_span_dup(result->output);
+	if (output != NULL) {
+		free(work->output);
+		work->output = output;
+		work->happened = false;
+	}
+}
+
 /* A guess becomes a real call: its work and what it has saved are accounted for. */
 static struct work *adopt(struct sess *sess, struct guess *guess)
 {
@@ -218,7 +241,7 @@ static struct work *adopt(struct sess *sess, struct guess *guess)
 	spend_used(sess, guess, work->output != NULL, ahead);
 	bc_metric_add(BC_M_GUESS_SAVED_MS, ahead / BC_USEC_PER_MS);
 	notice_guess(sess, EXT_TOOL_CALL_COMMITTED, work);
-	sess->world->tool_commit(sess->world_arg, work->run);
+	commit(sess, work);
 	work->said = guess->said;
 	guess->said = NULL;
 	spec_drop(sess->agent->spec, guess);
@@ -300,53 +323,10 @@ static struct work *join_guess(struct sess *sess, struct spec_call *named)
 	return guess == NULL ? NULL : adopt(sess, guess);
 }
 
-static void invalidate_tag(struct sess *sess, const char *tag)
-{
-	struct work *work;
-
-	TAILQ_FOREACH(work, &sess->agent->works, link) {
-		if (work->tool->effect == CFG_EFFECT_READ && spec_has_tag(work->tool, tag)) {
-			work->stale = true;
-		}
-	}
-	if (sess->agent->spec != NULL) {
-		spec_withdraw_tag(sess->agent->spec, tag);
-	}
-}
-
-/* What was read before this effect, or while it ran, must not be used for calls made after it. */
-static void invalidate_reads(struct sess *sess, const struct cfg_tool *effect)
-{
-	if (effect->effect == CFG_EFFECT_READ) {
-		return;
-	}
-	for (size_t i = 0; i < effect->tags.count; i++) {
-		invalidate_tag(sess, effect->tags.items[i]);
-	}
-}
-
 bool work_release(struct work *work)
 {
-	invalidate_reads(work->sess, work->tool);
+	changes_begin(work->sess, work->tool);
 	return start(work, false);
-}
-
-void sess_tag_changed(struct sess *sess, const char *tag)
-{
-	BC_CHECK(sess, SESS_MAGIC);
-	if (sess->state == SESS_OPEN && sess->agent != NULL) {
-		ledger_tag(sess, tag);
-		invalidate_tag(sess, tag);
-		pass_advance(sess);
-	}
-}
-
-/* Other callers may have read what this effect has changed. */
-static void tell_others(struct sess *sess, const struct cfg_tool *effect)
-{
-	for (size_t i = 0; effect->effect != CFG_EFFECT_READ && i < effect->tags.count; i++) {
-		sess->world->changed(sess->world_arg, effect->tags.items[i]);
-	}
 }
 
 struct work *work_error(struct sess *sess, const struct spec_call *named, const char *type,
@@ -396,7 +376,7 @@ static void start_next(struct sess *sess)
 		}
 		work->waiting = false;
 		work->stale = false; /* it has read nothing yet */
-		invalidate_reads(sess, work->tool);
+		changes_begin(sess, work->tool);
 		pass_advance(sess);
 		if (!start(work, false)) {
 			bc_metric_inc(BC_M_LIMIT_CLOSES);
@@ -415,7 +395,7 @@ static bool start_or_wait(struct work *work)
 		work->waiting = true;
 		return true;
 	}
-	invalidate_reads(sess, work->tool);
+	changes_begin(sess, work->tool);
 	pass_advance(sess);
 	return start(work, false);
 }
@@ -521,6 +501,13 @@ static void work_stopped(struct work *work)
 	start_next(sess);
 }
 
+/* What stood in the way was of that moment; nothing was sent. */
+static bool was_unsent(enum tool_outcome outcome)
+{
+	return outcome == TOOL_BUSY || outcome == TOOL_OPEN || outcome == TOOL_UNDOING ||
+	       outcome == TOOL_UNREACHABLE;
+}
+
 static void work_ready(void *arg, struct tool_call *run, const struct tool_result *result)
 {
 	struct work *work = arg;
@@ -541,7 +528,7 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 	}
 	work->happened = work->tool->effect != CFG_EFFECT_READ &&
 			 (result->outcome == TOOL_OK || result->outcome == TOOL_BAD_RESULT);
-	tell_others(sess, work->tool);
+	changes_tell(sess, work->tool);
 	if (sess->state != SESS_OPEN) {
 		return;
 	}
@@ -550,12 +537,18 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 			sess,
 			work); /* refused before it could start: the model is told all the same */
 	}
-	invalidate_reads(sess, work->tool);
+	changes_begin(sess, work->tool);
 	if (work->guess == NULL) {
 		predict_observe(sess, work);
 		predict_from(sess, work);
 	}
 	pass_advance(sess);
+	if (work->guess != NULL && was_unsent(result->outcome)) {
+		/* The real call, a moment later, may do better. */
+		spec_withdraw(sess->agent->spec, work->guess);
+		pass_run_guesses(sess);
+		return;
+	}
 	if (work->guess != NULL) {
 		if (work->guess->state == GUESS_RUNNING) {
 			spec_finished(sess->agent->spec, work->guess);

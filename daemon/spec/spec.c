@@ -212,7 +212,8 @@ static bool may_run(const struct spec *spec, const struct guess *guess)
 		       (final && mode != SPEC_STRICT);
 	case CFG_EFFECT_REVERSIBLE:
 		return spec->conf.reversible && mode != SPEC_STRICT && guess->exact &&
-		       tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY;
+		       tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY &&
+		       tag_next_effect(spec, NULL, tool) == NULL;
 	case CFG_EFFECT_HOLD:
 		return false;
 	}
@@ -421,30 +422,6 @@ void spec_withdraw_all(struct spec *spec, uint64_t turn)
 	BC_CHECK(spec, SPEC_MAGIC);
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		if (guess->turn <= turn) {
-			spec_withdraw(spec, guess);
-		}
-	}
-}
-
-bool spec_has_tag(const struct cfg_tool *tool, const char *tag)
-{
-	for (size_t i = 0; i < tool->tags.count; i++) {
-		if (strcmp(tool->tags.items[i], tag) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
-void spec_withdraw_tag(struct spec *spec, const char *tag)
-{
-	struct guess *guess;
-
-	BC_CHECK(spec, SPEC_MAGIC);
-	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		/* What only waits to be run will see the change; an effect that ran is not made wrong by another. */
-		if (guess->state != GUESS_PROPOSED && guess->tool->effect == CFG_EFFECT_READ &&
-		    spec_has_tag(guess->tool, tag)) {
 			spec_withdraw(spec, guess);
 		}
 	}

@@ -241,7 +241,11 @@ void spec_reason_keeps(struct spec *spec, uint64_t turn, bc_usec horizon);
 enum bc_err spec_predict(struct spec *spec, const struct spec_call *call,
 			 const struct guess *premise, bool next_turn, bool *ret) BC_MUST;
 
-/* The next proposal that is stable now and may be run, or NULL.  The caller starts it and calls spec_dispatched(). */
+/*
+ * The next proposal that is stable now and may be run, or NULL.  Of effects that change the same (have a tag in common) one
+ * at a time is run on a guess: of two, the first could not be undone once the second had become real (J3).  The caller starts
+ * it and calls spec_dispatched().
+ */
 struct guess *spec_next_stable(struct spec *spec);
 void spec_dispatched(struct spec *spec, struct guess *guess, struct tool_call *call, bc_usec now);
 
@@ -297,6 +301,12 @@ bool spec_has_tag(const struct cfg_tool *tool, const char *tag);
 
 /* Withdraw what reads a tag that an effect changes. */
 void spec_withdraw_tag(struct spec *spec, const char *tag);
+
+/*
+ * A real effect of tool is about to start: withdraw the effects that were run on a guess and change the same.  Behind it they
+ * could not be undone any more (J3); one that was right is called again, in its order.
+ */
+void spec_withdraw_effects(struct spec *spec, const struct cfg_tool *tool);
 
 /*
  * Calls each() for every guess of the running turn whose result is there, oldest first: what a pass can be given.  firsts:

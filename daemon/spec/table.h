@@ -59,6 +59,10 @@ struct guess *table_find(struct spec *spec, const struct spec_call *call);
 /* A new proposal; BC_E_LIMIT, BC_E_NOMEM. */
 enum bc_err table_add(struct spec *spec, const struct spec_call *call, struct guess **ret) BC_MUST;
 
+/* Of the effects that were run on a guess and change what tool changes: the next behind that one, NULL: the first. */
+struct guess *tag_next_effect(const struct spec *spec, const struct guess *behind,
+			      const struct cfg_tool *tool);
+
 static inline uint32_t guess_bit(const struct guess *guess)
 {
 	return UINT32_C(1) << guess->slot;

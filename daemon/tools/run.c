@@ -198,6 +198,19 @@ static void start(struct tool_call *call)
 	bc_buf_release(&message);
 }
 
+/* In NEW, HELD or INTENDING. */
+static void wait_for_undo(struct tool_call *call)
+{
+	bc_usec waited = loop_now(call->host->loop) - call->created;
+
+	if (waited >= call->common->undo_wait || !tool_timer_start(call, HELD_STEP)) {
+		bc_metric_inc(BC_M_TOOL_UNDOING_REFUSED);
+		refuse(call, TOOL_UNDOING, bc_span("", 0));
+	} else if (call->state != TOOL_STATE_HELD) {
+		tool_move(call, TOOL_EVENT_HOLD);
+	}
+}
+
 static void on_ticket(void *arg, enum bc_err err, const struct jrn_ticket *ticket)
 {
 	struct tool_call *call = arg;
@@ -212,14 +225,18 @@ static void on_ticket(void *arg, enum bc_err err, const struct jrn_ticket *ticke
 		finish(call, JRN_NEVER_STARTED);
 	} else if (err != BC_OK) {
 		refuse(call, TOOL_NOT_RECORDED, bc_span("", 0));
+	} else if (!jrn_start(call->host->port, ticket)) {
+		/* Something with one of its tags was given up meanwhile. */
+		jrn_settle(call->host->port, ticket, JRN_NEVER_STARTED,
+			   loop_wall(call->host->loop));
+		call->has_ticket = false;
+		wait_for_undo(call);
 	} else if (call->may_start != NULL && !call->may_start(call->arg)) {
 		refuse(call, TOOL_CANCELLED, bc_span("", 0));
-	} else if (!jrn_start(call->host->port, ticket)) {
-		bc_metric_inc(BC_M_TOOL_UNDOING_REFUSED);
-		refuse(call, TOOL_UNDOING, bc_span("", 0));
 	} else {
 		if (call->committed && call->speculative) {
-			jrn_commit(call->host->port, ticket, loop_wall(call->host->loop));
+			/* If it cannot be, neither can the result. */
+			(void)jrn_commit(call->host->port, ticket, loop_wall(call->host->loop));
 		}
 		start(call);
 	}
@@ -336,19 +353,6 @@ static enum bc_err admit(struct tool_call *call, enum tool_outcome *ret_outcome)
 	}
 	*ret_outcome = TOOL_NOT_RECORDED;
 	return intend(call);
-}
-
-/* In NEW or HELD. */
-static void wait_for_undo(struct tool_call *call)
-{
-	bc_usec waited = loop_now(call->host->loop) - call->created;
-
-	if (waited >= call->common->undo_wait || !tool_timer_start(call, HELD_STEP)) {
-		bc_metric_inc(BC_M_TOOL_UNDOING_REFUSED);
-		refuse(call, TOOL_UNDOING, bc_span("", 0));
-	} else if (call->state == TOOL_STATE_NEW) {
-		tool_move(call, TOOL_EVENT_HOLD);
-	}
 }
 
 void tool_held_again(struct tool_call *call)
@@ -526,8 +530,15 @@ void tool_commit(struct tool_call *call)
 	}
 	call->committed = true;
 	/* Without a ticket yet: recorded with its start.  FAILED: it never starts. */
-	if (tool_is_effect(call) && call->has_ticket && call->state != TOOL_STATE_FAILED) {
-		jrn_commit(call->host->port, &call->ticket, loop_wall(call->host->loop));
+	if (!tool_is_effect(call) || !call->has_ticket || call->state == TOOL_STATE_FAILED ||
+	    jrn_commit(call->host->port, &call->ticket, loop_wall(call->host->loop))) {
+		return;
+	}
+	/* The next process will take it for a guess and take it back, so nobody may be told that it was done (J8). */
+	if (call->state == TOOL_STATE_REPORTED) {
+		struct tool_verdict verdict = tool_judge_unrecorded();
+
+		tool_put_error(call, &verdict, bc_span("", 0));
 	}
 }
 

@@ -125,6 +125,9 @@ enum bc_err tool_run(struct tool_host *host, const struct cfg_tools *common,
  * The call became real: it was no guess, or the model has named it and its turn is committed.  Recorded; from then on
  * rollback and recovery leave it alone.  A call that is not speculative is committed from the start; once more changes
  * nothing.  Not after tool_cancel() or tool_settle().
+ *
+ * Where the journal has failed since an effect was executed it cannot be recorded: the next process will take the effect back,
+ * so its result becomes the error "not_recorded" (J8).
  */
 void tool_commit(struct tool_call *call);
 

@@ -517,7 +517,7 @@ START_TEST(every_state_has_a_way_out)
 		ck_assert_int_eq(tool_state_next(TOOL_STATE_END, TOOL_EVENT_SEND),
 				 TOOL_STATE__COUNT);
 	}
-	ck_assert_uint_eq(edges, 29);
+	ck_assert_uint_eq(edges, 30);
 }
 END_TEST
 

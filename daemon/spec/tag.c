@@ -1,0 +1,62 @@
+/* What calls read and change, by the tags of their tools. */
+#include "daemon/spec/table.h"
+
+#include <string.h>
+
+bool spec_has_tag(const struct cfg_tool *tool, const char *tag)
+{
+	for (size_t i = 0; i < tool->tags.count; i++) {
+		if (strcmp(tool->tags.items[i], tag) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool share_tag(const struct cfg_tool *a, const struct cfg_tool *b)
+{
+	for (size_t i = 0; i < a->tags.count; i++) {
+		if (spec_has_tag(b, a->tags.items[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+struct guess *tag_next_effect(const struct spec *spec, const struct guess *behind,
+			      const struct cfg_tool *tool)
+{
+	struct guess *guess =
+		behind == NULL ? TAILQ_FIRST(&spec->guesses) : TAILQ_NEXT(behind, link);
+
+	while (guess != NULL &&
+	       ((guess->state != GUESS_RUNNING && guess->state != GUESS_DONE) ||
+		guess->tool->effect == CFG_EFFECT_READ || !share_tag(guess->tool, tool))) {
+		guess = TAILQ_NEXT(guess, link);
+	}
+	return guess;
+}
+
+void spec_withdraw_tag(struct spec *spec, const char *tag)
+{
+	struct guess *guess;
+
+	BC_CHECK(spec, SPEC_MAGIC);
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		/* What only waits to be run will see the change; an effect that ran is not made wrong by another. */
+		if (guess->state != GUESS_PROPOSED && guess->tool->effect == CFG_EFFECT_READ &&
+		    spec_has_tag(guess->tool, tag)) {
+			spec_withdraw(spec, guess);
+		}
+	}
+}
+
+void spec_withdraw_effects(struct spec *spec, const struct cfg_tool *tool)
+{
+	struct guess *guess = NULL;
+
+	BC_CHECK(spec, SPEC_MAGIC);
+	while ((guess = tag_next_effect(spec, guess, tool)) != NULL) {
+		spec_withdraw(spec, guess);
+	}
+}
