@@ -3,7 +3,9 @@
 BUILD     ?= build
 SANITIZED ?= build-sanitized
 
-.PHONY: all demo check check-sanitized run lint tidy format fuzz bench-relay bench-speculation install clean
+SOAK_MINUTES ?= 60
+
+.PHONY: all demo check check-sanitized soak run lint tidy format fuzz bench-relay bench-speculation install clean
 .DEFAULT_GOAL := all
 
 $(BUILD)/build.ninja:
@@ -32,6 +34,11 @@ check: $(BUILD)/build.ninja
 check-sanitized: $(SANITIZED)/build.ninja
 	@meson compile -C $(SANITIZED)
 	@.ci/test $(SANITIZED) --no-suite lint --timeout-multiplier 4
+
+# As many simulated calls as SOAK_MINUTES allow, the seeds drawn from the time: make soak [SOAK_MINUTES=60]
+soak: $(BUILD)/build.ninja
+	@meson compile -C $(BUILD)
+	@$(BUILD)/tests/sim/sim --minutes $(SOAK_MINUTES)
 
 # The gateway in the foreground.
 run: $(BUILD)/build.ninja

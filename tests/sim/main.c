@@ -1,0 +1,211 @@
+/*
+ * sim FIRST COUNT [--story]    play these seeds; --story: tell what happens
+ * sim --plants                 put a bug in, one after the other: each must be found
+ * sim --minutes N              as many seeds as time allows
+ *
+ * A seed that fails is played again, and tells its whole story.
+ */
+#include "tests/sim/world.h"
+
+#include "daemon/base/log.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PLANT_SEEDS  1500 /* within which a planted bug must be found */
+#define FAILURES_MAX 5
+#define STORY_ENV    "SIM_STORY_OF"
+
+static struct sim_stats total;
+static uint64_t modes[SIM_MODES];
+static uint64_t clean_pairs;
+static uint64_t sqlite_seeds;
+
+static void add_stats(void)
+{
+	const struct sim_stats *s = &sim.stats;
+
+	total.seeds++;
+	total.crashes += s->crashes;
+	total.effects += s->effects;
+	total.undos += s->undos;
+	total.guesses += s->guesses;
+	total.taken += s->taken;
+	total.faults += s->faults;
+	total.syncs_failed += s->syncs_failed;
+	total.drops += s->drops;
+	total.passes += s->passes;
+	total.parked += s->parked;
+	modes[sim.profile.mode]++;
+	sqlite_seeds += sim.profile.sqlite;
+}
+
+static void drop_convs(void)
+{
+	for (unsigned i = 0; i < sim.conv_count; i++) {
+		sim.convs[i] = conv_free(sim.convs[i]);
+	}
+	sim.conv_count = 0;
+}
+
+/* Whether all held; else complaint has what did not. */
+static bool play(uint64_t seed, int plant, FILE *story, char complaint[sizeof(sim.complaint)])
+{
+	char *with;
+	char *without;
+	bool well;
+
+	process_play(seed, true, plant, story);
+	well = !sim.broken;
+	(void)snprintf(complaint, sizeof(sim.complaint), "%s", sim.complaint);
+	add_stats();
+	if (!well || !sim.profile.clean || plant != PLANT_NONE) {
+		drop_convs();
+		return well;
+	}
+	with = check_standing();
+	drop_convs();
+	if (story != NULL) {
+		(void)fprintf(story, "\n=== the same without speculation\n\n");
+	}
+	process_play(seed, false, plant, story);
+	without = check_standing();
+	clean_pairs++;
+	if (sim.broken) {
+		(void)snprintf(complaint, sizeof(sim.complaint), "without speculation: %.400s",
+			       sim.complaint);
+		well = false;
+	} else if (strcmp(with, without) != 0) {
+		(void)snprintf(complaint, sizeof(sim.complaint),
+			       "with speculation: %.200s  without: %.200s", with, without);
+		well = false;
+	}
+	free(with);
+	free(without);
+	drop_convs();
+	return well;
+}
+
+static uint64_t playing;
+
+/* A bug check has failed: tell the story of it, in a process of its own. */
+static void on_abort(int number)
+{
+	static char seed[24];
+
+	(void)number;
+	if (getenv(STORY_ENV) == NULL) {
+		(void)snprintf(seed, sizeof(seed), "%" PRIu64, playing);
+		(void)setenv(STORY_ENV, seed, 1);
+		(void)execl("/proc/self/exe", "sim", seed, "1", "--story", (char *)NULL);
+	}
+	(void)signal(SIGABRT, SIG_DFL);
+}
+
+static bool play_told(uint64_t seed, bool told)
+{
+	char complaint[sizeof(sim.complaint)];
+
+	playing = seed;
+	if (play(seed, PLANT_NONE, told ? stderr : NULL, complaint)) {
+		return true;
+	}
+	if (!told) {
+		struct sim_stats before = total;
+
+		(void)play(seed, PLANT_NONE, stderr, complaint);
+		total = before;
+	}
+	(void)fprintf(stderr, "\nseed %" PRIu64 ": %s\n", seed, complaint);
+	return false;
+}
+
+static void print_total(void)
+{
+	(void)printf(
+		"%" PRIu64 " seeds (strict %" PRIu64 ", confirm %" PRIu64 ", inject %" PRIu64
+		"; %" PRIu64 " on SQLite; %" PRIu64 " compared with a run without speculation)\n"
+		"%" PRIu64 " crashes, %" PRIu64 " failed syncs, %" PRIu64 " lines cut, %" PRIu64
+		" faults of tools\n"
+		"%" PRIu64 " passes, %" PRIu64 " guesses, %" PRIu64 " became real, %" PRIu64
+		" effects, %" PRIu64 " undone, %" PRIu64 " left to the operator\n",
+		total.seeds, modes[SIM_STRICT], modes[SIM_CONFIRM], modes[SIM_INJECT], sqlite_seeds,
+		clean_pairs, total.crashes, total.syncs_failed, total.drops, total.faults,
+		total.passes, total.guesses, total.taken, total.effects, total.undos, total.parked);
+	(void)fflush(stdout);
+}
+
+static int run_seeds(uint64_t first, uint64_t count, time_t until, bool told)
+{
+	unsigned failures = 0;
+
+	for (uint64_t seed = first; seed < first + count && failures < FAILURES_MAX; seed++) {
+		failures += !play_told(seed, told);
+		if (until != 0 && time(NULL) >= until) {
+			break;
+		}
+	}
+	print_total();
+	return failures == 0 ? 0 : 1;
+}
+
+static int run_plants(void)
+{
+	static const struct {
+		const char *name;
+		const char *finding; /* what the checker is to say of it */
+	} plants[PLANT__COUNT] = {
+		[PLANT_EARLY_EFFECT] = {"effect before ticket", "before its intent was durable"},
+		[PLANT_UNDO_ORDER] = {"undo order", "was undone, and the later"},
+		[PLANT_LOST_JOIN] = {"lost join", "was done again"},
+		[PLANT_DOUBLE_RELEASE] = {"double release", "are of one intent"},
+		[PLANT_STALE_READ] = {"stale read", "which it must follow"}};
+	int status = 0;
+
+	for (int plant = PLANT_NONE + 1; plant < PLANT__COUNT; plant++) {
+		char complaint[sizeof(sim.complaint)] = "";
+		uint64_t seed = 1;
+
+		while (seed <= PLANT_SEEDS && (play(seed, plant, NULL, complaint) ||
+					       strstr(complaint, plants[plant].finding) == NULL)) {
+			seed++;
+		}
+		if (seed > PLANT_SEEDS) {
+			(void)printf("%s: NOT FOUND\n", plants[plant].name);
+			status = 1;
+		} else {
+			(void)printf("%s: found by seed %" PRIu64 ": %s\n", plants[plant].name,
+				     seed, complaint);
+		}
+	}
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	int status = 2;
+
+	/* What the daemon says of its world is no news here. */
+	bc_log_level_set((enum bc_log_level)(BC_LOG_ERR - 1));
+	(void)signal(SIGABRT, on_abort);
+	if (argc == 2 && strcmp(argv[1], "--plants") == 0) {
+		status = run_plants();
+	} else if (argc == 3 && strcmp(argv[1], "--minutes") == 0) {
+		time_t now = time(NULL);
+
+		status = run_seeds((uint64_t)now << 20, UINT32_MAX,
+				   now + 60 * (time_t)strtol(argv[2], NULL, 10), false);
+	} else if (argc == 3 || (argc == 4 && strcmp(argv[3], "--story") == 0)) {
+		status = run_seeds(strtoull(argv[1], NULL, 10), strtoull(argv[2], NULL, 10), 0,
+				   argc == 4);
+	} else {
+		(void)fprintf(stderr,
+			      "usage: sim FIRST COUNT [--story] | --plants | --minutes N\n");
+	}
+	process_library_end();
+	return status;
+}

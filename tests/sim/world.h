@@ -1,0 +1,336 @@
+/*
+ * The daemon's own objects in a simulated world: session, speculation, tools and journal are those of the daemon, all in one
+ * thread; the clock, the disk, the network, the tool server, the provider and the caller are played, by chance from a
+ * seed.  The same seed is the same story, down to the last byte.
+ *
+ *   clock.c     virtual time, and daemon/loop in its terms
+ *   disk.c      the journal's writer without a thread, and a disk that is slow, fails and loses what was not synced
+ *   store.c     the store in memory
+ *   toolserver.c daemon/net/http in terms of a tool server that fails in every way, and its log of effects
+ *   script.c    what callers want, turn by turn; drawn before anything runs
+ *   provider.c  the provider: hears the caller, calls tools, looks ahead in passes, rightly or wrongly
+ *   caller.c    callers, and the sessions they talk to
+ *   process.c   the daemon's process: starts, crashes, recovers
+ *   check.c     what must hold, read from the log of effects and the conversations
+ *   plant.c     bugs that are put in to see the checker find them
+ */
+#ifndef BACKCHANNEL_TESTS_SIM_WORLD_H
+#define BACKCHANNEL_TESTS_SIM_WORLD_H
+
+#include "daemon/base/bug.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/span.h"
+#include "daemon/session/session.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define SIM_CALLERS_MAX  2
+#define SIM_TURNS_MAX    4
+#define SIM_SEGMENTS_MAX 3
+#define SIM_WISHES_MAX   4
+#define SIM_CONVS_MAX    24 /* sessions of a seed, one after the other */
+#define SIM_CALLS_MAX    64 /* of a conversation */
+#define SIM_EFFECTS_MAX  512
+#define SIM_NAMED_MAX    512
+#define SIM_ID           40
+#define SIM_KEY          40
+#define SIM_MS           BC_USEC_PER_MS
+#define SIM_SEC          BC_USEC_PER_SEC
+
+enum sim_tool {
+	SIM_LOOK, /* read, tag a */
+	SIM_PEEK, /* read, tag b */
+	SIM_SET,  /* reversible, tag a, repeatable by key */
+	SIM_PUT,  /* reversible, tag a, not repeatable, tells its status */
+	SIM_FLIP, /* reversible, tag b, by key; its undo needs its result */
+	SIM_BOOK, /* hold, tag a, tells nothing */
+	SIM_BUY,  /* hold, tag b, tells its status */
+	SIM_TOOLS
+};
+
+struct sim_kind {
+	const char *name;
+	bool effect;
+	bool hold;
+	bool by_key; /* a repeated key does nothing more */
+	unsigned tag;
+};
+
+extern const struct sim_kind sim_kinds[SIM_TOOLS];
+/* SIM_TOOLS: there is none of that name. */
+enum sim_tool sim_tool_of(struct bc_span name);
+
+/* ---- what the seed chose ---- */
+
+struct sim_profile {
+	bool clean; /* no cutting fault, no failing tool: effects must equal those without speculation */
+	unsigned crashes; /* of the process */
+	bool power;       /* a crash is one of power: what was not synced is lost */
+	bool disk_fails;  /* one sync fails */
+	bool disk_slow;
+	bool drops; /* clients and providers hang up */
+	bool tools_fail;
+	bool interrupts; /* the caller speaks when he likes */
+	bool strays;     /* passes over the whole turn may err, too */
+	bool sqlite;
+	enum {
+		SIM_OFF,
+		SIM_STRICT,
+		SIM_CONFIRM,
+		SIM_INJECT,
+		SIM_MODES
+	} mode;
+};
+
+/* What the caller wants done. */
+struct sim_wish {
+	enum sim_tool tool;
+	unsigned
+		n; /* its one argument: unique among all wishes of the seed; odd: nobody wanted it */
+	unsigned step; /* those of step 1 follow from the results of step 0 */
+};
+
+struct sim_version {
+	struct sim_wish wishes[SIM_WISHES_MAX];
+	unsigned count;
+};
+
+/* A turn is said in segments; what was said up to the end of each has a meaning of its own. */
+struct sim_turn {
+	unsigned segments;
+	unsigned voiced[SIM_SEGMENTS_MAX]; /* frames */
+	unsigned silent[SIM_SEGMENTS_MAX]; /* frames behind it */
+	struct sim_version meant[SIM_SEGMENTS_MAX];
+	bool barge; /* it begins while the agent may still be busy with the one before */
+	bc_usec pause;
+};
+
+struct sim_script {
+	struct sim_turn turns[SIM_TURNS_MAX];
+	unsigned count;
+};
+
+void script_write(struct sim_script *script, unsigned caller);
+const struct sim_version *script_final(const struct sim_turn *turn);
+
+/* ---- what happened ---- */
+
+/* An execution at the tool server, or its undoing. */
+struct sim_effect {
+	enum sim_tool tool;
+	unsigned n;
+	char key[SIM_KEY];
+	bc_usec sent;  /* the first request for it left the gateway */
+	bc_usec heard; /* the gateway learnt how it went, or gave up; 0: it has not */
+	bc_usec at;
+	bool durable;    /* an intent with that key was on the disk */
+	unsigned undone; /* order number of its undoing, 0: it stands */
+	bc_usec undone_at;
+	unsigned order;     /* of all effects and undoings */
+	unsigned version;   /* of its tag, behind it */
+	bc_usec undo_asked; /* when the first request to undo it came, 0: none did */
+};
+
+/* A call in a conversation, as the provider has it. */
+struct sim_call {
+	char item[SIM_ID];
+	char call_id[SIM_ID + 8];
+	enum sim_tool tool;
+	unsigned n;
+	bool complete;
+	bool put_in; /* by the gateway */
+	unsigned outputs;
+	bc_usec at;
+	bc_usec answered;
+	bool ok; /* of its output */
+	unsigned out_n;
+	unsigned out_ref; /* number of the effect, from 1 */
+	unsigned out_version;
+	unsigned order; /* of the items of the conversation */
+	unsigned out_order;
+	bool deleted;
+};
+
+/* Somebody named a call. */
+struct sim_named {
+	enum sim_tool tool;
+	unsigned n;
+	unsigned turn;
+	bool native; /* complete, in the conversation */
+	bool whole;  /* a pass that had heard the whole turn */
+	bc_usec at;
+};
+
+struct sim_conv;
+
+struct sim_caller {
+	unsigned number;
+	struct sim_script script;
+	unsigned turn; /* that is spoken, or comes next */
+	unsigned segment;
+	unsigned frame;
+	enum {
+		SIM_WAITING, /* for a session, or for his time to speak */
+		SIM_SPEAKING,
+		SIM_LISTENING,
+		SIM_GONE
+	} state;
+	bc_usec patience;
+	struct sim_conv *conv;            /* NULL: not connected */
+	bc_usec committed[SIM_TURNS_MAX]; /* when the provider took the turn as final; 0: never */
+};
+
+struct sim_stats {
+	uint64_t seeds;
+	uint64_t crashes;
+	uint64_t effects;
+	uint64_t undos;
+	uint64_t guesses; /* runs that were speculative */
+	uint64_t taken;   /* of these became real */
+	uint64_t faults;  /* of tools */
+	uint64_t syncs_failed;
+	uint64_t drops;
+	uint64_t passes;
+	uint64_t parked;
+};
+
+struct sim_event;
+
+struct sim {
+	uint64_t seed;
+	uint64_t random;
+	uint64_t noise;   /* bytes of it, so far */
+	bool speculative; /* false: the run to compare with */
+	struct sim_profile profile;
+	FILE *story; /* NULL: it is not told */
+	int plant;   /* enum plant */
+	bc_usec now;
+	uint64_t steps;
+	uint64_t crash_step; /* 0: no crash to come */
+	bool healing;        /* no more faults: the world is getting well */
+	bool dead;           /* the process has crashed: nothing it still does reaches anybody */
+	struct sim_caller callers[SIM_CALLERS_MAX];
+	unsigned caller_count;
+	struct sim_conv *convs[SIM_CONVS_MAX];
+	unsigned conv_count;
+	struct sim_effect effects[SIM_EFFECTS_MAX];
+	unsigned effect_count;
+	unsigned order;
+	unsigned versions[2];
+	struct sim_named named[SIM_NAMED_MAX];
+	unsigned named_count;
+	bool cut;         /* a cutting fault has happened */
+	bc_usec cuts[16]; /* when */
+	unsigned cut_count;
+	bool broken;
+	char complaint[512]; /* the first thing that was wrong */
+	struct sim_stats stats;
+};
+
+extern struct sim sim;
+
+/* What must not be is: the first of these is kept. */
+void sim_fail(const char *format, ...) BC_PRINTF(1, 2);
+void sim_tell(const char *format, ...) BC_PRINTF(1, 2);
+#define TELL(...)                              \
+	do {                                   \
+		if (sim.story != NULL) {       \
+			sim_tell(__VA_ARGS__); \
+		}                              \
+	} while (0)
+void sim_cut(const char *what);
+
+/* ---- chance ---- */
+
+unsigned sim_chance(unsigned n); /* below n */
+bc_usec sim_between(bc_usec low, bc_usec high);
+uint64_t sim_hash(uint64_t a, uint64_t b, uint64_t c);
+
+/* ---- clock.c ---- */
+
+typedef void sim_fn(void *arg);
+struct sim_event *sim_at(bc_usec delay, sim_fn *fn, void *arg);
+/* The same for good; arg is of the heap, and fn frees it. */
+void sim_post(bc_usec delay, sim_fn *fn, void *arg);
+void sim_forget(struct sim_event *event);
+/* One thing happens; false: nothing is left to happen. */
+bool sim_step(void);
+void clock_reset(void);
+
+/* ---- disk.c, store.c ---- */
+
+extern const struct jrn_store_ops disk_ops;   /* what the journal is opened on */
+extern const struct jrn_store_ops memory_ops; /* the store below, in memory */
+void disk_reset(void);
+void disk_crash(void);
+void disk_restart(void);
+bool disk_knows(const char *key);
+void memory_reset(void);
+bool memory_knows(const char *key);
+/* How the intent with that key was settled: -1 not at all, -2 there is none. */
+int disk_settlement(const char *key);
+int memory_settlement(const char *key);
+
+/* ---- toolserver.c ---- */
+
+void toolserver_reset(void);
+void toolserver_end(void);
+
+/* ---- provider.c ---- */
+
+struct sim_conv *conv_new(struct sim_caller *caller, struct sess *sess);
+struct sim_conv *conv_free(struct sim_conv *conv);
+/* From the gateway, on its way. */
+void conv_send(struct sim_conv *conv, struct bc_span payload);
+void conv_close(struct sim_conv *conv);
+bool conv_answered(const struct sim_conv *conv, unsigned turn);
+bool conv_is_open(const struct sim_conv *conv);
+unsigned conv_calls(const struct sim_conv *conv, const struct sim_call **ret);
+struct sim_caller *conv_caller(const struct sim_conv *conv);
+bool conv_was_cut(const struct sim_conv *conv);
+void conv_set_cut(struct sim_conv *conv);
+
+/* ---- caller.c ---- */
+
+void callers_begin(void);
+bool callers_done(void);
+void callers_crash(void);
+/* Deliver to the session. */
+void caller_from_provider(struct sim_conv *conv, const char *text);
+void session_tag_changed(const char *tag);
+void session_over(struct sim_conv *conv);
+void sessions_free(void);
+
+/* ---- process.c ---- */
+
+struct tool_host;
+struct cfg;
+struct toolset;
+struct tool_host *process_tools(void);
+struct cfg *process_cfg(void);
+struct toolset *process_toolset(void);
+bool process_lives(void);
+void process_play(uint64_t seed, bool speculative, int plant, FILE *story);
+void process_library_end(void);
+
+/* ---- check.c ---- */
+
+void check_run(void);
+/* What stands at the end: texts "tool n", sorted, in one heap string. */
+char *check_standing(void);
+
+/* ---- plant.c ---- */
+
+enum plant {
+	PLANT_NONE,
+	PLANT_EARLY_EFFECT,   /* an effect before its ticket is durable */
+	PLANT_UNDO_ORDER,     /* of two undos the later one takes effect first */
+	PLANT_LOST_JOIN,      /* a real call does not find its guess */
+	PLANT_DOUBLE_RELEASE, /* a hold leaves twice */
+	PLANT_STALE_READ,     /* nobody hears what an effect has changed */
+	PLANT__COUNT
+};
+
+#endif
