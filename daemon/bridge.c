@@ -208,6 +208,13 @@ static void world_noticed(void *world, enum trait trait, int32_t value)
 			 value, loop_wall(bridge->worker->loop));
 }
 
+static void world_warm(void *world, const struct cfg_tool *tool)
+{
+	struct bridge *bridge = world;
+
+	tool_warm(bridge->worker->tools, tool);
+}
+
 static void free_deferred(void *arg)
 {
 	bridge_free(arg);
@@ -252,6 +259,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .observe = world_observe,
 					    .predict = world_predict,
 					    .noticed = world_noticed,
+					    .warm = world_warm,
 					    .ended = world_ended,
 					    .record = world_record};
 

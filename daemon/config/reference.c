@@ -45,6 +45,7 @@ static const struct example examples[] = {
 	{"tool", "tags", "[\"orders\"]", false},
 	{"tool", "status",
 	 "{ method = \"GET\", url = \"https://shop.example/calls/{idempotency_key}\" }", false},
+	{"tool", "warmup", "{ method = \"GET\", url = \"https://shop.example/\" }", false},
 	{"tool", "undo",
 	 "{ method = \"POST\", url = \"https://shop.example/orders/{args.order}/reopen\" }", false},
 	{"journal", "secret_key", "\"credential:journal\"", false},

@@ -216,6 +216,30 @@ static void check_effect(const struct exam *exam)
 	}
 }
 
+/* It is sent without a call: nothing can be filled in, and nothing may change by it. */
+static void check_warmup(const struct exam *exam)
+{
+	const struct cfg_request *warmup = &exam->tool->warmup;
+	struct bc_span path;
+	const char *url = warmup->url;
+	bool filled;
+
+	if (warmup->method == NULL) {
+		return;
+	}
+	filled = cfg_placeholder_next(&url, &path) || warmup->body != NULL;
+	for (size_t i = 0; i < warmup->header_count; i++) {
+		const char *value = warmup->headers[i].value;
+
+		filled = filled || (warmup->headers[i].reference == NULL &&
+				    cfg_placeholder_next(&value, &path));
+	}
+	if (filled || strcmp(warmup->method, "GET") != 0) {
+		FIND(exam, "warmup",
+		     "\"warmup\" is more than a plain request; expected method \"GET\", without body and placeholders");
+	}
+}
+
 static void check_secret_arguments(const struct exam *exam)
 {
 	const struct cfg_strings *names = &exam->tool->secret_arguments;
@@ -267,6 +291,7 @@ void cfg_check_tool(struct cfg_load *load, const struct cfg_instance *instance,
 	}
 	check_request(&exam, &request, &tool->request);
 	check_request(&exam, &status, &tool->status);
+	check_warmup(&exam);
 	check_request(&exam, &undo, &tool->undo);
 	check_secret_arguments(&exam);
 }

@@ -83,6 +83,7 @@ void client_event(struct sess *sess, struct bc_span text)
 		item_create(sess, text);
 		break;
 	case OAI_CONVERSATION_ITEM_TRUNCATE:
+		prepare_drop_all(sess->agent); /* less was heard than was said */
 		audio_client_truncate(sess, text);
 		break;
 	case OAI_RESPONSE_CREATE:

@@ -76,6 +76,9 @@ bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span err
 {
 	struct pass *pass = sess->agent->spec == NULL ? NULL : pass_refused(sess, client_id, error);
 
+	if (prepare_failed(sess, client_id)) {
+		return true;
+	}
 	if (forsaken_failed(sess, pass, client_id, error)) {
 		return true;
 	}

@@ -74,5 +74,8 @@ enum bc_err guessing_begin(struct sess *sess, const struct sess_conf *from)
 	if (agent->spec == NULL) {
 		return BC_E_NOMEM;
 	}
+	if (conf->prepare && prepare_new(agent) != BC_OK) {
+		return BC_E_NOMEM;
+	}
 	return spec.words ? reasoner_new(sess) : BC_OK;
 }

@@ -154,6 +154,7 @@ void hear_open(struct sess *sess)
 	spec_turn_begin(sess->agent->spec, hearing->turn);
 	reasoner_turn_begin(sess);
 	predict_turn(sess);
+	prepare_turn(sess);
 }
 
 /* The running turn has a voice. */

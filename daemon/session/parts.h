@@ -371,6 +371,10 @@ enum pass_given {
 enum bc_err pass_put(struct sess *sess, struct pass *pass, enum pass_given given,
 		     struct bc_buf *out) BC_MUST;
 
+/* Likewise for one that assumes that the caller agrees to what was said behind this turn. */
+enum bc_err pass_put_prepare(struct sess *sess, const char *event_id, uint64_t turn,
+			     struct bc_buf *out) BC_MUST;
+
 /* ---- passes.c: asking what would be called, running guesses ---- */
 
 /* Something new is known: a clause has ended, a result has come. */
@@ -390,6 +394,24 @@ void pass_turn_committed(struct sess *sess);
 /* Nothing of the turns up to this one will be called any more. */
 void pass_withdraw(struct sess *sess, uint64_t turn);
 void pass_fini(struct sess *sess);
+
+/* ---- prepare.c: calls that only wait for a yes; without them all does nothing ---- */
+
+enum bc_err prepare_new(struct agent *agent) BC_MUST;
+void prepare_fini(struct agent *agent);
+/* The agent has answered, and speaks. */
+void prepare_begin(struct sess *sess);
+/* What its pass says; true: it was that. */
+bool prepare_created(struct sess *sess, const struct resp *resp, struct bc_span response);
+bool prepare_item(struct sess *sess, const struct resp *resp, struct bc_span item);
+bool prepare_done(struct sess *sess, const struct resp *resp);
+bool prepare_failed(struct sess *sess, struct bc_span client_id);
+/* A turn begins. */
+void prepare_turn(struct sess *sess);
+/* A call of this tool is real. */
+void prepare_match(struct sess *sess, const struct cfg_tool *tool, const char *arguments);
+/* What was prepared does not hold any more: tools have changed, or less was heard than was said. */
+void prepare_drop_all(struct agent *agent);
 
 /* ---- predict.c: what usually follows ---- */
 

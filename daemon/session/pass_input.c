@@ -9,6 +9,11 @@ static const char directive[] =
 	"available functions, name them now with their final arguments. Name no call whose arguments "
 	"are not all known, and none that the conversation already contains. Otherwise answer only: none";
 
+static const char agreed[] =
+	"The caller has not answered yet. Assume that the caller now simply agrees: name that call, or "
+	"NONE. Name no call whose arguments are not all known, and none that the conversation already "
+	"contains.";
+
 /* ---- what a pass is given ---- */
 
 static enum bc_err put_reference(struct bc_buf *out, const struct item *item)
@@ -125,18 +130,36 @@ static void put_pair(void *arg, const struct guess *guess)
 	}
 }
 
-enum bc_err pass_put(struct sess *sess, struct pass *pass, enum pass_given given,
-		     struct bc_buf *out)
+/* number: which pass it is, in the metadata that come back with the answer. */
+static enum bc_err put_head(struct sess *sess, const char *event_id, uint64_t turn,
+			    const char *number, struct bc_buf *out)
 {
-	struct pairs pairs = {.sess = sess, .out = out};
-	enum bc_err err = bc_buf_printf(
+	return bc_buf_printf(
 		out,
 		"{\"type\":\"response.create\",\"event_id\":\"%s\",\"response\":{\"conversation\":"
 		"\"none\",\"output_modalities\":[\"text\"],\"tool_choice\":\"auto\",\"max_output_tokens\":"
 		"%" PRIu64 ",\"metadata\":{\"bc\":\"p\",\"bc_t\":\"%" PRIu64
-		"\",\"bc_v\":\"%" PRIu64 "\"},\"input\":[",
-		pass->event_id, sess->cfg->speculation.tokens_max, pass->turn, pass->number);
+		"\",\"bc_v\":\"%s\"},\"input\":[",
+		event_id, sess->cfg->speculation.tokens_max, turn, number);
+}
 
+static enum bc_err put_directive(const char *text, struct bc_buf *out)
+{
+	return bc_buf_printf(out,
+			     "{\"type\":\"message\",\"role\":\"system\",\"content\":[{\"type\":"
+			     "\"input_text\",\"text\":\"%s\"}]}]}}",
+			     text);
+}
+
+enum bc_err pass_put(struct sess *sess, struct pass *pass, enum pass_given given,
+		     struct bc_buf *out)
+{
+	struct pairs pairs = {.sess = sess, .out = out};
+	char number[24];
+	enum bc_err err;
+
+	(void)snprintf(number, sizeof(number), "%" PRIu64, pass->number);
+	err = put_head(sess, pass->event_id, pass->turn, number, out);
 	if (err == BC_OK) {
 		err = put_references(sess, pass, out);
 	}
@@ -148,12 +171,17 @@ enum bc_err pass_put(struct sess *sess, struct pass *pass, enum pass_given given
 					 &pairs);
 		err = pairs.err;
 	}
+	return err == BC_OK ? put_directive(directive, out) : err;
+}
+
+enum bc_err pass_put_prepare(struct sess *sess, const char *event_id, uint64_t turn,
+			     struct bc_buf *out)
+{
+	enum bc_err err = put_head(sess, event_id, turn, "prepare", out);
+	struct pass aside = {.number = 0}; /* what it refers to is of no interest */
+
 	if (err == BC_OK) {
-		err = bc_buf_printf(
-			out,
-			"{\"type\":\"message\",\"role\":\"system\",\"content\":[{\"type\":"
-			"\"input_text\",\"text\":\"%s\"}]}]}}",
-			directive);
+		err = put_references(sess, &aside, out);
 	}
-	return err;
+	return err == BC_OK ? put_directive(agreed, out) : err;
 }

@@ -255,6 +255,9 @@ void pass_created(struct sess *sess, struct resp *resp, struct bc_span response)
 {
 	struct pass *pass = pass_marked(sess->agent, response);
 
+	if (prepare_created(sess, resp, response)) {
+		return;
+	}
 	if (pass == NULL) {
 		if (pass_is_unmarked(sess, field_raw(response, "metadata"))) {
 			pass_unmarked_created(sess);
@@ -304,7 +307,8 @@ void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item)
 	char *arguments;
 	size_t len;
 
-	if (pass == NULL || !field_is(item, "type", "function_call")) {
+	if (prepare_item(sess, resp, item) || pass == NULL ||
+	    !field_is(item, "type", "function_call")) {
 		return;
 	}
 	traits_pass_named(sess, pass);
@@ -330,7 +334,7 @@ void pass_done(struct sess *sess, const struct resp *resp, struct bc_span respon
 	struct pass *pass = pass_of(agent, resp);
 
 	spend_pass(sess, field_raw(response, "usage"));
-	if (pass == NULL) {
+	if (prepare_done(sess, resp) || pass == NULL) {
 		return;
 	}
 	traits_pass_done(sess, pass, response);

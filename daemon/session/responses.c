@@ -504,6 +504,25 @@ static bool aside_done(struct sess *sess, struct resp *resp, struct bc_span text
 	return false;
 }
 
+/* Whether it spoke in the conversation, or not at all, and named none of the gateway's tools. */
+static bool has_called_nothing(const struct resp *resp)
+{
+	return resp->default_conversation && resp->step == NULL && resp->gateway_items == 0;
+}
+
+/* The response goes; an answer is what calls can be prepared behind. */
+static void leave(struct sess *sess, struct resp *resp, bool waits, bool answered)
+{
+	if (!waits) {
+		resp_remove(sess, resp);
+	}
+	take_advance(sess);
+	lane_pump(sess);
+	if (answered) {
+		prepare_begin(sess);
+	}
+}
+
 void resp_done(struct sess *sess, struct bc_span text)
 {
 	struct agent *agent = sess->agent;
@@ -512,6 +531,8 @@ void resp_done(struct sess *sess, struct bc_span text)
 	bool completed = field_is(response, "status", "completed");
 	char id[SESS_ID_MAX];
 	struct resp *resp = field_id(response, "id", id) ? resp_find(sess, id) : NULL;
+	bool called_nothing;
+	bool answered;
 	bool waits; /* for what continues it: then its end is that one's to tell */
 
 	if (resp == NULL) {
@@ -535,18 +556,15 @@ void resp_done(struct sess *sess, struct bc_span text)
 		agent->current = NULL;
 		lane_move(sess, LANE_EV_DONE);
 	}
-	if (resp->default_conversation && completed && resp->step == NULL &&
-	    resp->gateway_items == 0 && agent->take.state == TAKE_IDLE) {
+	called_nothing = completed && has_called_nothing(resp);
+	if (called_nothing && agent->take.state == TAKE_IDLE) {
 		/* The turn was answered without a call: what was guessed for it is a miss. */
 		pass_withdraw(sess, resp->turn);
 	}
 	waits = agent->merge == resp;
+	answered = called_nothing && resp->visible_items > 0;
 	step_response_done(sess, resp, !cancelled && !resp->unwanted);
-	if (!waits) {
-		resp_remove(sess, resp);
-	}
-	take_advance(sess);
-	lane_pump(sess);
+	leave(sess, resp, waits, answered);
 }
 
 void resp_merge_close(struct sess *sess, const char *status, const char *reason,

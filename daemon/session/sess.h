@@ -19,6 +19,7 @@
 
 #define SESS_MAGIC 0x73657373u
 
+struct prepare;
 struct reasoner;
 
 #define TOOL_NAME_TAKEN "A tool of this request has the name of a tool the gateway runs. Rename it."
@@ -430,6 +431,7 @@ struct agent {
 	uint32_t traits_assumed;   /* bits of those the operator has set */
 	bool speaks;               /* the session's answers are audio */
 	enum spec_mode mode;       /* the most that is done with a guess of any tool */
+	struct prepare *prepare;   /* calls that only wait for a yes; NULL: none are prepared */
 	struct reasoner *reasoner; /* looks for calls in place of passes; NULL: there is none */
 };
 

@@ -151,6 +151,7 @@ static void agent_fini(struct sess *sess)
 	step_fini(sess);
 	reasoner_fini(agent);
 	pass_fini(sess);
+	prepare_fini(agent);
 	take_fini(agent);
 	eager_fini(agent);
 	works_fini(sess);

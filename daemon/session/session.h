@@ -91,6 +91,8 @@ struct sess_world {
 			    struct pattern_guess out[PATTERN_GUESSES_MAX]);
 	/* A behaviour of the provider was noticed that later sessions should know.  May be absent. */
 	void (*noticed)(void *world, enum trait trait, int32_t value);
+	/* A call of this tool may be made soon.  May be absent. */
+	void (*warm)(void *world, const struct cfg_tool *tool);
 	/* The session is over: free it with sess_free(), later, not inside this call. */
 	void (*ended)(void *world);
 	/*

@@ -12,7 +12,7 @@
 #define RUN_MAGIC 0x6c72756eu
 
 /* A function more in the table must be handed on here, or sessions call nothing. */
-static_assert(sizeof(struct sess_world) == 21 * sizeof(void (*)(void)),
+static_assert(sizeof(struct sess_world) == 22 * sizeof(void (*)(void)),
 	      "hand the new function of the world on, note it, and let tests/replay know");
 
 static const char *side_name(enum sess_side side)
@@ -374,6 +374,15 @@ static void tap_noticed(void *world, enum trait trait, int32_t value)
 	}
 }
 
+static void tap_warm(void *world, const struct cfg_tool *tool)
+{
+	struct ledger *ledger = world;
+
+	if (ledger->world->warm != NULL) {
+		ledger->world->warm(ledger->world_arg, tool);
+	}
+}
+
 static void tap_ended(void *world)
 {
 	struct ledger *ledger = world;
@@ -404,4 +413,5 @@ const struct sess_world ledger_world = {.now = tap_now,
 					.observe = tap_observe,
 					.predict = tap_predict,
 					.noticed = tap_noticed,
+					.warm = tap_warm,
 					.ended = tap_ended};

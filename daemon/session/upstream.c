@@ -209,6 +209,7 @@ static void configured(struct sess *sess, struct bc_span text)
 		agent->speech = agent->speech && detection.ptr[0] == '{';
 	}
 	eager_configure(sess, detection);
+	prepare_drop_all(agent);
 	if (agent->spec != NULL) {
 		spec_verdict_void(
 			agent->spec); /* a pass may have been asked under other instructions */

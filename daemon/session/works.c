@@ -262,6 +262,7 @@ struct work *work_of_verdict(struct sess *sess, struct guess *guess)
 	work = work_new(sess, guess->tool, bc_span_str(guess->arguments), guess->turn);
 	if (work != NULL) {
 		work->gated = true;
+		prepare_match(sess, work->tool, work->arguments);
 		work->said = guess->said;
 		guess->said = NULL;
 		spec_realise(sess->agent->spec, guess);
@@ -436,6 +437,7 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 	if (work == NULL) {
 		work = join_guess(sess, &named);
 	}
+	prepare_match(sess, tool, canonical);
 	if (work == NULL) {
 		work = work_new(sess, tool, bc_span_str(canonical), named.turn);
 		if (work != NULL && !start_or_wait(work)) {

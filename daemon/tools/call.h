@@ -46,6 +46,9 @@ struct tool_slot {
 
 TAILQ_HEAD(tool_calls, tool_call);
 
+/* Requests of tool_warm() that are in flight are forgotten. */
+void tool_warmups_free(struct tool_host *host);
+
 struct tool_host {
 	unsigned magic;
 	struct loop *loop;
@@ -61,7 +64,9 @@ struct tool_host {
 	struct tool_doubts doubts;
 	LIST_HEAD(, tool_case) cases; /* what is being taken back, or found out */
 	size_t case_count;
-	size_t case_requests; /* of cases, in flight */
+	size_t case_requests;             /* of cases, in flight */
+	LIST_HEAD(, tool_warmup) warmups; /* in flight */
+	size_t warmup_count;
 	struct tool_hooks hooks;
 	struct bc_seal_key *seal; /* NULL: none is configured */
 };

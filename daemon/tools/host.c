@@ -45,6 +45,7 @@ struct tool_host *tool_host_new(struct loop *loop, struct net_http *http, struct
 	LIST_INIT(&host->slots);
 	LIST_INIT(&host->breakers);
 	LIST_INIT(&host->cases);
+	LIST_INIT(&host->warmups);
 	host->timer = loop_timer_new(loop, on_due, host);
 	if (host->timer == NULL) {
 		free(host);
@@ -65,6 +66,7 @@ struct tool_host *tool_host_free(struct tool_host *host)
 		tool_abandon(call);
 	}
 	tool_cases_free(host);
+	tool_warmups_free(host);
 	BC_BUG_ON(host->call_count != 0 || host->due_count != 0 || !LIST_EMPTY(&host->slots));
 	breaker_list_clear(&host->breakers);
 	host->timer = loop_timer_free(host->timer);

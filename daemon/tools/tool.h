@@ -149,6 +149,12 @@ void tool_settle(struct tool_call *call, enum jrn_settlement how);
 /* The result once done has been called, else NULL.  Valid until tool_settle(). */
 const struct tool_result *tool_result(const struct tool_call *call);
 
+/*
+ * A call of this tool may come soon: its warmup request, if it declares one, is sent so that a connection is open then.
+ * Never to a third party.  Nobody is told how it ends.
+ */
+void tool_warm(struct tool_host *host, const struct cfg_tool *tool);
+
 /* When the call was started, monotonic. */
 bc_usec tool_started(const struct tool_call *call);
 

@@ -194,6 +194,12 @@ static unsigned world_predict(void *world, const struct pattern_call *call, uint
 			    : pattern_predict(rig->patterns, call, out);
 }
 
+static void world_warm(void *world, const struct cfg_tool *tool)
+{
+	(void)tool;
+	((struct rig *)world)->warmed++;
+}
+
 static void world_ended(void *world)
 {
 	struct rig *rig = world;
@@ -234,6 +240,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .learn = world_learn,
 					    .observe = world_observe,
 					    .predict = world_predict,
+					    .warm = world_warm,
 					    .ended = world_ended,
 					    .record = world_record};
 

@@ -57,6 +57,7 @@ struct rig {
 	bool mindless;               /* it cannot be asked */
 	struct patterns *patterns;   /* predict; the test's own; NULL: nothing is predicted */
 	struct pattern_trail *trail; /* likewise */
+	unsigned warmed;             /* tools whose servers were to be warmed up */
 	struct admission *admission; /* judges guesses; the test's own; NULL: all are granted */
 };
 

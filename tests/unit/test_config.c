@@ -197,6 +197,12 @@ static const struct refusal refusals[] = {
 	 "t.toml:10:8: \"name\" is the same as in the [[tool]] at t.toml:4; expected a different one\n"},
 	{TOOL "effect = \"reversible\"\n",
 	 "t.toml:9:10: \"effect\" is \"reversible\" without \"undo\"; expected the request that undoes a call\n"},
+	{TOOL "warmup = { method = \"POST\", url = \"http://h/\" }\n",
+	 "t.toml:9:10: \"warmup\" is more than a plain request; expected method \"GET\", without body and placeholders\n"},
+	{TOOL "warmup = { method = \"GET\", url = \"http://h/{idempotency_key}\" }\n",
+	 "t.toml:9:10: \"warmup\" is more than a plain request; expected method \"GET\", without body and placeholders\n"},
+	{TOOL "[speculation]\nkill_share = 40\n",
+	 "t.toml:9:1: \"kill_recover\" is not below \"kill_share\"; expected a smaller share, or the kill switch would flap\n"},
 	{TOOL "effect = \"read\"\nundo = { method = \"POST\", url = \"http://h/\" }\n",
 	 "t.toml:10:8: \"undo\" of a tool whose effect is \"read\"; expected none, or another effect\n"},
 	{TOOL
