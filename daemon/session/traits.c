@@ -228,17 +228,34 @@ void traits_pass_refused(struct sess *sess, const struct pass *pass, struct bc_s
 
 /* ---- the conversation ---- */
 
+/* A call under another id would wait for its output for ever: its result goes in as a message. */
+static void take_out(struct sess *sess, const char *item)
+{
+	char event_id[BC_ID_SIZE];
+	struct bc_buf text;
+
+	bc_id_new(event_id, 'd');
+	bc_buf_init(&text, 1024);
+	if (oai_delete_put(&text, event_id, item) == BC_OK) {
+		(void)sess_to_upstream(
+			sess, bc_buf_span(&text)); /* pressure shows with the next message */
+	}
+	bc_buf_release(&text);
+}
+
 void traits_call_item(struct sess *sess, struct bc_span item)
 {
 	struct bc_span call_id = field_raw(item, "call_id");
+	char id[SESS_ID_MAX];
 
 	if (!field_is(item, "type", "function_call") || !json_raw_is_string(call_id)) {
 		return;
 	}
 	if (bc_span_has_prefix(call_id, "\"bc_")) {
 		trait_notice(sess, TRAIT_CLIENT_CALLS, 1);
-	} else {
+	} else if (field_id(item, "id", id)) {
 		trait_notice(sess, TRAIT_CLIENT_CALLS, 0);
+		take_out(sess, id);
 	}
 }
 

@@ -92,7 +92,7 @@ static struct item *note_item(struct sess *sess, struct bc_span text, struct bc_
 	if (done && sess->agent->spec != NULL) {
 		items_keep(&sess->agent->items, item, raw);
 	}
-	if (bc_id_is_ours(bc_span_str(id))) {
+	if (done && bc_id_is_ours(bc_span_str(id))) {
 		traits_call_item(sess, raw);
 	}
 	return item;

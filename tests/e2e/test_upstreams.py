@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+"""Providers that do things the other way: the call goes on, the caller is answered, and the next session knows.
+
+One gateway serves them all, each under the name of what it does; the calls run side by side.
+
+Usage: test_upstreams.py BUILD SOURCE
+"""
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+
+from gateway import SOURCE, Case, SimulatedProvider, ToolServer, dialogue, program, run
+from world import tool_toml
+from ws import wait_until
+
+sys.path.insert(1, os.path.join(SOURCE, 'tests', 'provider'))
+from realtime import SILENCE, speech  # noqa: E402  (its folder is known only now)
+
+SCALE = 8  # times as fast as a person
+STORY = dialogue('orders-1')
+EXACT = ('--premature', '0', '--early-wrong', '0', '--disagree', '0', '--rival', '0')
+TRIES = 6  # calls within which a behaviour that needs a race to be won is noticed
+PAUSE = SILENCE * 12
+END = SILENCE * 40
+
+
+class Provider:
+    """One provider under the name its upstream has, with what it was asked."""
+
+    def __init__(self, test, name, *options):
+        self.test, self.name = test, name
+        folder = os.path.join(test.folder, name)
+        os.mkdir(folder)
+        self.simulated = SimulatedProvider(folder, test.tools.dialogues, test.provider_key, SCALE, (*EXACT, *options))
+        test.addCleanup(self.simulated.end)
+        self.key = f'bk-{name}'
+
+    def events(self, direction):
+        with open(self.simulated.log_path, encoding='utf-8') as log:
+            lines = [json.loads(line) for line in log if line.endswith('\n')]
+        return [line['event'] for line in lines if line['kind'] == direction]
+
+    def passes(self):
+        return [event['response'] for event in self.events('in') if event['type'] == 'response.create'
+                and event.get('response', {}).get('conversation') == 'none']
+
+    def passes_answered(self):
+        """Passes that have ended or were refused."""
+        return len([event for event in self.events('out') if event['type'] == 'error'
+                    or (event['type'] == 'response.done' and event['response']['conversation_id'] is None)])
+
+    def flags(self):
+        """What the gateway says of it."""
+        lines = [line for line in self.test.ask('upstreams').splitlines() if f'upstream={self.name} ' in line]
+        return dict(re.findall(r'(\w+)=([^ (]+)', lines[0]))
+
+
+class Talk:
+    """A client that speaks the story to one provider."""
+
+    def __init__(self, provider, before=()):
+        self.provider = provider
+        self.client = provider.test.gateway_.connect(key=provider.key, query=f'model={STORY["id"]}')
+        self.client.until('session.created')
+        for event in before:
+            self.client.event(**event)
+
+    def say(self, audio):
+        for at in range(0, len(audio), len(SILENCE)):
+            self.client.event('input_audio_buffer.append', audio=base64.b64encode(audio[at:at + len(SILENCE)]).decode())
+
+    def pause(self, passes):
+        """Silence that a pass starts in; it is waited for, where one is expected."""
+        asked, answered = len(self.provider.passes()), self.provider.passes_answered()
+        self.say(PAUSE)
+        if passes:
+            wait_until(lambda: len(self.provider.passes()) > asked, f'{self.provider.name}: a pass')
+            wait_until(lambda: self.provider.passes_answered() > answered, f'{self.provider.name}: its answer')
+
+    def turn(self, number, passes=True, pauses=1):
+        turn = STORY['turns'][number]
+        cuts = [turn['words'] * cut // pauses for cut in range(pauses + 1)]
+        for first, last in zip(cuts, cuts[1:]):
+            self.say(speech(number, first, last - 1))
+            self.pause(passes)
+        self.say(END)
+        return turn['reply']
+
+    def answer(self):
+        done = self.client.until('response.done')['response']
+        return ''.join(part.get('transcript', part.get('text', '')) for item in done['output']
+                       for part in item.get('content', []))
+
+    def end(self):
+        errors = [event for event in self.client.events if event['type'] == 'error']
+        strange = [event for event in self.client.events if event['type'] == 'response.created'
+                   and event['response'].get('conversation_id', '') is None]
+        self.client.end()
+        return errors + strange
+
+
+class UpstreamsCase(Case):
+    def setUp(self):
+        super().setUp()
+        self.tools = ToolServer(self.folder, STORY, profile='0.05')
+        self.addCleanup(self.tools.end)
+        self.gateway_ = self.gateway('ws://127.0.0.1:1/v1/realtime',
+                                     speculation={'mode': 'confirm', 'relearn_after': '1h'})
+        self.provider_key = self.gateway_.provider_key
+        self.socket = os.path.join(self.folder, 'control.sock')
+
+    def ask(self, *words):
+        done = subprocess.run([program('daemon', 'admin', 'backchannelctl'), '--socket', self.socket, *words],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        return done.stdout
+
+    def start(self, *providers, **more):
+        """The gateway between these providers and their clients; more: options of all upstreams."""
+        config = self.gateway_.config
+        config['control'] = {'socket': self.socket}
+        config['upstream'] = [{'name': provider.name, 'key': 'file:provider.key',
+                               'url': f'ws://127.0.0.1:{provider.simulated.port}/v1/realtime', **more}
+                              for provider in providers]
+        config['client_key'] = [{'name': provider.name, 'upstream': provider.name,
+                                 'sha256': hashlib.sha256(provider.key.encode()).hexdigest()}
+                                for provider in providers]
+        config['include'] = ['tools.toml']
+        self.gateway_.write('tools.toml', '\n'.join(tool_toml(STORY, tool, self.tools.port)
+                                                    for tool in STORY['tools']))
+        self.gateway_.start()
+
+    def call(self, provider, passes=True, turns=2, before=(), pauses=1):
+        """A call in which every answer is right and nothing strange is seen."""
+        talk = Talk(provider, before)
+        for number in range(turns):
+            wanted = talk.turn(number, passes, pauses)
+            self.assertEqual(talk.answer(), wanted, provider.name)
+        self.assertEqual(talk.end(), [], provider.name)
+
+    def beside(self, plays):
+        """Each play at the same time; all failures are told."""
+        failures = []
+
+        def guarded(play):
+            try:
+                play()
+            except BaseException as failure:  # pylint: disable=broad-except  (it is told below)
+                failures.append(f'{play.__name__}: {failure!r}')
+        threads = [threading.Thread(target=guarded, args=(play,)) for play in plays]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+
+    def until_noticed(self, provider, flag, value, **how):
+        for _ in range(TRIES):
+            self.call(provider, **how)
+            if provider.flags()[flag] == value:
+                return
+        self.fail(f'{provider.name}: {flag} is {provider.flags()[flag]}')
+
+
+class Passes(UpstreamsCase):
+    def test_what_passes_may_not_have(self):
+        audio, refs = Provider(self, 'audio', '--no-inline-audio'), Provider(self, 'refs', '--refuse-references')
+        none, bare = Provider(self, 'none', '--no-out-of-band'), Provider(self, 'bare', '--no-input')
+        blank, mute = Provider(self, 'blank', '--no-metadata'), Provider(self, 'mute', '--no-aside-calls')
+        self.start(audio, refs, none, bare, blank, mute)
+
+        def u1_words_where_audio_is_refused():
+            self.call(audio, turns=1)
+            self.assertEqual(audio.flags()['inline_audio'], 'no')
+            asked = len(audio.passes())
+            self.call(audio, passes=False)
+            self.assertNotIn('input_audio', json.dumps(audio.passes()[asked:]))
+
+        def u2_text_where_references_are_refused():
+            talk = Talk(refs)
+            for number in range(3):
+                wanted = talk.turn(number)
+                self.assertEqual(talk.answer(), wanted)
+            self.assertEqual(talk.end(), [])
+            self.assertEqual(refs.flags()['references'], 'no')
+            kinds = [item['type'] for item in refs.passes()[-1]['input']]
+            self.assertEqual((kinds.count('function_call'), kinds.count('function_call_output')), (3, 3))
+
+        def u21_nothing_out_of_band(provider):
+            talk = Talk(provider)
+            wanted = talk.turn(0)
+            self.assertEqual(talk.answer(), wanted)
+            self.assertEqual(talk.end(), [])
+            self.assertEqual(provider.flags()['out_of_band'], 'no')
+            asked = len(provider.passes())
+            self.call(provider, passes=False)
+            self.assertEqual(len(provider.passes()), asked)
+
+        def u21_no_mark():
+            talk = Talk(blank)
+            wanted = talk.turn(0)
+            self.assertEqual(talk.answer(), wanted)
+            self.assertEqual(talk.end(), [])
+            self.assertEqual(blank.flags()['metadata'], 'no')
+            asked = len(blank.passes())
+            self.call(blank, passes=False)
+            self.assertEqual(len(blank.passes()), asked)
+
+        def u3_passes_that_name_nothing():
+            self.until_noticed(mute, 'pass_silent_turns', '1', turns=1)
+            self.until_noticed(mute, 'pass_calls', 'no', turns=1)
+            self.assertEqual(mute.flags()['pass_silent_turns'], '4')
+            asked = len(mute.passes())
+            self.call(mute, passes=False)
+            self.assertEqual(len(mute.passes()), asked)
+
+        def u21_no_conversation():
+            u21_nothing_out_of_band(none)
+
+        def u21_no_input():
+            u21_nothing_out_of_band(bare)
+
+        self.beside([u1_words_where_audio_is_refused, u2_text_where_references_are_refused, u21_no_conversation,
+                     u21_no_input, u21_no_mark, u3_passes_that_name_nothing])
+
+
+class Conversation(UpstreamsCase):
+    def test_what_the_conversation_may_not_have(self):
+        calls, names = Provider(self, 'calls', '--no-function-items'), Provider(self, 'names', '--rename-call-ids')
+        texts, usage = Provider(self, 'texts', '--text-after-text'), Provider(self, 'usage', '--cancel-null-usage')
+        slow, cache = Provider(self, 'slow', '--cancel-delay', '1600'), Provider(self, 'cache', '--no-aside-cache')
+        self.start(calls, names, texts, usage, slow, cache)
+
+        def u9_strict_where_calls_are_refused():
+            self.until_noticed(calls, 'client_calls', 'no')
+            made = len([event for event in calls.events('in') if event['type'] == 'conversation.item.create'
+                        and event['item']['type'] == 'function_call'])
+            self.call(calls)
+            self.assertEqual(made, len([event for event in calls.events('in')
+                                        if event['type'] == 'conversation.item.create'
+                                        and event['item']['type'] == 'function_call']))
+
+        def u9_strict_where_calls_are_renamed():
+            self.until_noticed(names, 'client_calls', 'no')
+            self.call(names)
+
+        def u17_spoken_answers_are_asked_for():
+            said = {'type': 'message', 'role': 'assistant', 'content': [{'type': 'output_text', 'text': 'Hello.'}]}
+            before = [{'event_type': 'conversation.item.create', 'item': said}]
+            self.until_noticed(texts, 'audio_after_text', 'no', before=before)
+            self.call(texts, before=before)
+            asked = [event.get('response', {}) for event in texts.events('in') if event['type'] == 'response.create']
+            self.assertIn(['audio'], [params.get('output_modalities') for params in asked])
+
+        def u8_usage_of_what_was_cancelled():
+            self.until_noticed(usage, 'cancelled_usage', 'no')
+
+        def u8_a_slow_cancel():
+            for _ in range(TRIES):
+                self.call(slow)
+                if slow.flags()['cancel_time'] != '?':
+                    break
+            self.assertGreaterEqual(int(slow.flags()['cancel_time'].removesuffix('ms')), 150)
+
+        def u5_nothing_from_the_cache():
+            long = [{'event_type': 'session.update', 'session': {'type': 'realtime', 'instructions': 'Be brief. ' * 600}}]
+            self.call(cache, turns=3, before=long, pauses=3)
+            self.assertEqual(cache.flags()['pass_cache'], 'no')
+
+        self.beside([u9_strict_where_calls_are_refused, u9_strict_where_calls_are_renamed,
+                     u17_spoken_answers_are_asked_for, u8_usage_of_what_was_cancelled, u8_a_slow_cancel,
+                     u5_nothing_from_the_cache])
+
+
+class Others(UpstreamsCase):
+    def test_what_makes_no_difference(self):
+        """U7, U10 to U13, U16: what is done anyway suits these, too."""
+        names = ('no-manual-commit', 'no-output-while-active', 'idle-needs-create', 'cancel-late-create',
+                 'truncate-on-interrupt', 'queue-auto-create')
+        providers = [Provider(self, name, f'--{name}') for name in names]
+        self.start(*providers)
+        self.beside([lambda provider=provider: self.call(provider) for provider in providers])
+        for provider in providers:
+            self.assertNotIn('no', provider.flags().values(), provider.name)
+            self.assertEqual(provider.flags()['inline_audio'], 'yes')
+
+    def test_it_is_kept_forgotten_and_overruled(self):
+        none = Provider(self, 'none', '--no-out-of-band')
+        self.start(none)
+        self.call(none, passes=False, turns=1)
+        wait_until(lambda: none.flags()['out_of_band'] == 'no', 'the refusal')
+        self.gateway_.stop()
+        self.gateway_.start()
+        self.assertRegex(self.ask('upstreams'), r'upstream=none model=orders-1 .*out_of_band=no\(noticed,\d+s\)')
+        asked = len(none.passes())
+        self.call(none, passes=False, turns=1)
+        self.assertEqual(len(none.passes()), asked)
+        self.assertEqual(self.ask('upstreams', 'forget', 'none'), 'forgotten: 1\n')
+        self.assertEqual(none.flags()['out_of_band'], '?')
+        self.call(none, turns=1)
+        self.assertEqual(none.flags()['out_of_band'], 'no')
+        self.gateway_.stop()
+        with open(self.gateway_.path('journal.db.upstreams'), 'w', encoding='utf-8') as file:
+            file.write('{"version": 1, "upstreams": [{"upstream"')
+        self.gateway_.config['upstream'][0]['assume'] = ['out_of_band=no']
+        self.gateway_.start()
+        self.assertIn('cannot be read', self.gateway_.log())
+        self.assertIn('out_of_band=no(configured)', self.ask('upstreams'))
+        asked = len(none.passes())
+        self.call(none, passes=False, turns=1)
+        self.assertEqual(len(none.passes()), asked)
+
+
+class Modes(UpstreamsCase):
+    def test_modes_of_key_upstream_and_tool(self):
+        off, strict, tool = Provider(self, 'off'), Provider(self, 'strict'), Provider(self, 'tool')
+        self.start(off, strict, tool)
+        self.gateway_.stop()
+        config = self.gateway_.config
+        config['client_key'][0]['speculation'] = 'off'
+        config['upstream'][0]['speculation'] = 'inject'
+        config['upstream'][1]['speculation'] = 'strict'
+        text = '\n'.join(tool_toml(STORY, each, self.tools.port) for each in STORY['tools'])
+        self.gateway_.start()
+        self.call(off, passes=False)
+        self.assertEqual(off.passes(), [])
+        self.call(strict)
+        self.assertGreater(self.gateway_.metric('spec_guesses_total'), 0)
+        self.assertEqual(self.gateway_.metric('spec_takeovers_total'), 0)
+        self.gateway_.stop()
+        for name in ('get_order', 'get_invoice', 'track_shipment'):
+            text = text.replace(f'name = "{name}"\n', f'name = "{name}"\nspeculation = "strict"\n')
+        self.gateway_.write('tools.toml', text)
+        self.gateway_.start()
+        self.call(tool)
+        self.assertGreater(self.gateway_.metric('spec_guesses_total'), 0)
+        self.assertEqual(self.gateway_.metric('spec_takeovers_total'), 0)
+
+
+if __name__ == '__main__':
+    run()
