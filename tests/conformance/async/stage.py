@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 SOURCE = os.path.abspath(sys.argv[2])  # every program of this folder is run as  X.py BUILD SOURCE ...
 sys.path.insert(1, os.path.join(SOURCE, 'tests', 'e2e'))
 
-from gateway import TIMING, Gateway, program  # noqa: E402  (its folder is known only now)
-from ws import PATIENCE, wait_until  # noqa: E402
+from ears import PATIENCE  # noqa: E402  (their folder is known only now)
+from gateway import TIMING, Gateway, program  # noqa: E402
+from ws import wait_until  # noqa: E402
 
 TICK = 0.02  # seconds between two looks at a connection whose request is held
 
@@ -183,7 +184,7 @@ def tool_table(name, ports):
     if options.pop('status', False):
         options['status'] = {'method': 'GET', 'url': base + name + '_status?key={idempotency_key}'}
     return {'name': name, 'description': f'What {name} does.', 'parameters': SCHEMA % (argument, argument),
-            'disclosure': 'first_party', 'request': {'method': 'POST', 'url': base + name, 'body': '{*}'},
+            'disclosure': 'first_party', 'waste_price': '0s', 'request': {'method': 'POST', 'url': base + name, 'body': '{*}'},
             **options}
 
 
@@ -197,6 +198,8 @@ class Stage:
         self.gateway.config['tool'] = [tool_table(name, ports) for name in TOOLS]
         self.gateway.config['tools'] = {'breaker_failures': 4, 'breaker_cooldown': '100ms', 'retry_backoff': '5ms'}
         self.gateway.config['control'] = {'socket': self.gateway.path('control.sock')}
+        # What one scenario teaches the daemon must not show in the next.
+        self.gateway.config['speculation'].update({'patterns': False, 'prefetch': False, 'kill_window': 0})
         for section, options in GATEWAYS[configuration].items():
             table = self.gateway.config.setdefault(section, {})
             (table[0] if isinstance(table, list) else table).update(options)
