@@ -267,6 +267,7 @@ void pass_created(struct sess *sess, struct resp *resp, struct bc_span response)
 		(void)lane_send_cancel(sess, resp->id);
 		return;
 	}
+	sess->agent->passes.marked = true;
 	memcpy(pass->response, resp->id, sizeof(pass->response));
 }
 

@@ -122,10 +122,12 @@ void prepare_begin(struct sess *sess)
 	struct prepare *prepare = agent->prepare;
 	struct bc_buf text;
 
-	if (prepare == NULL || prepare->off || prepare->event_id[0] != '\0' || agent->passes.off ||
-	    agent->passes.vendor_tools || agent->refused || sess->state != SESS_OPEN ||
-	    agent->hearing.turn_open || agent->current != NULL ||
-	    sess_now(sess) < agent->passes.rest_until || !spend_admits_pass(sess)) {
+	/* By its mark alone its answer can be told from one to the client. */
+	if (prepare == NULL || prepare->off || prepare->event_id[0] != '\0' ||
+	    !agent->passes.marked || agent->passes.off || agent->passes.vendor_tools ||
+	    agent->refused || sess->state != SESS_OPEN || agent->hearing.turn_open ||
+	    agent->current != NULL || sess_now(sess) < agent->passes.rest_until ||
+	    !spend_admits_pass(sess)) {
 		return;
 	}
 	bc_id_new(prepare->event_id, 'p');

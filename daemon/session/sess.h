@@ -327,6 +327,7 @@ struct passes {
 	bool off;             /* the upstream does not take passes */
 	bool vendor_tools; /* the session has tools the provider runs itself: a pass would run them */
 	bool audio_refused;
+	bool marked; /* the provider gives back the marks by which its answers are known */
 	bool references_refused;
 	uint64_t heard_turn;   /* the last one a pass has heard to its end; 0: it was counted */
 	uint64_t named_turn;   /* the last one a pass has named a call for */

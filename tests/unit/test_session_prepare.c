@@ -13,6 +13,7 @@
 static struct rig rig;
 static char event_id[64];
 static char metadata[160];
+static bool marked = true; /* passes are answered */
 
 static int64_t metric_used, metric_dropped;
 
@@ -29,11 +30,37 @@ static void expect_counts(int64_t used, int64_t dropped)
 	ck_assert_int_eq(bc_metric_get(BC_M_PREPARED_DROPPED) - metric_dropped, dropped);
 }
 
+/* The pass over the turn finds nothing, but comes back with its mark. */
+static void answer_pass(void)
+{
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		json_t *event =
+			json_loads(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]++], 0, NULL);
+		char *marks =
+			json_dumps(json_object_get(json_object_get(event, "response"), "metadata"),
+				   JSON_ENCODE_ANY);
+
+		if (strcmp(rig_string(event, "response.metadata.bc"), "p") == 0) {
+			rig_up(&rig,
+			       "{'type':'response.created','response':{'id':'p0','status':'in_progress','conversation_id':null,'metadata':%s,'output':[]}}",
+			       marks);
+			rig_up(&rig,
+			       "{'type':'response.done','response':{'id':'p0','status':'completed','conversation_id':null,'metadata':%s,'output':[]}}",
+			       marks);
+		}
+		free(marks);
+		json_decref(event);
+	}
+}
+
 /* The caller says something, the agent answers with words. */
 static void answer(const char *item, const char *response)
 {
 	talk_audio(&rig, 300, true);
 	talk_audio(&rig, 300, false);
+	if (marked) {
+		answer_pass();
+	}
 	talk_commit(&rig, item, NULL);
 	talk_skip(&rig, SESS_UPSTREAM);
 	talk_created(&rig, response, "null");
@@ -199,6 +226,19 @@ START_TEST(a_provider_that_refuses_is_not_asked_again)
 }
 END_TEST
 
+START_TEST(nothing_is_asked_before_marks_are_known_to_come_back)
+{
+	begin(CONFIG);
+	marked = false;
+	answer("u1", "r1");
+	ck_assert(!take_pass());
+	marked = true;
+	answer("u2", "r2");
+	ck_assert(take_pass());
+	rig_fini(&rig);
+}
+END_TEST
+
 START_TEST(it_is_off_unless_asked_for_and_bad_calls_are_ignored)
 {
 	begin(TALK_CONFIG "[speculation]\nmode = \"strict\"\n");
@@ -230,6 +270,7 @@ int main(void)
 	tcase_add_loop_test(tcase, a_read_runs_when_the_caller_begins_to_speak, 0, 2);
 	tcase_add_loop_test(tcase, what_was_prepared_falls_with_what_it_stands_on, 0, 2);
 	tcase_add_test(tcase, a_provider_that_refuses_is_not_asked_again);
+	tcase_add_test(tcase, nothing_is_asked_before_marks_are_known_to_come_back);
 	tcase_add_test(tcase, it_is_off_unless_asked_for_and_bad_calls_are_ignored);
 	suite_add_tcase(suite, tcase);
 	return tap_run(suite);
