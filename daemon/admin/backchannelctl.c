@@ -1,6 +1,7 @@
 /* backchannelctl(1): what an operator does beside the running gateway; makes client keys and asks it. */
 #include "daemon/base/id.h"
 #include "daemon/config/config.h"
+#include "daemon/config/traits.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -21,7 +22,7 @@
 static const char usage_text[] =
 	"usage: backchannelctl key new NAME\n"
 	"       backchannelctl [--socket PATH] sessions | session ID [ledger] | memory\n"
-	"       backchannelctl [--socket PATH] upstreams [forget NAME]\n"
+	"       backchannelctl [--socket PATH] upstreams [help | forget NAME]\n"
 	"       backchannelctl [--socket PATH] journal list | journal show SESSION\n"
 	"       backchannelctl [--socket PATH] journal retry ID\n"
 	"       backchannelctl [--socket PATH] journal resolve ID --as done|undone|not_done\n"
@@ -35,6 +36,7 @@ static const char usage_text[] =
 	"                 what has happened in it and what was decided, event by event\n"
 	"  memory         what calls hold, and what bounds it\n"
 	"  upstreams      what is known of each upstream and model: value, where from, age\n"
+	"  upstreams help what each of these behaviours is, and what is done without it\n"
 	"  upstreams forget NAME\n"
 	"                 notice it all again\n"
 	"  journal list   effects that are open, in doubt or parked; show: all records of a call\n"
@@ -214,6 +216,15 @@ static bool is_question(int count, const char *const *words)
 	       (count == 2 || (count == 3 && strcmp(words[2], "ledger") == 0));
 }
 
+/* What the names mean that "upstreams" shows. */
+static int explain_traits(void)
+{
+	for (int i = 0; i < TRAIT__COUNT; i++) {
+		(void)printf("%s\n  %s\n", trait_name((enum trait)i), trait_help((enum trait)i));
+	}
+	return EXIT_SUCCESS;
+}
+
 static int run(const char *socket_path, const char *as, int count, const char *const *words)
 {
 	if (count == 0) {
@@ -227,6 +238,9 @@ static int run(const char *socket_path, const char *as, int count, const char *c
 	}
 	if (count == 3 && strcmp(words[0], "key") == 0 && strcmp(words[1], "new") == 0) {
 		return key_new(words[2]);
+	}
+	if (count == 2 && strcmp(words[0], "upstreams") == 0 && strcmp(words[1], "help") == 0) {
+		return explain_traits();
 	}
 	if (count >= 1 && is_question(count, words)) {
 		return ask(socket_path, count, words);

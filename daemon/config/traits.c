@@ -8,8 +8,9 @@
 static const struct {
 	const char *name;
 	enum trait_kind kind;
+	const char *help;
 } rows[TRAIT__COUNT] = {
-#define TRAIT(id, name, kind, help) [TRAIT_##id] = {name, TRAIT_IS_##kind},
+#define TRAIT(id, name, kind, help) [TRAIT_##id] = {name, TRAIT_IS_##kind, help},
 #include "daemon/config/traits.def"
 };
 
@@ -23,6 +24,12 @@ enum trait_kind trait_kind(enum trait trait)
 {
 	BC_BUG_ON(trait >= TRAIT__COUNT);
 	return rows[trait].kind;
+}
+
+const char *trait_help(enum trait trait)
+{
+	BC_BUG_ON(trait >= TRAIT__COUNT);
+	return rows[trait].help;
 }
 
 void trait_set_clear(struct trait_set *set)

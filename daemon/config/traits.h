@@ -30,6 +30,8 @@ struct trait_set {
 
 const char *trait_name(enum trait trait);
 enum trait_kind trait_kind(enum trait trait);
+/* What it means, and what is done without it: for operators. */
+const char *trait_help(enum trait trait);
 void trait_set_clear(struct trait_set *set);
 
 /* Append "name=value" as an operator reads it; "?" for what is unknown.  Errors of bc_buf_put(). */

@@ -268,7 +268,8 @@ class Conversation(UpstreamsCase):
             self.assertGreaterEqual(int(slow.flags()['cancel_time'].removesuffix('ms')), 150)
 
         def u5_nothing_from_the_cache():
-            long = [{'event_type': 'session.update', 'session': {'type': 'realtime', 'instructions': 'Be brief. ' * 600}}]
+            long = [{'event_type': 'session.update',
+                     'session': {'type': 'realtime', 'instructions': 'Be brief. ' * 600}}]
             self.call(cache, turns=3, before=long, pauses=3)
             self.assertEqual(cache.flags()['pass_cache'], 'no')
 
@@ -288,6 +289,11 @@ class Others(UpstreamsCase):
         for provider in providers:
             self.assertNotIn('no', provider.flags().values(), provider.name)
             self.assertEqual(provider.flags()['inline_audio'], 'yes')
+
+    def test_each_name_is_explained(self):
+        provider = Provider(self, 'plain')
+        self.start(provider)
+        self.assertEqual(self.ask('upstreams', 'help').splitlines()[::2], list(provider.flags())[2:])
 
     def test_it_is_kept_forgotten_and_overruled(self):
         none = Provider(self, 'none', '--no-out-of-band')

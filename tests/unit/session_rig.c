@@ -120,6 +120,13 @@ static void world_changed(void *world, const char *tag)
 	(void)snprintf(rig->changed, sizeof(rig->changed), "%s", tag);
 }
 
+static void world_noticed(void *world, enum trait trait, int32_t value)
+{
+	struct rig *rig = world;
+
+	rig->noticed[trait] = value;
+}
+
 static bool world_reason_start(void *world, struct bc_span body)
 {
 	struct rig *rig = world;
@@ -241,6 +248,7 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .observe = world_observe,
 					    .predict = world_predict,
 					    .warm = world_warm,
+					    .noticed = world_noticed,
 					    .ended = world_ended,
 					    .record = world_record};
 
@@ -273,6 +281,9 @@ void rig_init(struct rig *rig, const char *toml, bool open)
 		.now = 1000 * BC_USEC_PER_SEC, .close_code = {-1, -1}, .reading = {true, true}};
 	for (int i = 0; i < SESS_TIMER__COUNT; i++) {
 		rig->timers[i] = -1;
+	}
+	for (int i = 0; i < TRAIT__COUNT; i++) {
+		rig->noticed[i] = TRAIT_UNKNOWN;
 	}
 	rig->cfg = load(toml);
 	rig->tools = toolset_new(rig->cfg);

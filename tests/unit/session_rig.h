@@ -47,18 +47,19 @@ struct rig {
 	bool pressure[2];  /* what send reports */
 	int close_code[2]; /* -1: not closed */
 	bool ended;
-	unsigned changes;            /* tags the session said it has changed */
-	char changed[64];            /* the last of them */
-	size_t charged;              /* bytes the client was charged for */
-	bool over_quota;             /* what charge reports */
-	json_t *reasoned;            /* what the reasoner was asked last; owned */
-	unsigned reasons;            /* how often it was asked */
-	bool reasoning;              /* it has not answered */
-	bool mindless;               /* it cannot be asked */
-	struct patterns *patterns;   /* predict; the test's own; NULL: nothing is predicted */
-	struct pattern_trail *trail; /* likewise */
-	unsigned warmed;             /* tools whose servers were to be warmed up */
-	struct admission *admission; /* judges guesses; the test's own; NULL: all are granted */
+	unsigned changes;              /* tags the session said it has changed */
+	char changed[64];              /* the last of them */
+	size_t charged;                /* bytes the client was charged for */
+	bool over_quota;               /* what charge reports */
+	json_t *reasoned;              /* what the reasoner was asked last; owned */
+	unsigned reasons;              /* how often it was asked */
+	bool reasoning;                /* it has not answered */
+	bool mindless;                 /* it cannot be asked */
+	int32_t noticed[TRAIT__COUNT]; /* of the provider, last; TRAIT_UNKNOWN: not */
+	struct patterns *patterns;     /* predict; the test's own; NULL: nothing is predicted */
+	struct pattern_trail *trail;   /* likewise */
+	unsigned warmed;               /* tools whose servers were to be warmed up */
+	struct admission *admission;   /* judges guesses; the test's own; NULL: all are granted */
 };
 
 /* The sessions of rigs to come are recorded here, from its beginning; NULL: they are not.  out outlives them. */
