@@ -45,7 +45,7 @@ static void item_create(struct sess *sess, struct bc_span text)
 		step_client_output(sess, field_raw(item, "call_id"));
 	} else if (field_is(item, "role", "user")) {
 		note_input(sess);
-		sess->agent->take.client_commits = true;
+		take_client_commits(sess);
 		words_end(sess, item);
 	}
 }
@@ -70,7 +70,7 @@ void client_event(struct sess *sess, struct bc_span text)
 		hear_audio(sess, text);
 		break;
 	case OAI_INPUT_AUDIO_BUFFER_COMMIT:
-		sess->agent->take.client_commits = true;
+		take_client_commits(sess);
 		note_input(sess);
 		forward(sess, text);
 		words_end(sess, bc_span(NULL, 0));

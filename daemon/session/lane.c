@@ -372,7 +372,7 @@ void lane_client_cancel(struct sess *sess, struct bc_span text)
 	struct bc_span named = field_raw(text, "response_id");
 	bool unnamed = !json_raw_is_string(named);
 
-	take_disturb(sess);
+	take_unwanted(sess);
 	if (agent->current != NULL) {
 		cancel_current(sess, text, named);
 	} else if (filler_client_cancel(sess, named)) {
@@ -528,7 +528,11 @@ void lane_speech(struct sess *sess, bool started)
 		return;
 	}
 	agent->answer_expected = false;
-	take_disturb(sess);
+	if (agent->interrupt_response) {
+		take_unwanted(sess);
+	} else {
+		take_disturb(sess);
+	}
 	filler_stop(sess, "turn_detected");
 	audio_stopped(sess);
 	step_barge_in(sess);

@@ -147,6 +147,8 @@ bool taken_is_leftover(const struct sess *sess, const char *item);
  * calls are put in whose answer will come in another response.
  */
 bool taken_ends(struct sess *sess, struct resp *resp, bool completed);
+/* It has ended: if it was shown after all and the cancel has cut it off, the caller, who has heard half an answer, gets another. */
+void taken_cut_ends(struct sess *sess, struct resp *resp, bool cancelled);
 /* Delete the items it began, but for those that are kept. */
 void taken_delete(struct sess *sess, struct resp *resp);
 
@@ -480,14 +482,20 @@ void take_advance(struct sess *sess);
 void take_resp_done(struct sess *sess, struct resp *resp, bool completed);
 /* What it still said was too much to be held: the response is shown, and the verdict forgotten. */
 void take_lost(struct sess *sess);
-/* Whether a hold that a verdict has named may start now (J5). */
-bool take_gate_is_open(struct sess *sess);
+/* Whether a hold of that turn's verdict may start now (J5); heard: hearing.last_input when it was put in. */
+bool take_may_start(struct sess *sess, uint64_t turn, bc_usec heard);
 /* Whether the client's request must wait for a verdict that is near. */
 bool take_waits(struct sess *sess);
 /* The wait is over. */
 void take_wait_ends(struct sess *sess);
 /* Something happened that speaks against starting anything irrevocable. */
 void take_disturb(struct sess *sess);
+/* … and means that nobody waits for the answer any more. */
+void take_unwanted(struct sess *sess);
+/* The client says that the turn is over; the provider has not confirmed it yet. */
+void take_client_commits(struct sess *sess);
+/* It is over. */
+void take_turn_ends(struct sess *sess);
 /* An error that answers a call the gateway has put in; true: it was. */
 bool take_failed(struct sess *sess, struct bc_span client_id);
 const char *take_state_name(enum take_state state);

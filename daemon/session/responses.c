@@ -478,10 +478,13 @@ static void end_later(struct sess *sess, struct resp *resp, struct bc_span text)
 }
 
 /* Whether an end is not shown now, or not at all. */
-static bool ends_unseen(struct sess *sess, struct resp *resp, bool completed)
+static bool ends_unseen(struct sess *sess, struct resp *resp, struct bc_span response)
 {
+	bool completed = field_is(response, "status", "completed");
+	bool limited = field_is(response, "status", "incomplete"); /* it has said all it may */
+
 	if (resp->taken) {
-		return taken_ends(sess, resp, completed);
+		return taken_ends(sess, resp, completed || limited);
 	}
 	if (resp->unheard) {
 		taken_delete(sess, resp);
@@ -543,8 +546,9 @@ void resp_done(struct sess *sess, struct bc_span text)
 		return;
 	}
 	traits_response_done(sess, resp, response);
+	taken_cut_ends(sess, resp, cancelled);
 	cancelled = cancelled && !resp->taken; /* that was us, and its calls count */
-	if (ends_unseen(sess, resp, completed)) {
+	if (ends_unseen(sess, resp, response)) {
 		end_later(sess, resp, text);
 	} else if (resp->view == RESP_MERGED) {
 		end_merged(sess, resp, text);

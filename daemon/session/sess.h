@@ -179,6 +179,7 @@ struct resp {
 	json_t *params; /* the "response" object of the client's request it goes back to; owned; NULL: none */
 	char id[SESS_ID_MAX];
 	char shown_id[SESS_ID_MAX]; /* MERGED: the id the client knows */
+	bool cut; /* it was taken, but had said too much to be held, and was shown */
 	char (*leftovers)
 		[SESS_ID_MAX]; /* taken: items it began; owned, SESS_LEFTOVERS_MAX; NULL: none */
 	unsigned leftover_count;
@@ -220,6 +221,7 @@ struct work {
 	bool waiting; /* a real call, until those before it have ended: tools.sequential */
 	bool stale; /* not for calls to come: an effect has changed what it has read, or it was given up */
 	bool gated;      /* a hold of a verdict: starts only while nothing speaks against it */
+	bc_usec heard;   /* gated: hearing.last_input when it was put in */
 	uint64_t number; /* of the guess it began as, as the client knows it; 0: none */
 	bool invalid;    /* it could not be run: the output says why */
 	bool happened;   /* an effect that was carried out */
@@ -358,7 +360,11 @@ struct takeover {
 	bool waits;     /* a kept request of the client waits for the verdict */
 	bool client_commits; /* the client has ended the turn itself, and the provider has not said so yet */
 	bool off;            /* the provider refuses calls it has not made itself */
-	uint64_t undisturbed; /* agent->disturbances at the last commit */
+	bool provider_answers; /* the provider has ended the last turn, and begins an answer by itself */
+	bool unwanted; /* since the takeover began, the caller or the client has broken the answer off */
+	uint64_t turn;          /* it is about */
+	uint64_t undisturbed;   /* agent->disturbances at the last commit */
+	uint64_t before_commit; /* … when the client committed */
 };
 
 /* What guessing has cost so far. */
@@ -415,6 +421,7 @@ struct agent {
 	bool speech;                   /* between the provider's speech_started and commit */
 	bool answer_expected;          /* committed: the provider may begin an answer by itself */
 	bool interrupt_response;
+	bool create_response;    /* the provider answers the turns it ends */
 	bool tool_choice_forced; /* session's tool_choice would make a follow-up call again */
 	uint64_t committed_turn; /* of the last commit: what calls belong to */
 	uint64_t input;          /* grows with everything the caller adds that wants an answer */

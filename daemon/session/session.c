@@ -184,7 +184,8 @@ static enum bc_err agent_new(struct sess *sess, const struct sess_conf *from)
 	TAILQ_INIT(&agent->steps);
 	TAILQ_INIT(&agent->works);
 	results_init(&agent->results);
-	agent->interrupt_response = true; /* the provider's default until it says otherwise */
+	agent->interrupt_response = true; /* the provider's defaults until it says otherwise */
+	agent->create_response = true;
 	agent->yielded = calloc(sess->cfg->tool_count, sizeof(*agent->yielded));
 	if (agent->yielded == NULL) {
 		return BC_E_NOMEM;

@@ -282,6 +282,11 @@ void step_work_dropped(struct sess *sess, const struct work *work)
 	TAILQ_REMOVE(&step->calls, call, link);
 	free(call->call_id);
 	free(call);
+	if (TAILQ_EMPTY(&step->calls) && step->wants_answer && step->input == sess->agent->input &&
+	    !sess->agent->take.unwanted) {
+		/* Nothing is left to be spoken about, but a response was cancelled for it (V4). */
+		lane_owe(sess, step->params, false);
+	}
 	step_advance(sess);
 }
 

@@ -22,9 +22,10 @@ static void untake(struct sess *sess, struct resp *resp)
 void taken_hold(struct sess *sess, struct resp *resp, struct bc_span text)
 {
 	if (!resp_hold(resp, text)) {
-		/* It has said more than is kept back: then it has the word. */
+		/* It has said more than is kept back: then it has the word, as far as the cancel lets it. */
 		take_lost(sess);
 		untake(sess, resp);
+		resp->cut = true;
 		resp_show(sess, resp, text);
 	}
 }
@@ -105,7 +106,8 @@ void taken_delete(struct sess *sess, struct resp *resp)
 
 bool taken_ends(struct sess *sess, struct resp *resp, bool completed)
 {
-	bool wins = completed && resp->visible_items > 0 && resp->view != RESP_HIDDEN;
+	bool called = resp->step != NULL && resp->step->has_client_calls;
+	bool wins = (completed || called) && resp->visible_items > 0 && resp->view != RESP_HIDDEN;
 	bool continued;
 
 	take_resp_done(sess, resp, completed);
@@ -116,7 +118,13 @@ bool taken_ends(struct sess *sess, struct resp *resp, bool completed)
 	bc_buf_clear(&resp->held);
 	taken_delete(sess, resp);
 	resp->visible_items = 0;
-	continued =
-		resp->step != NULL || sess->agent->disturbances == sess->agent->take.undisturbed;
+	continued = resp->step != NULL || !sess->agent->take.unwanted;
 	return resp->view != RESP_SHOWN || (continued && sess->agent->merge == NULL);
+}
+
+void taken_cut_ends(struct sess *sess, struct resp *resp, bool cancelled)
+{
+	if (cancelled && resp->cut && !sess->agent->take.unwanted) {
+		lane_owe(sess, resp->params, false);
+	}
 }

@@ -89,6 +89,21 @@ static bool starts(const struct guess *guess)
 	return guess->tool->effect != CFG_EFFECT_READ && guess->state == GUESS_PROPOSED;
 }
 
+/* Whether a read was named behind an effect that changes what it reads: its result is older than that. */
+static bool is_overtaken(const struct spec_named *before, unsigned count, const struct guess *guess)
+{
+	for (unsigned i = 0; i < count && guess->tool->effect == CFG_EFFECT_READ; i++) {
+		const struct cfg_tool *effect = before[i].guess->tool;
+
+		for (size_t k = 0; starts(before[i].guess) && k < effect->tags.count; k++) {
+			if (spec_has_tag(guess->tool, effect->tags.items[k])) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
 /*
  * Level by level: a level whose reads are not all in hand ends it, and so does, inclusively, one that starts an
  * effect, because what follows may depend on it.
@@ -109,7 +124,8 @@ static void take_share(struct sess *sess, struct share *share)
 			const struct guess *guess = share->named[end].guess;
 
 			effects = effects || starts(guess);
-			ready = ready && (is_in_hand(guess) || starts(guess));
+			ready = ready && (is_in_hand(guess) || starts(guess)) &&
+				!is_overtaken(share->named + begin, end - begin, guess);
 		}
 		if (!ready) {
 			return;
@@ -133,12 +149,23 @@ static bool is_settled(const struct sess *sess)
 
 /* ---- the gate of holds ---- */
 
-bool take_gate_is_open(struct sess *sess)
+/* A response of the provider is alive, or one was asked for that the provider has not begun yet. */
+static bool is_rivalled(const struct agent *agent)
 {
-	const struct agent *agent = sess->agent;
+	return agent->current != NULL || agent->followup[0] != '\0' ||
+	       lane_oldest_sent(agent, false) != NULL;
+}
 
-	return is_settled(sess) && agent->current == NULL && agent->followup[0] == '\0' &&
+static bool gate_is_open(struct sess *sess)
+{
+	return is_settled(sess) && !is_rivalled(sess->agent) &&
 	       hear_quiet(sess) >= sess->cfg->speculation.hold_quiet;
+}
+
+bool take_may_start(struct sess *sess, uint64_t turn, bc_usec heard)
+{
+	return gate_is_open(sess) && sess->agent->committed_turn == turn &&
+	       sess->agent->hearing.last_input == heard;
 }
 
 /* ---- putting in ---- */
@@ -163,7 +190,6 @@ static void put_in(struct sess *sess, const struct share *share)
 {
 	unsigned begin = 0;
 
-	take_move(sess, TAKE_EV_PUT);
 	bc_metric_inc(BC_M_TAKEOVERS);
 	while (begin < share->count && sess->state == SESS_OPEN) {
 		unsigned end = begin;
@@ -172,8 +198,10 @@ static void put_in(struct sess *sess, const struct share *share)
 			end++;
 		}
 		put_level(sess, share, begin, end);
+		step_advance(sess); /* its outputs stand in front of what follows from them */
 		begin = end;
 	}
+	take_move(sess, TAKE_EV_PUT);
 	forget_params(&sess->agent->take);
 	if (sess->state == SESS_OPEN) {
 		take_wait_ends(sess);
@@ -181,16 +209,14 @@ static void put_in(struct sess *sess, const struct share *share)
 	}
 }
 
-/* Nothing is put in after all: where nobody speaks, the answer that was cancelled is asked for again (V4). */
+/* Nothing is put in after all: where it is still wanted, the answer that was cancelled is asked for again (V4). */
 static void drop(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
-	bool disturbed = agent->disturbances != agent->take.undisturbed;
-	bool answered = agent->current != NULL || agent->followup[0] != '\0';
 
 	take_move(sess, TAKE_EV_DROP);
 	bc_metric_inc(BC_M_TAKEOVERS_DROPPED);
-	if (!disturbed && !answered && TAILQ_EMPTY(&agent->kept)) {
+	if (!agent->take.unwanted && !is_rivalled(agent) && TAILQ_EMPTY(&agent->kept)) {
 		lane_owe(sess, agent->take.params, false);
 	}
 	forget_params(&agent->take);
@@ -214,6 +240,15 @@ static struct resp *rival(const struct sess *sess)
 	return current;
 }
 
+/* The client's request was kept back, and no response is in the way or about to begin by itself. */
+static bool nothing_is_in_the_way(const struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+
+	return !is_rivalled(agent) && agent->lane == LANE_IDLE && !TAILQ_EMPTY(&agent->kept) &&
+	       !step_is_open(sess) && !(agent->answer_expected && agent->take.provider_answers);
+}
+
 static void begin(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
@@ -221,21 +256,20 @@ static void begin(struct sess *sess)
 	struct share share;
 
 	take_share(sess, &share);
-	if (share.count == 0) {
+	if (share.count == 0 || (resp == NULL && !nothing_is_in_the_way(sess))) {
 		return;
 	}
-	if (resp != NULL) {
-		take_move(sess, TAKE_EV_CANCEL);
-		resp->taken = true;
-		forget_params(&agent->take);
-		agent->take.params = json_incref(resp->params);
-		lane_cancel(sess, resp);
-	} else if (agent->current == NULL && agent->lane == LANE_IDLE &&
-		   agent->followup[0] == '\0' && !TAILQ_EMPTY(&agent->kept) &&
-		   !step_is_open(sess)) {
-		/* The client's request was kept back: no response is in the way. */
+	agent->take.turn = agent->committed_turn;
+	agent->take.unwanted = false;
+	if (resp == NULL) {
 		take_move(sess, TAKE_EV_READY);
+		return;
 	}
+	take_move(sess, TAKE_EV_CANCEL);
+	resp->taken = true;
+	forget_params(&agent->take);
+	agent->take.params = json_incref(resp->params);
+	lane_cancel(sess, resp);
 }
 
 static void pass_gate(struct sess *sess)
@@ -244,15 +278,15 @@ static void pass_gate(struct sess *sess)
 	struct share share;
 
 	take_share(sess, &share);
-	if (share.count == 0 || !is_settled(sess)) {
+	if (share.count == 0 || !is_settled(sess) || agent->take.turn != agent->committed_turn) {
 		drop(sess);
 		return;
 	}
-	if (agent->current != NULL || agent->followup[0] != '\0') {
+	if (is_rivalled(agent)) {
 		drop(sess); /* a response that nobody expected: it decides */
 		return;
 	}
-	if (share.effects && !take_gate_is_open(sess)) {
+	if (share.effects && !gate_is_open(sess)) {
 		sess->world->timer(sess->world_arg, SESS_TIMER_GATE,
 				   sess->cfg->speculation.hold_quiet - hear_quiet(sess));
 		return;
@@ -349,6 +383,36 @@ void take_wait_ends(struct sess *sess)
 void take_disturb(struct sess *sess)
 {
 	sess->agent->disturbances++;
+	if (sess->agent->take.state == TAKE_GATE) {
+		take_advance(sess);
+	}
+}
+
+void take_unwanted(struct sess *sess)
+{
+	sess->agent->take.unwanted = true;
+	take_disturb(sess);
+	if (sess->agent->take.waits) {
+		take_wait_ends(sess);
+		lane_pump(sess);
+	}
+}
+
+void take_client_commits(struct sess *sess)
+{
+	struct takeover *take = &sess->agent->take;
+
+	take->client_commits = true;
+	take->before_commit = sess->agent->disturbances;
+}
+
+void take_turn_ends(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+
+	/* What the client has said since it ended the turn itself speaks against it, too. */
+	agent->take.undisturbed =
+		agent->take.client_commits ? agent->take.before_commit : agent->disturbances;
 }
 
 bool take_failed(struct sess *sess, struct bc_span client_id)

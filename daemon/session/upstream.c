@@ -10,7 +10,7 @@ static void forward(struct sess *sess, struct bc_span text)
 /* What the caller said or typed is complete: calls belong to this turn from now on. */
 static void turn_ends(struct sess *sess)
 {
-	sess->agent->take.undisturbed = sess->agent->disturbances;
+	take_turn_ends(sess);
 	hear_committed(sess);
 	sess->agent->take.client_commits = false;
 	take_advance(sess);
@@ -178,6 +178,7 @@ static void committed(struct sess *sess, struct bc_span text)
 	lane_speech(sess, false);
 	agent->input++;
 	agent->answer_expected = true;
+	agent->take.provider_answers = agent->create_response && !agent->take.client_commits;
 	turn_ends(sess);
 	lane_pump(sess);
 }
@@ -205,6 +206,9 @@ static void configured(struct sess *sess, struct bc_span text)
 		agent->interrupt_response =
 			detection.ptr[0] == '{' &&
 			!bc_span_is(field_raw(detection, "interrupt_response"), "false");
+		agent->create_response =
+			detection.ptr[0] == '{' &&
+			!bc_span_is(field_raw(detection, "create_response"), "false");
 		/* Without detection nobody would tell us that the speech is over. */
 		agent->speech = agent->speech && detection.ptr[0] == '{';
 	}

@@ -100,7 +100,7 @@ static bool work_may_start(void *arg)
 	struct work *work = arg;
 
 	BC_CHECK(work, WORK_MAGIC);
-	if (!take_gate_is_open(work->sess)) {
+	if (!take_may_start(work->sess, work->turn, work->heard)) {
 		bc_metric_inc(BC_M_HOLDS_STOPPED);
 		return false;
 	}
@@ -251,18 +251,25 @@ static struct work *adopt(struct sess *sess, struct guess *guess)
 	return work;
 }
 
+/* Named first by no response: those that repeat it, however often, mean the same one. */
+static const char of_verdict[] = "bc_verdict";
+
 struct work *work_of_verdict(struct sess *sess, struct guess *guess)
 {
 	struct work *work;
 
 	if (guess->state != GUESS_PROPOSED) {
 		spec_take_guess(sess->agent->spec, guess);
-		return adopt(sess, guess);
+		work = adopt(sess, guess);
+		memcpy(work->response, of_verdict, sizeof(of_verdict));
+		return work;
 	}
 	work = work_new(sess, guess->tool, bc_span_str(guess->arguments), guess->turn);
 	if (work != NULL) {
+		memcpy(work->response, of_verdict, sizeof(of_verdict));
 		work->gated = true;
 		prepare_match(sess, work->tool, work->arguments);
+		work->heard = sess->agent->hearing.last_input;
 		work->said = guess->said;
 		guess->said = NULL;
 		spec_realise(sess->agent->spec, guess);
@@ -322,12 +329,6 @@ static struct work *join_guess(struct sess *sess, struct spec_call *named)
 	named->fresh_since = sess_now(sess) - named->tool->fresh_for;
 	guess = spec_take(sess->agent->spec, named);
 	return guess == NULL ? NULL : adopt(sess, guess);
-}
-
-bool work_release(struct work *work)
-{
-	changes_begin(work->sess, work->tool);
-	return start(work, false);
 }
 
 struct work *work_error(struct sess *sess, const struct spec_call *named, const char *type,
@@ -398,6 +399,17 @@ static bool start_or_wait(struct work *work)
 	}
 	changes_begin(sess, work->tool);
 	pass_advance(sess);
+	return start(work, false);
+}
+
+bool work_release(struct work *work)
+{
+	if (work->sess->cfg->tools.sequential && call_runs(work->sess)) {
+		work->waiting =
+			true; /* the last look at what speaks against it comes with its ticket */
+		return true;
+	}
+	changes_begin(work->sess, work->tool);
 	return start(work, false);
 }
 
@@ -490,6 +502,9 @@ static void work_stopped(struct work *work)
 	free(work->output);
 	work->output = NULL;
 	work->gated = false;
+	if (sess->state != SESS_OPEN) {
+		return; /* nobody waits for it, and nothing is made in its place */
+	}
 	step_work_dropped(sess, work);
 	if (step_uses(sess, work)) {
 		/* The provider has called it meanwhile, and that call stands. */

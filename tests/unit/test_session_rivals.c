@@ -1,0 +1,379 @@
+/* What may happen beside a takeover: other responses, other words, other turns, clients that change their mind. */
+#include "tests/unit/session_verdict.h"
+#include "tests/unit/tap.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void setup(void)
+{
+	verdict_begin(VERDICT_CONFIG);
+}
+
+static void teardown(void)
+{
+	rig_fini(&rig);
+}
+
+/* ---- pieces ---- */
+
+/* What reached the provider, but audio: one letter for each event. */
+static const char *to_provider(void)
+{
+	static const struct {
+		const char *mark;
+		char letter;
+	} kinds[] = {{"\"input_audio_buffer.append\"", '\0'},
+		     {"\"input_audio_buffer.commit\"", 'c'},
+		     {"\"response.cancel\"", 'x'},
+		     {"\"bc\":\"p\"", 'p'},
+		     {"\"response.create\"", 'r'},
+		     {"\"conversation.item.delete\"", 'd'},
+		     {"\"function_call_output\"", 'o'},
+		     {"\"function_call\"", 'f'},
+		     {"", '?'}};
+	static char letters[64];
+	size_t len = 0;
+
+	for (; rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]; rig.seen[SESS_UPSTREAM]++) {
+		size_t i = 0;
+
+		while (strstr(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]], kinds[i].mark) ==
+		       NULL) {
+			i++;
+		}
+		ck_assert_uint_lt(len + 1, sizeof(letters));
+		letters[len] = kinds[i].letter;
+		len += kinds[i].letter != '\0';
+	}
+	letters[len] = '\0';
+	return letters;
+}
+
+/* The booking's silence has passed: it waits for the journal alone. */
+static void booking_asked(void)
+{
+	booking_at_the_gate();
+	talk_audio(&rig, 220, false);
+	ck_assert_uint_eq(rig.run_count, 1);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_skip(&rig, SESS_CLIENT);
+}
+
+/* ---- holds whose permission comes late ---- */
+
+START_TEST(j5_a_later_turn_stops_a_hold_that_was_not_permitted_yet)
+{
+	booking_asked();
+	if (_i == 0) {
+		rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+		talk_audio(&rig, 300, true);
+		talk_audio(&rig, 800, false);
+		rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u2'}");
+		talk_commit(&rig, "u2", "u1");
+		talk_created(&rig, "r2", "null");
+		talk_done(&rig, "r2", "completed");
+	} else {
+		rig_up(&rig,
+		       "{'type':'conversation.item.added','previous_item_id':'u1','item':{'id':'u2','type':'message','role':'user'}}");
+	}
+	rig_wait(&rig, 2 * BC_USEC_PER_SEC);
+	ck_assert(!rig_start(&rig, 0));
+}
+END_TEST
+
+START_TEST(a_voiced_frame_behind_the_verdict_stops_a_hold)
+{
+	booking_asked();
+	talk_audio(&rig, 20, true); /* too short to be speech */
+	talk_audio(&rig, 1000, false);
+	ck_assert(!rig_start(&rig, 0));
+}
+END_TEST
+
+START_TEST(whoever_lost_an_answer_for_a_hold_that_is_stopped_gets_another)
+{
+	booking_asked();
+	talk_audio(&rig, 60, true); /* a noise the provider never speaks of */
+	ck_assert(!rig_start(&rig, 0));
+	ck_assert_str_eq(to_provider(), "r");
+}
+END_TEST
+
+START_TEST(whoever_does_not_want_an_answer_gets_none)
+{
+	booking_asked();
+	rig_client(&rig, "{'type':'response.cancel'}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	ck_assert(!rig_start(&rig, 0));
+	ck_assert_str_eq(to_provider(), "");
+}
+END_TEST
+
+START_TEST(a_hold_is_not_made_after_the_end)
+{
+	booking_asked();
+	talk_created(&rig, "r2", "null"); /* which nobody expected */
+	talk_call(&rig, "r2", "f2", "book", TALK_NIGHT);
+	sess_closed(rig.sess, SESS_CLIENT, BC_OK, WS_CLOSE_NORMAL, BC_SPAN_LIT(""));
+	ck_assert(!rig_start(&rig, 0));
+	ck_assert_uint_eq(rig.run_count, 1);
+}
+END_TEST
+
+START_TEST(a_call_repeated_twice_is_still_the_one_that_was_put_in)
+{
+	booking_asked();
+	ck_assert(rig_start(&rig, 0));
+	rig_finish(&rig, 0, "{}");
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	talk_call(&rig, "r2", "f2", "book", TALK_NIGHT);
+	talk_call(&rig, "r2", "f3", "book", TALK_NIGHT);
+	ck_assert_uint_eq(rig.run_count, 1);
+}
+END_TEST
+
+/* ---- answers that are lost ---- */
+
+START_TEST(a_client_that_clears_its_buffer_is_answered_all_the_same)
+{
+	booking_at_the_gate();
+	rig_up(&rig, "{'type':'input_audio_buffer.cleared'}");
+	ck_assert_str_eq(to_provider(), "r");
+	ck_assert_uint_eq(rig.run_count, 0);
+}
+END_TEST
+
+START_TEST(a_clients_call_that_slips_in_is_shown)
+{
+	rig_client(
+		&rig,
+		"{'type':'session.update','session':{'tools':[{'type':'function','name':'show_map'}]}}");
+	rig_up(&rig, "{'type':'session.updated','session':{'tools':[]}}");
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	talk_call(&rig, "r1", "f1", "show_map", "{}");
+	rig_silent(&rig, SESS_CLIENT);
+	cancelled("r1");
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	rig_expect(&rig, SESS_CLIENT, "conversation.item.added");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.done");
+	rig_expect(&rig, SESS_CLIENT, "response.done");
+	ck_assert_str_eq(to_provider(), ""); /* the client answers its call */
+}
+END_TEST
+
+START_TEST(a_response_that_ended_by_itself_wins)
+{
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r1','item':{'id':'m1','type':'message','role':'assistant','status':'in_progress'}}");
+	talk_done(&rig, "r1", "incomplete"); /* it has said all it may */
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	rig_expect(&rig, SESS_CLIENT, "response.done");
+	ck_assert_str_eq(to_provider(), "");
+}
+END_TEST
+
+START_TEST(an_answer_cut_off_aloud_is_asked_for_again)
+{
+	static char much[40000];
+
+	memset(much, 'A', sizeof(much) - 1);
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r1','item':{'id':'m1','type':'message','role':'assistant','status':'in_progress'}}");
+	for (unsigned i = 0; i < 2; i++) {
+		rig_up(&rig,
+		       "{'type':'response.output_audio.delta','response_id':'r1','item_id':'m1','delta':'%s'}",
+		       much);
+	}
+	rig_expect(&rig, SESS_CLIENT, "response.created"); /* too much to be held */
+	cancelled("r1");
+	ck_assert_str_eq(to_provider(), "r");
+}
+END_TEST
+
+/* ---- requests and cancels of the client ---- */
+
+START_TEST(a_request_on_its_way_closes_the_gate)
+{
+	rig_fini(&rig);
+	verdict_begin(VERDICT_CONFIG "confirm_wait = \"0s\"\n");
+	booking_at_the_gate();
+	rig_client(&rig, "{'type':'response.create','event_id':'mine'}");
+	talk_audio(&rig, 1000, false);
+	ck_assert_uint_eq(rig.run_count, 0);
+	ck_assert_str_eq(to_provider(), "r");
+}
+END_TEST
+
+START_TEST(a_cancel_meets_the_request_that_was_kept)
+{
+	turn_naming("get_order", TALK_ORDER);
+	rig_finish(&rig, 0, "{}");
+	rig_client(&rig, "{'type':'input_audio_buffer.commit'}");
+	rig_client(&rig, "{'type':'response.create','event_id':'mine'}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_client(&rig, "{'type':'response.cancel'}");
+	ck_assert_str_eq(to_provider(), "rx");
+}
+END_TEST
+
+START_TEST(j5_a_cancel_between_the_clients_commit_and_the_providers_counts)
+{
+	turn_naming("book", TALK_NIGHT);
+	rig_client(&rig, "{'type':'input_audio_buffer.commit'}");
+	rig_client(&rig, "{'type':'response.cancel'}");
+	rig_client(&rig, "{'type':'response.create','event_id':'mine'}");
+	talk_commit(&rig, "u1", NULL);
+	talk_audio(&rig, 1000, false);
+	ck_assert_uint_eq(rig.run_count, 0);
+}
+END_TEST
+
+START_TEST(a_provider_that_is_about_to_answer_is_waited_for)
+{
+	turn_naming("book", TALK_NIGHT);
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_client(&rig, "{'type':'response.create','event_id':'mine'}");
+	talk_audio(&rig, 200, false);
+	ck_assert_uint_eq(rig.run_count, 0); /* its own response is on its way */
+	talk_created(&rig, "r1", "null");
+	ck_assert_str_eq(to_provider(), "x");
+}
+END_TEST
+
+/* ---- what a verdict is made of ---- */
+
+START_TEST(steps_of_a_verdict_enter_one_after_the_other)
+{
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p1", "get_order", TALK_ORDER, NULL);
+	talk_audio(&rig, 320, false);
+	rig_finish(&rig, 0, "{\"at\":1}");
+	talk_audio(&rig, 600, false);
+	find_passes();
+	ck_assert_uint_eq(mark_count, 2);
+	answer_pass("p2", NULL, NULL, NULL); /* nothing follows from the result yet */
+	talk_audio(&rig, 100, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	ck_assert_uint_eq(mark_count, 4); /* without that result, and with it */
+	answer_pass("p4", "get_order", "{\\\"id\\\":\\\"8\\\"}", NULL);
+	mark_count--;
+	answer_pass("p3", "get_order", TALK_ORDER, NULL);
+	talk_audio(&rig, 400, false);
+	rig_finish(&rig, 1, "{\"at\":2}");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_skip(&rig, SESS_UPSTREAM);
+	cancelled("r1");
+	ck_assert_str_eq(to_provider(), "fofor");
+}
+END_TEST
+
+START_TEST(a_read_named_behind_an_effect_is_left_to_the_provider)
+{
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	rig_up(&rig,
+	       "{'type':'response.created','response':{'id':'p1','status':'in_progress','conversation_id':null,'metadata':%s,'output':[]}}",
+	       marks[0]);
+	rig_up(&rig,
+	       "{'type':'response.output_item.done','response_id':'p1','item':{'id':'i1','type':'function_call','status':'completed','name':'book','call_id':'c1','arguments':'{}'}}");
+	rig_up(&rig,
+	       "{'type':'response.output_item.done','response_id':'p1','item':{'id':'i2','type':'function_call','status':'completed','name':'get_order','call_id':'c2','arguments':'" TALK_ORDER
+	       "'}}");
+	rig_up(&rig,
+	       "{'type':'response.done','response':{'id':'p1','status':'completed','conversation_id':null,'metadata':%s,'output':[]}}",
+	       marks[0]);
+	talk_audio(&rig, 320, false);
+	ck_assert_uint_eq(rig.run_count, 1);
+	rig_finish(&rig, 0, "{}"); /* both have the tag "orders" */
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	talk_audio(&rig, 1000, false);
+	ck_assert_str_eq(to_provider(), "");
+}
+END_TEST
+
+START_TEST(w4_holds_of_a_verdict_run_one_after_the_other)
+{
+	rig_fini(&rig);
+	verdict_begin(VERDICT_CONFIG "[tools]\nsequential = true\n");
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p1", "book", TALK_NIGHT, "book");
+	talk_audio(&rig, 320, false);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	cancelled("r1");
+	talk_audio(&rig, 300, false);
+	ck_assert_uint_eq(rig.run_count, 1);
+	ck_assert(rig_start(&rig, 0));
+	rig_finish(&rig, 0, "{}");
+	ck_assert_uint_eq(rig.run_count, 2);
+	talk_skip(&rig, SESS_UPSTREAM);
+	if (_i == 0) {
+		ck_assert(rig_start(&rig, 1));
+		rig_finish(&rig, 1, "{}");
+		ck_assert_str_eq(to_provider(), "foor");
+	} else {
+		talk_audio(&rig, 60, true);
+		ck_assert(!rig_start(&rig, 1));
+		ck_assert_str_eq(to_provider(), "or");
+	}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	const TTest *const cases[] = {
+		a_voiced_frame_behind_the_verdict_stops_a_hold,
+		whoever_lost_an_answer_for_a_hold_that_is_stopped_gets_another,
+		whoever_does_not_want_an_answer_gets_none,
+		a_hold_is_not_made_after_the_end,
+		a_call_repeated_twice_is_still_the_one_that_was_put_in,
+		a_client_that_clears_its_buffer_is_answered_all_the_same,
+		a_clients_call_that_slips_in_is_shown,
+		a_response_that_ended_by_itself_wins,
+		an_answer_cut_off_aloud_is_asked_for_again,
+		a_request_on_its_way_closes_the_gate,
+		a_cancel_meets_the_request_that_was_kept,
+		j5_a_cancel_between_the_clients_commit_and_the_providers_counts,
+		a_provider_that_is_about_to_answer_is_waited_for,
+		steps_of_a_verdict_enter_one_after_the_other,
+		a_read_named_behind_an_effect_is_left_to_the_provider,
+	};
+	Suite *s = suite_create("session_rivals");
+	TCase *c = tcase_create("session_rivals");
+
+	tcase_add_checked_fixture(c, setup, teardown);
+	for (size_t i = 0; i < BC_ARRAY_LEN(cases); i++) {
+		tcase_add_test(c, cases[i]);
+	}
+	tcase_add_loop_test(c, j5_a_later_turn_stops_a_hold_that_was_not_permitted_yet, 0, 2);
+	tcase_add_loop_test(c, w4_holds_of_a_verdict_run_one_after_the_other, 0, 2);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+int main(void)
+{
+	return tap_run(suite());
+}
