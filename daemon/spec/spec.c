@@ -50,6 +50,7 @@ struct spec *spec_new(const struct spec_conf *conf)
 	spec->conf = *conf;
 	spec->valid_horizon = -1;
 	spec->beyond_horizon = -1;
+	spec->lost_horizon = -1;
 	TAILQ_INIT(&spec->guesses);
 	return spec;
 }
@@ -90,6 +91,7 @@ void spec_turn_begin(struct spec *spec, uint64_t turn)
 	spec->confirms_in_turn = 0;
 	spec->valid_horizon = -1;
 	spec->beyond_horizon = -1;
+	spec->lost_horizon = -1;
 }
 
 void spec_turn_commit(struct spec *spec)
@@ -390,18 +392,6 @@ void spec_withdraw(struct spec *spec, struct guess *guess)
 	}
 }
 
-void spec_expire(struct spec *spec, bc_usec now)
-{
-	struct guess *guess;
-
-	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (guess->state == GUESS_DONE && guess->tool->effect == CFG_EFFECT_READ &&
-		    now - guess->dispatched > guess->tool->fresh_for) {
-			spec_withdraw(spec, guess);
-		}
-	}
-}
-
 struct guess *spec_next_withdrawn(struct spec *spec)
 {
 	struct guess *guess;
@@ -458,13 +448,22 @@ static bool stands_alone(const struct spec *spec, const struct guess *guess)
 	       (guess->refused && guess->tool->effect == CFG_EFFECT_READ);
 }
 
+/* A part of what was named cannot be put in, and no pass has had a say on the whole of it since. */
+static bool is_void(const struct spec *spec)
+{
+	bool lost = spec->lost_horizon >= spec->last_voiced &&
+		    spec->lost_horizon >= spec->valid_horizon;
+
+	return lost || spec->beyond_horizon >= spec->last_voiced;
+}
+
 bool spec_expects_verdict(const struct spec *spec)
 {
 	const struct guess *guess;
 	bool proposed = false;
 	bool heard = false;
 
-	if (spec->watch_only || spec->beyond_horizon >= spec->last_voiced) {
+	if (spec->watch_only || is_void(spec)) {
 		return false;
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
@@ -549,7 +548,7 @@ unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX]
 	struct guess *guess;
 	unsigned count = 0;
 
-	if (!spec->committed || spec->watch_only || spec->beyond_horizon >= spec->last_voiced) {
+	if (!spec->committed || spec->watch_only || is_void(spec)) {
 		return 0;
 	}
 	levels(spec, level);

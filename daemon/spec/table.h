@@ -42,7 +42,8 @@ struct spec {
 	uint64_t pass_count;   /* passes ever begun: the last number */
 	bc_usec valid_horizon; /* of the valid pass that has heard most in this turn; -1: none yet */
 	bc_usec beyond_horizon; /* no verdict over what was heard up to here; -1: nothing stands in the way */
-	unsigned passes_in_turn;   /* but those at pauses */
+	bc_usec lost_horizon;    /* of a pass that named a call which was lost since; -1: of none */
+	unsigned passes_in_turn; /* but those at pauses */
 	unsigned confirms_in_turn; /* those at pauses */
 	bc_usec pass_last;         /* position at which the last pass of the turn began */
 

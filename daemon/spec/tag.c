@@ -1,4 +1,4 @@
-/* What calls read and change, by the tags of their tools. */
+/* What calls read and change, by the tags of their tools, and what is too old to be used. */
 #include "daemon/spec/table.h"
 
 #include <string.h>
@@ -37,6 +37,27 @@ struct guess *tag_next_effect(const struct spec *spec, const struct guess *behin
 	return guess;
 }
 
+/* Withdraw one that its pass still means: what is left of the verdict is not what the model would say. */
+static void lose(struct spec *spec, struct guess *guess)
+{
+	if (guess->turn == spec->turn && guess->pass != 0 && guess->horizon > spec->lost_horizon) {
+		spec->lost_horizon = guess->horizon;
+	}
+	spec_withdraw(spec, guess);
+}
+
+void spec_expire(struct spec *spec, bc_usec now)
+{
+	struct guess *guess;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		if (guess->state == GUESS_DONE && guess->tool->effect == CFG_EFFECT_READ &&
+		    now - guess->dispatched > guess->tool->fresh_for) {
+			lose(spec, guess);
+		}
+	}
+}
+
 void spec_withdraw_tag(struct spec *spec, const char *tag)
 {
 	struct guess *guess;
@@ -46,7 +67,7 @@ void spec_withdraw_tag(struct spec *spec, const char *tag)
 		/* What only waits to be run will see the change; an effect that ran is not made wrong by another. */
 		if (guess->state != GUESS_PROPOSED && guess->tool->effect == CFG_EFFECT_READ &&
 		    spec_has_tag(guess->tool, tag)) {
-			spec_withdraw(spec, guess);
+			lose(spec, guess);
 		}
 	}
 }

@@ -311,6 +311,24 @@ START_TEST(a_read_named_behind_an_effect_is_left_to_the_provider)
 }
 END_TEST
 
+START_TEST(a_verdict_that_has_lost_a_call_is_left_to_the_provider)
+{
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p1", "get_order", TALK_ORDER, "book");
+	talk_audio(&rig, 320, false);
+	rig_finish(&rig, 0, "{}");
+	sess_tag_changed(rig.sess, "orders"); /* another caller has changed what was read */
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	talk_audio(&rig, 1000, false);
+	ck_assert_str_eq(to_provider(), "");
+	ck_assert_uint_eq(rig.run_count, 1);
+}
+END_TEST
+
 START_TEST(w4_holds_of_a_verdict_run_one_after_the_other)
 {
 	rig_fini(&rig);
@@ -359,6 +377,7 @@ static Suite *suite(void)
 		a_provider_that_is_about_to_answer_is_waited_for,
 		steps_of_a_verdict_enter_one_after_the_other,
 		a_read_named_behind_an_effect_is_left_to_the_provider,
+		a_verdict_that_has_lost_a_call_is_left_to_the_provider,
 	};
 	Suite *s = suite_create("session_rivals");
 	TCase *c = tcase_create("session_rivals");
