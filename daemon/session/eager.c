@@ -159,9 +159,9 @@ static void flush(struct sess *sess)
 	eager->flushing = false;
 }
 
-void eager_close(struct sess *sess)
+static void close_window(struct sess *sess)
 {
-	if (sess->agent == NULL || !sess->agent->eager.open) {
+	if (!sess->agent->eager.open) {
 		return;
 	}
 	flush(sess);
@@ -181,16 +181,30 @@ void eager_timer(struct sess *sess)
 		sess->world->timer(sess->world_arg, SESS_TIMER_EAGER, AGAIN);
 		return;
 	}
-	eager_close(sess);
+	close_window(sess);
+}
+
+/* Show what is kept but for what the provider has made of the pause. */
+static void flush_hiding(struct sess *sess)
+{
+	sess->agent->eager.hiding = true;
+	flush(sess);
+	sess->agent->eager.hiding = false;
 }
 
 /* The caller goes on: what the provider made of the pause is hidden, and deleted when it has ended (E3). */
 static void resume(struct sess *sess)
 {
 	bc_metric_inc(BC_M_EAGER_RESUMED);
-	sess->agent->eager.hiding = true;
-	flush(sess);
-	sess->agent->eager.hiding = false;
+	flush_hiding(sess);
+	lane_pump(sess);
+}
+
+void eager_lost(struct sess *sess)
+{
+	if (sess->agent != NULL && sess->agent->eager.open) {
+		flush_hiding(sess);
+	}
 }
 
 static void open_window(struct sess *sess)
@@ -202,6 +216,13 @@ static void open_window(struct sess *sess)
 	eager->again = 0;
 	sess->world->timer(sess->world_arg, SESS_TIMER_EAGER,
 			   eager->silence - sess->cfg->speculation.eager_silence);
+}
+
+bool eager_is_over(const struct sess *sess)
+{
+	const struct eager *eager = &sess->agent->eager;
+
+	return eager->hiding || (eager->armed && sess->agent->speech);
 }
 
 /* Whether an event is about a response beside the conversation, a request, or the session: then it keeps nobody waiting. */
@@ -255,7 +276,7 @@ bool eager_keeps(struct sess *sess, enum oai_event event, struct bc_span text)
 		return false;
 	}
 	if (!keep(eager, text)) {
-		eager_close(sess);
+		close_window(sess);
 		return false;
 	}
 	return true;

@@ -318,6 +318,15 @@ void hear_transcript(struct sess *sess, struct bc_span text)
 	free(delta);
 }
 
+void hear_unheard(struct sess *sess)
+{
+	const struct hearing *hearing = &sess->agent->hearing;
+
+	if (hearing->on && hearing->turn_open && !hearing->spoken) {
+		spec_verdict_void(sess->agent->spec);
+	}
+}
+
 void hear_committed(struct sess *sess)
 {
 	struct agent *agent = sess->agent;

@@ -237,7 +237,7 @@ static bool must_wait(const struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
 
-	if (agent->current != NULL && agent->current->view != RESP_SHOWN) {
+	if (agent->eager.open || (agent->current != NULL && agent->current->view != RESP_SHOWN)) {
 		return true;
 	}
 	return agent->followup[0] != '\0' || step_is_open(sess) || !TAILQ_EMPTY(&agent->kept);
@@ -328,7 +328,8 @@ static void cancel_coming(struct sess *sess, struct bc_span text)
 	agent->followup_unwanted = coming;
 	if (agent->merge != NULL) {
 		resp_merge_close(sess, "cancelled", "client_cancelled", "");
-	} else if (coming) {
+	} else if (coming || agent->eager.open) {
+		/* In an eager turn the client cannot mean what it has not been told of. */
 		client_refuse(sess, field_raw(text, "event_id"), "response_cancel_not_active",
 			      NOT_ACTIVE);
 	} else {
@@ -486,6 +487,9 @@ static bool is_free(const struct sess *sess)
 
 	if (agent->take.state != TAKE_IDLE || (!TAILQ_EMPTY(&agent->kept) && agent->take.waits)) {
 		return false; /* what a verdict names goes first */
+	}
+	if (agent->eager.open || agent->eager.flushing) {
+		return false; /* what the provider has begun is not known yet */
 	}
 	return agent->lane == LANE_IDLE && agent->current == NULL && agent->followup[0] == '\0' &&
 	       lane_oldest_sent(agent, false) == NULL && !step_is_open(sess);

@@ -166,10 +166,12 @@ void eager_refused(struct sess *sess);
 void eager_show(const struct sess *sess, struct rewrite *rewrite, struct bc_span session);
 /* Whether an event of the provider is kept for later; else it is handled now. */
 bool eager_keeps(struct sess *sess, enum oai_event event, struct bc_span text);
+/* Whether what the provider begins by itself now is about a turn that went on. */
+bool eager_is_over(const struct sess *sess);
 /* The client's silence has passed. */
 void eager_timer(struct sess *sess);
-/* Handle what is kept now, because the call ends. */
-void eager_close(struct sess *sess);
+/* The provider has gone: what was kept is shown, but the turn was never committed, and no call of it is made. */
+void eager_lost(struct sess *sess);
 
 /* ---- usage.c ---- */
 
@@ -333,6 +335,8 @@ void hear_audio(struct sess *sess, struct bc_span text);
 void hear_transcript(struct sess *sess, struct bc_span text);
 /* The client says that the turn is over; the provider has not confirmed it yet. */
 void hear_ends(struct sess *sess);
+/* The provider has committed a voice: where the detector heard none, words that were given are no authority. */
+void hear_unheard(struct sess *sess);
 void hear_committed(struct sess *sess);
 void hear_cleared(struct sess *sess);
 void hear_fini(struct agent *agent);

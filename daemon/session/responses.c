@@ -172,10 +172,13 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 		begin_followup(sess, resp, text);
 		break;
 	case RESP_VAD:
-		if (sess->agent->eager.hiding) {
+		if (eager_is_over(sess)) {
 			resp_view_set(sess, resp, RESP_HIDDEN);
 			resp->unheard = true;
 			resp->unwanted = true;
+			if (sess->agent->speech) {
+				lane_cancel(sess, resp); /* begun since, so the provider will not */
+			}
 		} else if (sess->agent->merge != NULL) {
 			continue_merged(sess, resp);
 		} else {

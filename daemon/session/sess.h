@@ -33,7 +33,7 @@ struct reasoner;
 #define SESS_UPDATES_MAX   64     /* session updates unanswered */
 #define SESS_STEPS_MAX     32     /* responses whose calls are not all answered */
 #define SESS_WORKS_MAX     256    /* tool executions remembered */
-#define SESS_LEFTOVERS_MAX 4      /* items of a response that is being taken over */
+#define SESS_LEFTOVERS_MAX 32     /* items of a response that leaves the conversation */
 #define SESS_HELD_MAX      65536  /* bytes of events kept back with one withheld response */
 
 /* What is told late, or spoken beside the conversation; needs the limits above. */

@@ -461,7 +461,7 @@ void sess_closed(struct sess *sess, enum sess_side side, enum bc_err err, uint16
 	}
 	ledger_closed(sess, side, err, code, reason);
 	if (side == SESS_UPSTREAM) {
-		eager_close(sess);
+		eager_lost(sess);
 		upstream_gone(sess, err, code, reason);
 		return;
 	}

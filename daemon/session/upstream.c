@@ -178,6 +178,7 @@ static void committed(struct sess *sess, struct bc_span text)
 	lane_speech(sess, false);
 	agent->input++;
 	agent->answer_expected = true;
+	hear_unheard(sess);
 	agent->take.provider_answers = agent->create_response && !agent->take.client_commits;
 	turn_ends(sess);
 	lane_pump(sess);

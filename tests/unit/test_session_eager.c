@@ -268,6 +268,97 @@ START_TEST(what_is_kept_is_shown_when_the_provider_vanishes)
 }
 END_TEST
 
+START_TEST(a_call_is_not_made_when_the_provider_vanishes_in_the_window)
+{
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_call(&rig, "r1", "f1", "book", TALK_NIGHT);
+	sess_closed(rig.sess, SESS_UPSTREAM, BC_E_CLOSED, 1006, BC_SPAN_LIT(""));
+	ck_assert_uint_eq(rig.run_count, 0); /* the turn was never committed */
+}
+END_TEST
+
+START_TEST(however_much_was_made_of_a_pause_is_deleted)
+{
+	char id[8];
+
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	for (unsigned i = 0; i < 9; i++) {
+		(void)snprintf(id, sizeof(id), "f%u", i);
+		talk_call(&rig, "r1", id, "book", TALK_NIGHT);
+	}
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	talk_done(&rig, "r1", "cancelled");
+	for (unsigned i = 0; i < 9; i++) {
+		rig_expect(&rig, SESS_UPSTREAM, "conversation.item.delete");
+	}
+}
+END_TEST
+
+START_TEST(an_answer_that_begins_after_the_caller_went_on_is_never_heard)
+{
+	json_t *event;
+
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	talk_commit(&rig, "u1", NULL);
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	talk_skip(&rig, SESS_CLIENT);
+	talk_created(&rig, "r1", "null");
+	event = rig_next(&rig, SESS_UPSTREAM, "response.cancel");
+	ck_assert_str_eq(rig_string(event, "response_id"), "r1");
+	json_decref(event);
+	talk_call(&rig, "r1", "f1", "book", TALK_NIGHT);
+	talk_done(&rig, "r1", "cancelled");
+	rig_expect(&rig, SESS_UPSTREAM, "conversation.item.delete");
+	ck_assert_uint_eq(rig.run_count, 0);
+	rig_silent(&rig, SESS_CLIENT);
+}
+END_TEST
+
+START_TEST(a_client_in_the_window_finds_nothing_active)
+{
+	json_t *event;
+
+	answers_early();
+	rig_client(&rig, "{'type':'response.create','event_id':'mine'}");
+	rig_silent(&rig, SESS_UPSTREAM); /* it would collide with what the client cannot know of */
+	rig_silent(&rig, SESS_CLIENT);
+	if (_i == 0) {
+		rig_wait(&rig, 300 * BC_USEC_PER_MS);
+		rig_silent(&rig, SESS_UPSTREAM);
+		talk_done(&rig, "r1", "completed");
+	} else {
+		rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+		talk_done(&rig, "r1", "cancelled");
+		rig_expect(&rig, SESS_UPSTREAM, "conversation.item.delete");
+	}
+	event = rig_next(&rig, SESS_UPSTREAM, "response.create");
+	ck_assert_str_eq(rig_string(event, "event_id"), "mine");
+	json_decref(event);
+}
+END_TEST
+
+START_TEST(a_cancel_in_the_window_does_not_take_the_answer_away)
+{
+	json_t *event;
+
+	answers_early();
+	rig_client(&rig, "{'type':'response.cancel','event_id':'mine'}");
+	rig_silent(&rig, SESS_UPSTREAM);
+	event = rig_next(&rig, SESS_CLIENT, "error");
+	ck_assert_str_eq(rig_string(event, "error.code"), "response_cancel_not_active");
+	ck_assert_str_eq(rig_string(event, "error.event_id"), "mine");
+	json_decref(event);
+	rig_wait(&rig, 300 * BC_USEC_PER_MS);
+	talk_skip(&rig, SESS_CLIENT);
+	talk_done(&rig, "r1", "completed");
+	rig_expect(&rig, SESS_CLIENT, "response.done");
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	const TTest *const cases[] = {
@@ -279,6 +370,10 @@ static Suite *suite(void)
 		a_client_that_changes_its_silence_gets_its_way,
 		a_provider_that_refuses_is_left_alone,
 		what_is_kept_is_shown_when_the_provider_vanishes,
+		a_call_is_not_made_when_the_provider_vanishes_in_the_window,
+		however_much_was_made_of_a_pause_is_deleted,
+		an_answer_that_begins_after_the_caller_went_on_is_never_heard,
+		a_cancel_in_the_window_does_not_take_the_answer_away,
 	};
 	Suite *s = suite_create("session_eager");
 	TCase *c = tcase_create("session_eager");
@@ -288,6 +383,7 @@ static Suite *suite(void)
 		tcase_add_test(c, cases[i]);
 	}
 	tcase_add_loop_test(c, a_call_of_a_turn_that_went_on_is_not_made, 0, 2);
+	tcase_add_loop_test(c, a_client_in_the_window_finds_nothing_active, 0, 2);
 	tcase_add_loop_test(c, other_ways_to_end_turns_are_left_alone, 0, 5);
 	suite_add_tcase(s, c);
 	return s;

@@ -359,6 +359,39 @@ START_TEST(w4_holds_of_a_verdict_run_one_after_the_other)
 }
 END_TEST
 
+START_TEST(words_of_a_voice_nobody_heard_here_release_nothing)
+{
+	rig_client(&rig, "{'type':'backchannel.hello','events':[]}");
+	rig_client(&rig,
+		   "{'type':'backchannel.input_text.final','revision':1,'text':'Book monday.'}");
+	find_passes();
+	answer_pass("p1", "book", TALK_NIGHT, NULL);
+	talk_commit(&rig, "u1", NULL); /* of a voice too low for the detector */
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	ck_assert_str_eq(to_provider(), "");
+}
+END_TEST
+
+START_TEST(r7_a_followup_that_was_given_up_for_a_nameless_error_stays_ours)
+{
+	json_t *event;
+
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	cancelled("r1");
+	ck_assert_str_eq(to_provider(), "xfor");
+	rig_up(&rig,
+	       "{'type':'error','error':{'type':'invalid_request_error','code':'invalid_value','param':'response.input','event_id':null}}");
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r2','item':{'id':'m1','type':'message','role':'assistant'}}");
+	event = rig_next(&rig, SESS_CLIENT, "response.created");
+	ck_assert_str_eq(rig_string(event, "response.metadata.bc"), "");
+	json_decref(event);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	const TTest *const cases[] = {
@@ -378,6 +411,8 @@ static Suite *suite(void)
 		steps_of_a_verdict_enter_one_after_the_other,
 		a_read_named_behind_an_effect_is_left_to_the_provider,
 		a_verdict_that_has_lost_a_call_is_left_to_the_provider,
+		words_of_a_voice_nobody_heard_here_release_nothing,
+		r7_a_followup_that_was_given_up_for_a_nameless_error_stays_ours,
 	};
 	Suite *s = suite_create("session_rivals");
 	TCase *c = tcase_create("session_rivals");
