@@ -89,6 +89,8 @@ bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_s
 	if (failed == NULL && agent->followup[0] != '\0' &&
 	    (nameless || json_string_is(client_id, agent->followup))) {
 		bc_metric_add(BC_M_CREATE_COLLISIONS, collision);
+		/* The order may have lied: then it begins all the same. */
+		agent->followups_late += nameless;
 		lane_followup_refused(sess, collision);
 		return true;
 	}
