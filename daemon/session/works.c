@@ -525,6 +525,24 @@ static bool was_unsent(enum tool_outcome outcome)
 	       outcome == TOOL_UNREACHABLE;
 }
 
+static void guess_ready(struct work *work, enum tool_outcome outcome)
+{
+	struct sess *sess = work->sess;
+
+	if (was_unsent(outcome)) {
+		/* The real call, a moment later, may do better. */
+		spec_withdraw(sess->agent->spec, work->guess);
+	}
+	if (work->guess->state == GUESS_WITHDRAWN) {
+		pass_advance(sess); /* which forgets the work */
+		return;
+	}
+	spec_finished(sess->agent->spec, work->guess);
+	predict_from(sess, work);
+	reasoner_result(sess, work);
+	pass_trigger(sess);
+}
+
 static void work_ready(void *arg, struct tool_call *run, const struct tool_result *result)
 {
 	struct work *work = arg;
@@ -555,26 +573,13 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 			work); /* refused before it could start: the model is told all the same */
 	}
 	changes_begin(sess, work->tool);
-	if (work->guess == NULL) {
-		predict_observe(sess, work);
-		predict_from(sess, work);
-	}
-	pass_advance(sess);
-	if (work->guess != NULL && was_unsent(result->outcome)) {
-		/* The real call, a moment later, may do better. */
-		spec_withdraw(sess->agent->spec, work->guess);
-		pass_run_guesses(sess);
-		return;
-	}
 	if (work->guess != NULL) {
-		if (work->guess->state == GUESS_RUNNING) {
-			spec_finished(sess->agent->spec, work->guess);
-			predict_from(sess, work);
-		}
-		reasoner_result(sess, work);
-		pass_trigger(sess);
+		guess_ready(work, result->outcome);
 		return;
 	}
+	predict_observe(sess, work);
+	predict_from(sess, work);
+	pass_advance(sess);
 	start_next(sess);
 	step_advance(sess);
 	reasoner_result(sess, work);

@@ -392,6 +392,32 @@ START_TEST(r7_a_followup_that_was_given_up_for_a_nameless_error_stays_ours)
 }
 END_TEST
 
+START_TEST(an_effect_that_changes_what_it_was_based_on_ends_well)
+{
+	rig_fini(&rig);
+	verdict_begin(
+		VERDICT_CONFIG
+		"[[tool]]\nname = \"move\"\ndescription = \"Moves an order.\"\neffect = \"reversible\"\n"
+		"idempotency = \"key\"\ndisclosure = \"first_party\"\ntags = [\"orders\"]\n"
+		"parameters = { type = \"object\" }\n"
+		"request = { method = \"POST\", url = \"http://localhost:1/move\", body = \"{*}\" }\n"
+		"undo = { method = \"POST\", url = \"http://localhost:1/back\" }\n");
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p1", "get_order", TALK_ORDER, NULL);
+	talk_audio(&rig, 320, false);
+	rig_finish(&rig, 0, "{}");
+	talk_audio(&rig, 600, false);
+	find_passes();
+	answer_pass("p2", "move", "{}", NULL);
+	talk_audio(&rig, 400, false);
+	ck_assert_uint_eq(rig.run_count, 2);
+	rig_finish(&rig, 1, "{}");
+	ck_assert_int_ne(rig.runs[1].settled, JRN_USED);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	const TTest *const cases[] = {
@@ -412,6 +438,7 @@ static Suite *suite(void)
 		a_read_named_behind_an_effect_is_left_to_the_provider,
 		a_verdict_that_has_lost_a_call_is_left_to_the_provider,
 		words_of_a_voice_nobody_heard_here_release_nothing,
+		an_effect_that_changes_what_it_was_based_on_ends_well,
 		r7_a_followup_that_was_given_up_for_a_nameless_error_stays_ours,
 	};
 	Suite *s = suite_create("session_rivals");
