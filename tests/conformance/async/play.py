@@ -58,7 +58,9 @@ class Play:
         self.dirty, self.gone = set(), False
         self.syncs = 0
         self.results, self.named = self.stage.results(), self.stage.named()
-        self.client = Client(self, self.stage.gateway.connect(), tuple(stage.TOOLS))
+        # What a provider does is remembered by its model: each scenario has its own.
+        model = os.path.splitext(os.path.basename(script.path))[0]
+        self.client = Client(self, self.stage.gateway.connect(query=f'model={model}'), tuple(stage.TOOLS))
         peer = world.server.accept()
         if self.scripted:
             self.provider = Scripted(self, peer)
