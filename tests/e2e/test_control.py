@@ -3,11 +3,14 @@
 
 Usage: test_control.py BUILD SOURCE
 """
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
+import time
 
 from gateway import Case, program, run
 from ws import wait_until
@@ -90,6 +93,21 @@ class Control(Case):
             status, out, _ = self.ask(*words)
             self.assertEqual(status, 1)
             self.assertTrue(out.startswith('error: '), out)
+
+    def test_guesses_of_an_earlier_life_are_remembered(self):
+        tool = {'name': 'get_order', 'description': 'x', 'effect': 'read', 'disclosure': 'local',
+                'parameters': {'type': 'object'}, 'request': {'method': 'GET', 'url': 'http://127.0.0.1:1/'}}
+        gateway = self.started(tool=[tool])
+        gateway.stop()
+        with contextlib.closing(sqlite3.connect(gateway.path('journal.db'))) as journal, journal:
+            wall = int(time.time() * 1e6)
+            journal.execute("INSERT INTO intents VALUES (1, ?, x'00', 's', 1, 'get_order', '{}', '', 'read', 1, 'k', 0, "
+                            "x'')", (wall,))
+            journal.execute("INSERT INTO results VALUES (1, ?, x'00', 200, '{}', x'')", (wall + 250000,))
+            journal.execute("INSERT INTO settlements VALUES (1, ?, x'00', 'used', '')", (wall,))
+        gateway.start()
+        self.assertIn('tool=get_order mode=configured killed=no kills=0 usual_seconds=0.250\n',
+                      self.answer('speculation', 'show'))
 
     def test_memory_is_bounded_by_two_numbers(self):
         gateway = self.started(session={'backlog_high': '128KiB', 'message_max': '1MiB'})
