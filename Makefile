@@ -35,10 +35,12 @@ check-sanitized: $(SANITIZED)/build.ninja
 	@meson compile -C $(SANITIZED)
 	@.ci/test $(SANITIZED) --no-suite lint --timeout-multiplier 4
 
-# As many simulated calls as SOAK_MINUTES allow, the seeds drawn from the time: make soak [SOAK_MINUTES=60]
+# As many simulated calls as SOAK_MINUTES allow, the seeds drawn from the time, and 200 calls in which the daemon is killed
+# and worse: make soak [SOAK_MINUTES=60]
 soak: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
 	@$(BUILD)/tests/sim/sim --minutes $(SOAK_MINUTES)
+	@python3 tests/chaos/chaos.py $(BUILD) . 200
 
 # The gateway in the foreground.
 run: $(BUILD)/build.ninja
