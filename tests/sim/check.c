@@ -161,6 +161,11 @@ static void check_end(const struct sim_effect *effect)
 			 name_of(effect), effect->n);
 	}
 	sim.stats.parked += is_reported(effect);
+	/* Another caller's change can stand in the way of an undo; with one caller and nothing that fails nothing can. */
+	if (is_reported(effect) && sim.profile.clean && sim.caller_count == 1) {
+		sim_fail("effect %u (%s %u) was left to the operator, and nothing had failed",
+			 number_of(effect), name_of(effect), effect->n);
+	}
 	if (effect->undone != 0) {
 		if (how != JRN_UNDONE && !is_reported(effect)) {
 			sim_fail("effect %u (%s %u) was undone, the journal has settlement %d",
