@@ -476,3 +476,9 @@ bool jrn_has_failed(const struct jrn *jrn)
 	BC_CHECK(jrn, JRN_MAGIC);
 	return atomic_load(&jrn->failed);
 }
+
+bool jrn_port_has_failed(const struct jrn_port *port)
+{
+	BC_CHECK(port, JRN_PORT_MAGIC);
+	return jrn_has_failed(port->jrn);
+}

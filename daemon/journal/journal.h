@@ -272,4 +272,7 @@ bool jrn_ticket_permits(const struct jrn_ticket *ticket, enum jrn_effect effect)
 /* Whether a sync has failed (J8): no more tickets for effects until a restart.  Any thread. */
 bool jrn_has_failed(const struct jrn *jrn);
 
+/* The same of the journal behind a port. */
+bool jrn_port_has_failed(const struct jrn_port *port);
+
 #endif

@@ -482,6 +482,11 @@ static void find(struct tool_case *c)
 	bool may_ask = tool->status.method != NULL && c->args != NULL;
 	enum bc_err err = BC_E_INVALID;
 
+	if (jrn_port_has_failed(c->host->port)) {
+		/* Nothing more could be recorded of what a repetition does (J8). */
+		tool_case_leave(c);
+		return;
+	}
 	if (may_ask && (c->attempts < ASKS_MAX || !may_repeat)) {
 		err = send(c, &tool->status, &c->ticket, on_status);
 		bc_metric_add(BC_M_TOOL_STATUS_ASKED, err == BC_OK ? 1 : 0);
