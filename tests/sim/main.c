@@ -100,6 +100,7 @@ static void on_abort(int number)
 	(void)number;
 	if (getenv(STORY_ENV) == NULL) {
 		(void)snprintf(seed, sizeof(seed), "%" PRIu64, playing);
+		(void)fprintf(stderr, "seed %s: a bug check failed\n", seed);
 		(void)setenv(STORY_ENV, seed, 1);
 		(void)execl("/proc/self/exe", "sim", seed, "1", "--story", (char *)NULL);
 	}
