@@ -290,6 +290,19 @@ class Others(UpstreamsCase):
             self.assertNotIn('no', provider.flags().values(), provider.name)
             self.assertEqual(provider.flags()['inline_audio'], 'yes')
 
+    def test_u15_the_result_of_a_call_that_is_gone_is_told_in_a_message(self):
+        """The simulated model takes results from outputs only, so that its answer says nothing here."""
+        old = Provider(self, 'old', '--call-age', '0.000001')
+        self.start(old)
+        talk = Talk(old)
+        talk.turn(0)
+        talk.answer()
+        self.assertEqual(talk.end(), [])
+        self.assertEqual(old.flags()['old_calls'], 'no')
+        told = [event['item'] for event in old.events('in') if event['type'] == 'conversation.item.create'
+                and event['item'].get('role') == 'system']
+        self.assertIn('coffee machine', json.dumps(told))
+
     def test_each_name_is_explained(self):
         provider = Provider(self, 'plain')
         self.start(provider)
