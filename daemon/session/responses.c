@@ -4,8 +4,7 @@
  *   origin           shown
  *   the client's     at once; if it ends with gateway calls only its end is kept back and the follow-up is merged into it
  *   the provider's   withheld until its first visible item; never if it ends with gateway calls only
- *   follow-up        as the provider's, or merged into the client's response it continues
- *   pass             never, nor one that comes when the client was told not to wait for it
+ *   follow-up        as the provider's, or merged into the client's response it continues; a pass never, nor what comes late
  *
  * Invariants (rules R2 to R4):
  *   P1  For every response.created the client has seen it sees exactly one response.done.
@@ -18,7 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- begin ---- */
+/* A provider without any metadata: the order of requests tells, as it must for the client's. */
+static bool is_unmarked_followup(const struct sess *sess, struct bc_span metadata)
+{
+	return sess->agent->followup[0] != '\0' &&
+	       (metadata.len == 0 || trait_lacks(sess, TRAIT_METADATA));
+}
 
 static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
 				  struct create **ret_create)
@@ -50,8 +54,7 @@ static enum resp_origin origin_of(struct sess *sess, struct bc_span response,
 	if (out_of_band) {
 		return RESP_CLIENT_OOB;
 	}
-	if (*ret_create == NULL && metadata.len == 0 && agent->followup[0] != '\0') {
-		/* A provider without any metadata: the order of requests tells, as it must for the client's. */
+	if (*ret_create == NULL && is_unmarked_followup(sess, metadata)) {
 		return RESP_FOLLOWUP;
 	}
 	return *ret_create == NULL ? RESP_VAD : RESP_CLIENT;
