@@ -1,5 +1,6 @@
 /*
- * Passes that come to nothing: those the provider refuses, or does not mark, and those given up before it had created them.  Requests of the latter will still be answered, and so keep
+ * Passes that come to nothing: those the provider refuses, or does not mark, and those given up before it had created
+ * them.  Requests of the latter will still be answered, and so keep
  * their places in the order in which an error without an event_id is told from others (R7).
  */
 #include "daemon/base/metric.h"
@@ -10,13 +11,14 @@
 void pass_forsake(struct agent *agent, uint64_t request)
 {
 	uint64_t *requests = agent->passes.forsaken;
-	size_t i = 0;
+	size_t at = BC_ARRAY_LEN(agent->passes.forsaken) - 1;
 
-	/* Where there are too many, the newest takes the last one's place. */
-	while (i < BC_ARRAY_LEN(agent->passes.forsaken) - 1 && requests[i] != 0) {
-		i++;
+	/* Oldest first, in whatever order they are given up; where there are too many, the newest is forgotten. */
+	while (at > 0 && (requests[at - 1] == 0 || requests[at - 1] > request)) {
+		requests[at] = requests[at - 1];
+		at--;
 	}
-	requests[i] = request;
+	requests[at] = request;
 }
 
 /* The oldest one's answer is there; false: there is none that was sent before that request. */
