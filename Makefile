@@ -29,11 +29,12 @@ check: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
 	@.ci/test $(BUILD)
 
-# The same tests, built with AddressSanitizer and UndefinedBehaviorSanitizer; lints look at sources only and run once.
+# The same tests, built with AddressSanitizer and UndefinedBehaviorSanitizer; lints look at sources only and run once, and
+# the ten thousand conversations by chance run as shipped (some hundreds of them are among the unit tests).
 # Warnings are errors in the shipped build: with sanitizers gcc warns of paths that their own checks make.
 check-sanitized: $(SANITIZED)/build.ninja
 	@meson compile -C $(SANITIZED)
-	@.ci/test $(SANITIZED) --no-suite lint --timeout-multiplier 4
+	@.ci/test $(SANITIZED) --no-suite lint --no-suite chance --timeout-multiplier 4
 
 # As many simulated calls as SOAK_MINUTES allow, the seeds drawn from the time, and 200 calls in which the daemon is killed
 # and worse: make soak [SOAK_MINUTES=60]
