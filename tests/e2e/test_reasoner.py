@@ -115,6 +115,8 @@ class Scripted(ReasonerCase):
         self.provider.event('session.created', session=session)
         update = self.provider.until('session.update')
         self.provider.event('session.updated', session={**session, 'tools': update['session']['tools']})
+        # Only now does the gateway know that there is sound to hear.
+        self.client.until('session.created')
 
     def generation(self):
         sock, head, rest = self.endpoint.accept_raw()
