@@ -170,9 +170,8 @@ void repair_begin(struct server *server, struct loop *main, const struct cfg *cf
 
 	if (server->journal == NULL) {
 		answer(request, "error: no tool is configured, so there is no journal\n");
-	} else if (bc_span_is(verb, "list") && object.len == 0) {
-		look(cfg, request, object);
-	} else if (bc_span_is(verb, "show") && object.len > 0 && rest.len == 0) {
+	} else if ((bc_span_is(verb, "list") && object.len == 0) ||
+		   (bc_span_is(verb, "show") && object.len > 0 && rest.len == 0)) {
 		look(cfg, request, object);
 	} else if (bc_span_is(verb, "retry") && read_number(object, &repair.intent) &&
 		   rest.len == 0) {

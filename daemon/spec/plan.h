@@ -102,7 +102,7 @@ void plan_clear(struct plan *plan);
  * caller, says what is wrong in particular when the result is not MISSTEP_NONE; the plan is unchanged then.
  * Out of memory is MISSTEP_PLAN_FULL.
  */
-enum misstep plan_issue(struct plan *plan, const struct agent_call *call,
+enum misstep plan_issue(struct plan *plan, const struct agent_call *issued,
 			const struct cfg_tool *tool, int64_t mark,
 			struct bc_buf *reterr_trouble) BC_MUST;
 

@@ -186,11 +186,11 @@ bool spec_pass_is_complete(const struct spec *spec, uint64_t pass);
  * copied.  BC_E_LIMIT: more than SPEC_GUESSES_MAX, BC_E_NOMEM: the proposal is dropped, and the pass confirms nothing; nor
  * does it where the tool is not to be guessed, which is no error.
  */
-enum bc_err spec_pass_names(struct spec *spec, uint64_t pass, const struct cfg_tool *tool,
+enum bc_err spec_pass_names(struct spec *spec, uint64_t number, const struct cfg_tool *tool,
 			    const char *arguments, struct bc_span said) BC_MUST;
 
 /* A running pass names what the gateway cannot put in by itself: it confirms nothing. */
-void spec_pass_names_other(struct spec *spec, uint64_t pass);
+void spec_pass_names_other(struct spec *spec, uint64_t number);
 
 /*
  * A running pass has ended; valid is false when it failed or was cancelled, and its proposals count for nothing.
@@ -198,7 +198,7 @@ void spec_pass_names_other(struct spec *spec, uint64_t pass);
  * premises it did not know, and calls that were taken.  One that has heard less than a valid one before counts for
  * nothing, too.
  */
-void spec_pass_end(struct spec *spec, uint64_t pass, bool valid);
+void spec_pass_end(struct spec *spec, uint64_t number, bool valid);
 
 /* What was heard so far cannot be confirmed any more: the session's tools or instructions have changed. */
 void spec_verdict_void(struct spec *spec);

@@ -79,8 +79,8 @@ void tool_case_begin(struct tool_case *c);
 /* c->output is the result: keep it for the undo. */
 void tool_case_keep_result(struct tool_case *c);
 
-/* Ends: for the operator (undo: what is known of one that was asked for), in doubt, and left to the next process. */
-void tool_case_park(struct tool_case *c, enum jrn_settlement undo, const char *why);
+/* Ends: for the operator (undone: what is known of an undo that was asked for), in doubt, and left to the next process. */
+void tool_case_park(struct tool_case *c, enum jrn_settlement undone, const char *why);
 void tool_case_give_up(struct tool_case *c);
 void tool_case_leave(struct tool_case *c);
 
