@@ -9,13 +9,8 @@ enum bc_err spec_predict(struct spec *spec, const struct spec_call *call,
 
 	BC_CHECK(spec, SPEC_MAGIC);
 	*ret = false;
-	if (call->tool->effect != CFG_EFFECT_READ ||
-	    call->tool->disclosure == CFG_DISCLOSURE_THIRD_PARTY ||
-	    spec_mode_of(&spec->conf, call->tool) == SPEC_OFF || table_find(spec, call) != NULL) {
-		return BC_OK;
-	}
-	err = table_add(spec, call, &guess);
-	if (err != BC_OK) {
+	err = table_add_read(spec, call, &guess);
+	if (err != BC_OK || guess == NULL) {
 		return err;
 	}
 	guess->predicted = true;

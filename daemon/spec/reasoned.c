@@ -7,13 +7,8 @@ enum bc_err spec_reason_names(struct spec *spec, const struct spec_call *call, b
 	enum bc_err err;
 
 	BC_CHECK(spec, SPEC_MAGIC);
-	if (call->tool->effect != CFG_EFFECT_READ ||
-	    call->tool->disclosure == CFG_DISCLOSURE_THIRD_PARTY ||
-	    spec_mode_of(&spec->conf, call->tool) == SPEC_OFF || table_find(spec, call) != NULL) {
-		return BC_OK;
-	}
-	err = table_add(spec, call, &guess);
-	if (err != BC_OK) {
+	err = table_add_read(spec, call, &guess);
+	if (err != BC_OK || guess == NULL) {
 		return err;
 	}
 	guess->reasoned = true;

@@ -169,6 +169,17 @@ enum bc_err table_add(struct spec *spec, const struct spec_call *call, struct gu
 	return BC_OK;
 }
 
+enum bc_err table_add_read(struct spec *spec, const struct spec_call *call, struct guess **ret)
+{
+	*ret = NULL;
+	if (call->tool->effect != CFG_EFFECT_READ ||
+	    call->tool->disclosure == CFG_DISCLOSURE_THIRD_PARTY ||
+	    spec_mode_of(&spec->conf, call->tool) == SPEC_OFF || table_find(spec, call) != NULL) {
+		return BC_OK;
+	}
+	return table_add(spec, call, ret);
+}
+
 /* ---- running ---- */
 
 /*
@@ -544,13 +555,15 @@ static bool goes_before(const struct spec_named *a, const struct spec_named *b)
 unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX])
 {
 	unsigned level[SPEC_GUESSES_MAX];
-	uint32_t mask = confirmed(spec);
 	struct guess *guess;
 	unsigned count = 0;
+	uint32_t mask;
 
-	if (!spec->committed || spec->watch_only || is_void(spec)) {
+	/* Asked with every piece of audio; mostly there is nothing to judge. */
+	if (TAILQ_EMPTY(&spec->guesses) || !spec->committed || spec->watch_only || is_void(spec)) {
 		return 0;
 	}
+	mask = confirmed(spec);
 	levels(spec, level);
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		struct spec_named named = {.guess = guess, .level = level[guess->slot]};

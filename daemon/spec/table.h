@@ -60,6 +60,13 @@ struct guess *table_find(struct spec *spec, const struct spec_call *call);
 /* A new proposal; BC_E_LIMIT, BC_E_NOMEM. */
 enum bc_err table_add(struct spec *spec, const struct spec_call *call, struct guess **ret) BC_MUST;
 
+/*
+ * As table_add() for what no pass has named: *ret is NULL where the call stands in the table already, or is not to be
+ * guessed without one, because it is no read, third_party or off.
+ */
+enum bc_err table_add_read(struct spec *spec, const struct spec_call *call,
+			   struct guess **ret) BC_MUST;
+
 /* Of the effects that were run on a guess and change what tool changes: the next behind that one, NULL: the first. */
 struct guess *tag_next_effect(const struct spec *spec, const struct guess *behind,
 			      const struct cfg_tool *tool);
