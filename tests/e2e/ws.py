@@ -5,9 +5,11 @@ import hashlib
 import json
 import os
 import re
+import select
 import socket
 import ssl
 import struct
+import threading
 import time
 
 PATIENCE = 30.0  # seconds anything may take; generous, tests never wait for time to pass
@@ -33,6 +35,42 @@ class Closed(Exception):
 
 class Lost(Exception):
     """The connection ended without a close frame."""
+
+
+class TlsSocket(ssl.SSLSocket):
+    """TLS that one thread may read while another writes.
+
+    Python lets both into the one OpenSSL object at the same time, which OpenSSL forbids: what the one learns overwrites
+    what the other is told, and a read then ends as if the peer had gone.  Here they take turns, and wait outside.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        self = super().__new__(cls, *args, **kwargs)
+        self.turn = threading.Lock()
+        return self
+
+    def taking_turns(self, step):
+        """step() without waiting, as often as it takes."""
+        while True:
+            with self.turn:
+                patience = self.gettimeout()
+                self.settimeout(0)
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    waits = ([self], [], [])
+                except ssl.SSLWantWriteError:
+                    waits = ([], [self], [])
+                finally:
+                    self.settimeout(patience)
+            if not any(select.select(*waits, patience)):
+                raise TimeoutError('timed out')
+
+    def recv(self, buflen=1024, flags=0):
+        return self.taking_turns(lambda: super(TlsSocket, self).recv(buflen, flags))
+
+    def send(self, data, flags=0):
+        return self.taking_turns(lambda: super(TlsSocket, self).send(data, flags))
 
 
 def masked(payload, key):
@@ -217,7 +255,9 @@ def header_of(head, name):
 
 def trusting(certificate):
     """A TLS context that believes in this certificate alone."""
-    return ssl.create_default_context(cafile=certificate)
+    context = ssl.create_default_context(cafile=certificate)
+    context.sslsocket_class = TlsSocket
+    return context
 
 
 def connect(port, path, *, headers=(), tls=None, patience=PATIENCE, receive_buffer=None):
@@ -264,6 +304,7 @@ class Server:
         self.tls = None
         if certificate:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.sslsocket_class = TlsSocket
             self.tls.load_cert_chain(certificate, key)
 
     def end(self):
