@@ -387,8 +387,8 @@ enum bc_err pass_put_prepare(struct sess *sess, const char *event_id, uint64_t t
 void pass_trigger(struct sess *sess);
 /* The caller is silent: perhaps the turn is over. */
 void pass_pause(struct sess *sess);
-/* Run what is stable, drop what was withdrawn. */
-void pass_run_guesses(struct sess *sess);
+/* Drop the guesses that were withdrawn, which takes back what they did. */
+void pass_drop_withdrawn(struct sess *sess);
 void pass_created(struct sess *sess, struct resp *resp, struct bc_span response);
 void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item);
 void pass_done(struct sess *sess, const struct resp *resp, struct bc_span response);

@@ -67,6 +67,32 @@ static void count_pair(void *arg, const struct guess *guess)
 	(*(unsigned *)arg)++;
 }
 
+void pass_drop_withdrawn(struct sess *sess)
+{
+	struct guess *guess;
+
+	while ((guess = spec_next_withdrawn(sess->agent->spec)) != NULL) {
+		work_drop_guess(sess, guess);
+	}
+}
+
+static void pass_run_guesses(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	struct guess *guess;
+
+	/* What is taken back comes first: an effect in its place waits for that, and is not caught half way. */
+	pass_drop_withdrawn(sess);
+	while ((guess = spec_next_stable(agent->spec)) != NULL) {
+		if (!spend_admits(sess, guess)) {
+			spec_refuse(agent->spec, guess);
+		} else if (!work_guess(sess, guess)) {
+			spec_withdraw(agent->spec, guess);
+		}
+	}
+	pass_drop_withdrawn(sess);
+}
+
 /* What was read too long ago is asked for again, so that the pass names it anew and it is there in time. */
 static void expire(struct sess *sess)
 {
@@ -174,32 +200,6 @@ void pass_pause(struct sess *sess)
 	}
 	agent->passes.wanted_at_pause = true;
 	pass_advance(sess);
-}
-
-static void drop_withdrawn(struct sess *sess)
-{
-	struct guess *guess;
-
-	while ((guess = spec_next_withdrawn(sess->agent->spec)) != NULL) {
-		work_drop_guess(sess, guess);
-	}
-}
-
-void pass_run_guesses(struct sess *sess)
-{
-	struct agent *agent = sess->agent;
-	struct guess *guess;
-
-	/* What is taken back comes first: an effect in its place waits for that, and is not caught half way. */
-	drop_withdrawn(sess);
-	while ((guess = spec_next_stable(agent->spec)) != NULL) {
-		if (!spend_admits(sess, guess)) {
-			spec_refuse(agent->spec, guess);
-		} else if (!work_guess(sess, guess)) {
-			spec_withdraw(agent->spec, guess);
-		}
-	}
-	drop_withdrawn(sess);
 }
 
 void pass_advance(struct sess *sess)

@@ -122,7 +122,8 @@ static bool start(struct work *work, bool speculative)
 				       .arg = work};
 	if (!speculative && work->tool->effect != CFG_EFFECT_READ && sess->agent->spec != NULL) {
 		spec_withdraw_effects(sess->agent->spec, work->tool);
-		pass_run_guesses(sess);
+		/* Nothing is guessed in their place: this effect would follow it. */
+		pass_drop_withdrawn(sess);
 	}
 	return sess->world->tool_run(sess->world_arg, &request, &work->run) == BC_OK;
 }

@@ -169,6 +169,8 @@ static int run_regressions(void)
 		 "a real effect ran behind a wrong guess, which could not be undone any more"},
 		{2793, "two guessed effects of one tag stood, and the first could not be undone"},
 		{3329, "an effect that met an undo with its ticket in hand was refused, not held"},
+		{29472,
+		 "in the place of a wrong guess another one ran, right in front of the real effect"},
 		{33796, "a guess taken behind a failed sync was told as done, and undone later"},
 		{109596,
 		 "behind a failed sync a refused call was repeated by its rollback, and done"},
