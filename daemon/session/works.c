@@ -248,6 +248,8 @@ static struct work *adopt(struct sess *sess, struct guess *guess)
 	spec_drop(sess->agent->spec, guess);
 	if (work->output != NULL) {
 		predict_observe(sess, work);
+	} else {
+		changes_begin(sess, work->tool); /* as for one that starts now */
 	}
 	return work;
 }

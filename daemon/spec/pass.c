@@ -174,6 +174,11 @@ enum bc_err spec_pass_names(struct spec *spec, uint64_t number, const struct cfg
 	named.turn = pass->turn;
 	named.occurrence = named_before(spec, pass, &named);
 	guess = table_find(spec, &named);
+	while (guess != NULL && guess->overtaken && (pass->premises & guess_bit(guess)) != 0) {
+		/* It knows of the effect behind that read, so it means another one. */
+		named.occurrence++;
+		guess = table_find(spec, &named);
+	}
 	if (guess == NULL) {
 		err = table_add(spec, &named, &guess);
 		if (err != BC_OK) {
@@ -219,7 +224,9 @@ static void note_named(struct guess *guess, const struct spec_pass *pass, unsign
 	guess->place = place;
 	guess->horizon = pass->horizon;
 	guess->exact = pass->exact;
-	guess->premises = pass->premises & ~guess_bit(guess);
+	if ((pass->premises & guess_bit(guess)) == 0) {
+		guess->premises = pass->premises;
+	} /* else it had its result before what else the pass was given, and rests on nothing of that */
 }
 
 /* Whether it says something about a guess that this valid pass has not named it. */

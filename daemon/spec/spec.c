@@ -338,6 +338,9 @@ void spec_take_guess(struct spec *spec, struct guess *guess)
 	/* It is real now, and in the conversation: what follows from it stands on firm ground. */
 	forget_premise(spec, guess_bit(guess));
 	unlink_guess(spec, guess);
+	if (guess->tool->effect != CFG_EFFECT_READ) {
+		tag_effect_taken(spec, guess);
+	}
 }
 
 void spec_realise(struct spec *spec, struct guess *guess)

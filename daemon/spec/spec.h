@@ -83,6 +83,7 @@ struct guess {
 	bool realised;             /* a real call equals it, and is run itself */
 	bool reasoned;             /* a reasoner has named it: passes do not judge it */
 	bool predicted;            /* from a pattern: nobody need have named it */
+	bool overtaken;            /* a guessed effect that rests on it has changed what it read */
 	uint64_t since;            /* predicted: number of the last pass begun before that */
 	uint32_t premises;         /* guesses it depends on, less those that became real since */
 	unsigned
@@ -299,7 +300,10 @@ void spec_withdraw_all(struct spec *spec, uint64_t turn);
 /* Whether a tool reads or changes what has this tag. */
 bool spec_has_tag(const struct cfg_tool *tool, const char *tag);
 
-/* Withdraw what reads a tag that an effect changes. */
+/*
+ * Withdraw what reads a tag that an effect changes.  What an effect that was run on a guess rests on was read before that
+ * effect, and stays for calls in front of it: it goes when the effect becomes real without it.
+ */
 void spec_withdraw_tag(struct spec *spec, const char *tag);
 
 /*

@@ -71,6 +71,9 @@ enum bc_err table_add_read(struct spec *spec, const struct spec_call *call,
 struct guess *tag_next_effect(const struct spec *spec, const struct guess *behind,
 			      const struct cfg_tool *tool);
 
+/* An effect that was run on a guess is real now: what it read of the same, and nobody has called before it, is outdated. */
+void tag_effect_taken(struct spec *spec, const struct guess *effect);
+
 static inline uint32_t guess_bit(const struct guess *guess)
 {
 	return UINT32_C(1) << guess->slot;

@@ -40,6 +40,9 @@ struct guess *tag_next_effect(const struct spec *spec, const struct guess *behin
 /* Withdraw one that its pass still means: what is left of the verdict is not what the model would say. */
 static void lose(struct spec *spec, struct guess *guess)
 {
+	if (guess->state == GUESS_WITHDRAWN) {
+		return;
+	}
 	if (guess->turn == spec->turn && guess->pass != 0 && guess->horizon > spec->lost_horizon) {
 		spec->lost_horizon = guess->horizon;
 	}
@@ -58,15 +61,68 @@ void spec_expire(struct spec *spec, bc_usec now)
 	}
 }
 
+/* The guesses a set of them rests on, directly or not. */
+static uint32_t foundations(const struct spec *spec, uint32_t mask)
+{
+	const struct guess *guess;
+	uint32_t before;
+
+	do {
+		before = mask;
+		TAILQ_FOREACH(guess, &spec->guesses, link) {
+			mask |= (mask & guess_bit(guess)) != 0 ? guess->premises : 0;
+		}
+	} while (mask != before);
+	return mask;
+}
+
+/*
+ * What the effects that were run on a guess rest on.  It was read before them; to withdraw it would take them back, and
+ * behind an effect of another session that followed them they could not be undone any more (J3).
+ */
+static uint32_t foundations_of_effects(const struct spec *spec)
+{
+	const struct guess *guess;
+	uint32_t mask = 0;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		if (guess->tool->effect != CFG_EFFECT_READ &&
+		    (guess->state == GUESS_RUNNING || guess->state == GUESS_DONE)) {
+			mask |= guess->premises;
+		}
+	}
+	return foundations(spec, mask);
+}
+
 void spec_withdraw_tag(struct spec *spec, const char *tag)
 {
 	struct guess *guess;
+	uint32_t spared;
 
 	BC_CHECK(spec, SPEC_MAGIC);
+	spared = foundations_of_effects(spec);
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		/* What only waits to be run will see the change; an effect that ran is not made wrong by another. */
-		if (guess->state != GUESS_PROPOSED && guess->tool->effect == CFG_EFFECT_READ &&
-		    spec_has_tag(guess->tool, tag)) {
+		if (guess->state == GUESS_PROPOSED || guess->tool->effect != CFG_EFFECT_READ ||
+		    !spec_has_tag(guess->tool, tag)) {
+			continue;
+		}
+		if ((spared & guess_bit(guess)) != 0) {
+			guess->overtaken = true;
+		} else {
+			lose(spec, guess);
+		}
+	}
+}
+
+void tag_effect_taken(struct spec *spec, const struct guess *effect)
+{
+	uint32_t before = foundations(spec, effect->premises);
+	struct guess *guess;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		if ((before & guess_bit(guess)) != 0 && guess->tool->effect == CFG_EFFECT_READ &&
+		    share_tag(guess->tool, effect->tool)) {
 			lose(spec, guess);
 		}
 	}

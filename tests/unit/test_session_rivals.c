@@ -413,8 +413,22 @@ START_TEST(an_effect_that_changes_what_it_was_based_on_ends_well)
 	answer_pass("p2", "move", "{}", NULL);
 	talk_audio(&rig, 400, false);
 	ck_assert_uint_eq(rig.run_count, 2);
-	rig_finish(&rig, 1, "{}");
-	ck_assert_int_ne(rig.runs[1].settled, JRN_USED);
+	rig_finish(&rig, 1, "{\"moved\":1}");
+	sess_tag_changed(rig.sess,
+			 "orders"); /* as every session of the daemon, and so this one, is told */
+	talk_audio(&rig, 20, false);
+	ck_assert(!rig.runs[0].cancelled);
+	ck_assert(!rig.runs[1].cancelled);
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	cancelled("r1");
+	expect_output(expect_call("get_order"), "{}");
+	expect_output(expect_call("move"), "{\"moved\":1}");
+	expect_followup();
+	ck_assert_int_eq(rig.runs[1].settled, JRN_USED);
+	ck_assert_uint_eq(rig.run_count, 2);
 }
 END_TEST
 
