@@ -433,6 +433,8 @@ void predict_turn(struct sess *sess);
 /* Whether a stable guess may be run; whether a pass may be made.  Refusals are counted. */
 bool spend_admits(struct sess *sess, const struct guess *guess);
 bool spend_admits_pass(struct sess *sess);
+/* Whether what a verdict names may be made real: not where the operator wants it watched only, or off.  Counted. */
+bool spend_releases(struct sess *sess, const struct guess *guess);
 /* A guess was used; saved: how far it was ahead. */
 void spend_used(struct sess *sess, const struct guess *guess, bool finished, bc_usec saved);
 /* A guess that has run for so long is used by nobody. */

@@ -83,11 +83,14 @@ static void pass_run_guesses(struct sess *sess)
 
 	/* What is taken back comes first: an effect in its place waits for that, and is not caught half way. */
 	pass_drop_withdrawn(sess);
+	while ((guess = spec_next_unasked(agent->spec)) != NULL) {
+		spec_answered(agent->spec, guess, spend_releases(sess, guess));
+	}
 	while ((guess = spec_next_stable(agent->spec)) != NULL) {
 		if (!spend_admits(sess, guess)) {
 			spec_refuse(agent->spec, guess);
 		} else if (!work_guess(sess, guess)) {
-			spec_withdraw(agent->spec, guess);
+			spec_lose(agent->spec, guess);
 		}
 	}
 	pass_drop_withdrawn(sess);

@@ -78,6 +78,18 @@ bool spend_admits(struct sess *sess, const struct guess *guess)
 	return refusal == ADMISSION_GRANTED;
 }
 
+bool spend_releases(struct sess *sess, const struct guess *guess)
+{
+	enum admission_refusal refusal = ask_world(sess, guess->tool, guess->trigger);
+
+	/* The rest is about what a wrong guess costs, and what a verdict names is no guess any more. */
+	if (refusal != ADMISSION_REFUSED_OFF && refusal != ADMISSION_REFUSED_SHADOW) {
+		return true;
+	}
+	note_refusal(sess, guess->tool->name, refusal);
+	return false;
+}
+
 bool spend_admits_pass(struct sess *sess)
 {
 	enum admission_refusal refusal = session_over(sess, true);

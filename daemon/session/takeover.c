@@ -147,6 +147,18 @@ static bool is_settled(const struct sess *sess)
 	       agent->disturbances == agent->take.undisturbed && !agent->eager.flushing;
 }
 
+/* The operator may have spoken since the calls were named; of one that must not be made real the provider decides. */
+static bool is_released(struct sess *sess, const struct share *share)
+{
+	for (unsigned i = 0; i < share->count; i++) {
+		if (!spend_releases(sess, share->named[i].guess)) {
+			spec_answered(sess->agent->spec, share->named[i].guess, false);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* ---- the gate of holds ---- */
 
 /* A response of the provider is alive, or one was asked for that the provider has not begun yet. */
@@ -256,7 +268,8 @@ static void begin(struct sess *sess)
 	struct share share;
 
 	take_share(sess, &share);
-	if (share.count == 0 || (resp == NULL && !nothing_is_in_the_way(sess))) {
+	if (share.count == 0 || (resp == NULL && !nothing_is_in_the_way(sess)) ||
+	    !is_released(sess, &share)) {
 		return;
 	}
 	agent->take.turn = agent->committed_turn;
@@ -289,6 +302,10 @@ static void pass_gate(struct sess *sess)
 	if (share.effects && !gate_is_open(sess)) {
 		sess->world->timer(sess->world_arg, SESS_TIMER_GATE,
 				   sess->cfg->speculation.hold_quiet - hear_quiet(sess));
+		return;
+	}
+	if (!is_released(sess, &share)) {
+		drop(sess);
 		return;
 	}
 	put_in(sess, &share);

@@ -534,7 +534,7 @@ static void guess_ready(struct work *work, enum tool_outcome outcome)
 
 	if (was_unsent(outcome)) {
 		/* The real call, a moment later, may do better. */
-		spec_withdraw(sess->agent->spec, work->guess);
+		spec_lose(sess->agent->spec, work->guess);
 	}
 	if (work->guess->state == GUESS_WITHDRAWN) {
 		pass_advance(sess); /* which forgets the work */

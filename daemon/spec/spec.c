@@ -295,19 +295,6 @@ void spec_dispatched(struct spec *spec, struct guess *guess, struct tool_call *c
 	spec->running++;
 }
 
-void spec_refuse(struct spec *spec, struct guess *guess)
-{
-	BC_CHECK(spec, SPEC_MAGIC);
-	BC_BUG_ON(guess->state != GUESS_PROPOSED);
-	guess->refused = true;
-}
-
-void spec_watch_only(struct spec *spec, bool watch)
-{
-	BC_CHECK(spec, SPEC_MAGIC);
-	spec->watch_only = watch;
-}
-
 void spec_finished(struct spec *spec, struct guess *guess)
 {
 	guess_move(guess, GUESS_EV_FINISH);
@@ -458,7 +445,7 @@ uint32_t spec_each_finished(struct spec *spec, bool firsts,
 /* Whether nothing is put in beside it: its tool does not allow it, or it is a read that will not be in hand. */
 static bool stands_alone(const struct spec *spec, const struct guess *guess)
 {
-	return spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT ||
+	return spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT || guess->watched ||
 	       (guess->refused && guess->tool->effect == CFG_EFFECT_READ);
 }
 
@@ -542,7 +529,7 @@ static bool counts(const struct spec *spec, const struct guess *guess, uint32_t 
 static bool leaves_it(const struct spec *spec, const struct guess *guess)
 {
 	/* Words of another recogniser are no authority for an effect. */
-	return spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT ||
+	return spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT || guess->watched ||
 	       (guess->tool->effect != CFG_EFFECT_READ && !guess->exact);
 }
 

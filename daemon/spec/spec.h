@@ -79,7 +79,9 @@ struct guess {
 	uint64_t turn;      /* it was named in */
 	unsigned slot;      /* its bit in masks of guesses */
 	enum spec_trigger trigger; /* what led to it first */
-	bool refused;              /* it is not to be run, only watched */
+	bool refused;              /* it is not to be run on a guess, only watched */
+	bool asked;                /* an effect: whether a verdict may make it real */
+	bool watched;              /* no verdict may: the provider's own response has the word */
 	bool realised;             /* a real call equals it, and is run itself */
 	bool reasoned;             /* a reasoner has named it: passes do not judge it */
 	bool predicted;            /* from a pattern: nobody need have named it */
@@ -253,6 +255,15 @@ void spec_dispatched(struct spec *spec, struct guess *guess, struct tool_call *c
 /* Instead: it must not be run.  It stays a proposal, so that its end tells whether it would have been used. */
 void spec_refuse(struct spec *spec, struct guess *guess);
 
+/*
+ * The next effect that a pass has named and of which nobody has said whether a verdict may make it real, or NULL; the
+ * caller says so with spec_answered().
+ */
+struct guess *spec_next_unasked(struct spec *spec);
+
+/* release false: a verdict that names this guess, whatever its state, leaves the word to the provider's own response. */
+void spec_answered(struct spec *spec, struct guess *guess, bool release);
+
 /* Whether passes are only watched: then no verdict comes of them. */
 void spec_watch_only(struct spec *spec, bool watch);
 
@@ -288,8 +299,11 @@ void spec_realise(struct spec *spec, struct guess *guess);
 /* Withdraw reads that have finished longer ago than their tools' results stay fresh: a pass may name them anew. */
 void spec_expire(struct spec *spec, bc_usec now);
 
-/* Withdraw one guess that could not be run. */
-void spec_withdraw(struct spec *spec, struct guess *guess);
+/*
+ * Withdraw one guess that its pass still means and that could not be run: what is left of the verdict that names it is not
+ * what the model would say, so it is left to the provider.
+ */
+void spec_lose(struct spec *spec, struct guess *guess);
 
 /* Free a guess that was taken or withdrawn. */
 void spec_drop(struct spec *spec, struct guess *guess);

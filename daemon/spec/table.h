@@ -67,6 +67,9 @@ enum bc_err table_add(struct spec *spec, const struct spec_call *call, struct gu
 enum bc_err table_add_read(struct spec *spec, const struct spec_call *call,
 			   struct guess **ret) BC_MUST;
 
+/* A guess is wrong, or not needed any more, and so is what rests on it. */
+void spec_withdraw(struct spec *spec, struct guess *guess);
+
 /* Of the effects that were run on a guess and change what tool changes: the next behind that one, NULL: the first. */
 struct guess *tag_next_effect(const struct spec *spec, const struct guess *behind,
 			      const struct cfg_tool *tool);

@@ -37,8 +37,7 @@ struct guess *tag_next_effect(const struct spec *spec, const struct guess *behin
 	return guess;
 }
 
-/* Withdraw one that its pass still means: what is left of the verdict is not what the model would say. */
-static void lose(struct spec *spec, struct guess *guess)
+void spec_lose(struct spec *spec, struct guess *guess)
 {
 	if (guess->state == GUESS_WITHDRAWN) {
 		return;
@@ -56,7 +55,7 @@ void spec_expire(struct spec *spec, bc_usec now)
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		if (guess->state == GUESS_DONE && guess->tool->effect == CFG_EFFECT_READ &&
 		    now - guess->dispatched > guess->tool->fresh_for) {
-			lose(spec, guess);
+			spec_lose(spec, guess);
 		}
 	}
 }
@@ -110,7 +109,7 @@ void spec_withdraw_tag(struct spec *spec, const char *tag)
 		if ((spared & guess_bit(guess)) != 0) {
 			guess->overtaken = true;
 		} else {
-			lose(spec, guess);
+			spec_lose(spec, guess);
 		}
 	}
 }
@@ -123,7 +122,7 @@ void tag_effect_taken(struct spec *spec, const struct guess *effect)
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		if ((before & guess_bit(guess)) != 0 && guess->tool->effect == CFG_EFFECT_READ &&
 		    share_tag(guess->tool, effect->tool)) {
-			lose(spec, guess);
+			spec_lose(spec, guess);
 		}
 	}
 }
@@ -134,6 +133,6 @@ void spec_withdraw_effects(struct spec *spec, const struct cfg_tool *tool)
 
 	BC_CHECK(spec, SPEC_MAGIC);
 	while ((guess = tag_next_effect(spec, guess, tool)) != NULL) {
-		spec_withdraw(spec, guess);
+		spec_lose(spec, guess);
 	}
 }

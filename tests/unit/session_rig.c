@@ -59,8 +59,12 @@ static enum bc_err world_tool_run(void *world, const struct tool_request *reques
 				  struct tool_call **ret)
 {
 	struct rig *rig = world;
-	struct rig_run *run = &rig->runs[rig->run_count++];
+	struct rig_run *run;
 
+	if (rig->full) {
+		return BC_E_NOMEM;
+	}
+	run = &rig->runs[rig->run_count++];
 	ck_assert_uint_le(rig->run_count, RIG_RUNS_MAX);
 	*run = (struct rig_run){.tool = request->tool,
 				.arguments = bc_span_dup(request->arguments),
@@ -429,6 +433,18 @@ void rig_finish(struct rig *rig, unsigned number, const char *output)
 					   .output = bc_span_str(run->output),
 					   .started = rig->now,
 					   .finished = rig->now};
+	run->done(run->arg, (struct tool_call *)run, &run->result);
+}
+
+void rig_fail(struct rig *rig, unsigned number, enum tool_outcome outcome)
+{
+	struct rig_run *run = &rig->runs[number];
+
+	ck_assert_uint_lt(number, rig->run_count);
+	ck_assert(!run->finished && !run->cancelled);
+	run->finished = true;
+	run->result = (struct tool_result){
+		.outcome = outcome, .output = BC_SPAN_LIT("{\"error\":{}}"), .finished = rig->now};
 	run->done(run->arg, (struct tool_call *)run, &run->result);
 }
 

@@ -51,6 +51,7 @@ struct rig {
 	char changed[64];              /* the last of them */
 	size_t charged;                /* bytes the client was charged for */
 	bool over_quota;               /* what charge reports */
+	bool full;                     /* no tool can be run */
 	json_t *reasoned;              /* what the reasoner was asked last; owned */
 	unsigned reasons;              /* how often it was asked */
 	bool reasoning;                /* it has not answered */
@@ -93,6 +94,9 @@ bool rig_start(struct rig *rig, unsigned run);
 
 /* A tool run ends well with this output. */
 void rig_finish(struct rig *rig, unsigned run, const char *output);
+
+/* It ends otherwise. */
+void rig_fail(struct rig *rig, unsigned run, enum tool_outcome outcome);
 
 /* Time passes; timers that are due fire. */
 void rig_wait(struct rig *rig, bc_usec delay);

@@ -181,7 +181,7 @@ START_TEST(it_falls_with_what_it_follows_from)
 	spec_input_complete(spec, true);
 	guess = finish(&first);
 	ck_assert(predict(&then, guess, false));
-	spec_withdraw(spec, guess);
+	spec_lose(spec, guess);
 	ck_assert_ptr_null(spec_next_stable(spec));
 }
 END_TEST

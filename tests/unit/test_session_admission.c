@@ -152,6 +152,102 @@ START_TEST(shadow_leaves_the_providers_response_alone)
 }
 END_TEST
 
+#define CONFIRM TALK_CONFIG "[speculation]\nmode = \"confirm\"\n"
+#define CANCEL_TOOL(more)                                                                                   \
+	"[[tool]]\nname = \"cancel\"\ndescription = \"Cancels.\"\n" more                                    \
+	"disclosure = \"local\"\ntags = "                                                                   \
+	"[\"rooms\"]\nparameters = { type = \"object\", properties = { night = { type = \"string\" } } }\n" \
+	"request = { method = \"POST\", url = \"http://localhost:1/cancel\", body = \"{*}\" }\n"            \
+	"undo = { method = \"POST\", url = \"http://localhost:1/back\", body = \"{*}\" }\n"
+#define REVERSIBLE "effect = \"reversible\"\nidempotency = \"key\"\nshadow = true\n"
+
+/* How often this was asked of the provider since the last look. */
+static unsigned asked_for(const char *type)
+{
+	unsigned count = 0;
+
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		json_t *event =
+			json_loads(rig.sent[SESS_UPSTREAM][rig.seen[SESS_UPSTREAM]++], 0, NULL);
+
+		count += strcmp(rig_string(event, "type"), type) == 0;
+		json_decref(event);
+	}
+	return count;
+}
+
+static void operator_says(const char *tool, enum admission_mode mode)
+{
+	ck_assert_int_eq(admission_set(rig.admission, tool, mode), BC_OK);
+}
+
+START_TEST(shadow_of_one_tool_keeps_its_effects_from_being_made_real)
+{
+	const char *tool = _i == 2 ? "cancel" : "book";
+
+	begin(_i == 2 ? CONFIRM CANCEL_TOOL(REVERSIBLE) : CONFIRM);
+	if (_i < 2) {
+		operator_says("book", _i == 0 ? ADMISSION_SHADOW : ADMISSION_OFF);
+	}
+	ck_assert(speak());
+	pass_ends(tool, TALK_NIGHT, "null");
+	talk_audio(&rig, 320, false);
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	talk_audio(&rig, 1000, false);
+	ck_assert_uint_eq(asked_for("response.cancel"), 0);
+	ck_assert_uint_eq(rig.run_count, 0);
+	/* The provider's own call is made, and it is known that the guess would have been right. */
+	talk_call(&rig, "r1", "f1", tool, TALK_NIGHT);
+	talk_done(&rig, "r1", "completed");
+	ck_assert_uint_eq(rig.run_count, 1);
+	ck_assert(!rig.runs[0].speculative);
+	ck_assert(rig.runs[0].may_start == NULL);
+	if (_i != 1) {
+		struct admission_ask ask = *as_asked();
+
+		ask.tool = &rig.cfg->tool[_i == 2 ? 2 : 1];
+		ck_assert_double_eq_tol(admission_probability(rig.admission, &ask), 5.0 / 6, 1e-9);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(shadow_that_comes_while_a_hold_waits_is_obeyed)
+{
+	begin(CONFIRM);
+	ck_assert(speak());
+	pass_ends("book", TALK_NIGHT, "null");
+	talk_audio(&rig, 320, false);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	ck_assert_uint_eq(asked_for("response.cancel"), 1);
+	talk_done(&rig, "r1", "cancelled");
+	operator_says("book", ADMISSION_SHADOW);
+	talk_audio(&rig, 1000, false);
+	ck_assert_uint_eq(rig.run_count, 0);
+	ck_assert_uint_eq(asked_for("response.create"), 1); /* the answer that was cancelled */
+	end();
+}
+END_TEST
+
+START_TEST(shadow_leaves_other_tools_their_takeovers)
+{
+	begin(CONFIRM);
+	operator_says("book", ADMISSION_SHADOW);
+	ck_assert(speak());
+	pass_ends("get_order", TALK_ORDER, "null");
+	talk_audio(&rig, 320, false);
+	rig_finish(&rig, 0, "{}");
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	ck_assert_uint_eq(asked_for("response.cancel"), 1);
+	end();
+}
+END_TEST
+
 START_TEST(hits_and_waste_are_told_with_their_times)
 {
 	struct bc_buf text;
@@ -266,6 +362,9 @@ int main(void)
 
 	tcase_add_test(tcase, shadow_runs_nothing_and_learns_what_would_have_hit);
 	tcase_add_test(tcase, shadow_leaves_the_providers_response_alone);
+	tcase_add_loop_test(tcase, shadow_of_one_tool_keeps_its_effects_from_being_made_real, 0, 3);
+	tcase_add_test(tcase, shadow_that_comes_while_a_hold_waits_is_obeyed);
+	tcase_add_test(tcase, shadow_leaves_other_tools_their_takeovers);
 	tcase_add_test(tcase, hits_and_waste_are_told_with_their_times);
 	tcase_add_loop_test(tcase, a_turn_and_a_session_may_waste_so_many_calls, 0, 2);
 	tcase_add_loop_test(tcase, passes_stop_when_their_money_is_spent, 0, 2);

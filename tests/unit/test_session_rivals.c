@@ -329,6 +329,29 @@ START_TEST(a_verdict_that_has_lost_a_call_is_left_to_the_provider)
 }
 END_TEST
 
+START_TEST(a_verdict_with_a_call_that_could_not_be_run_is_left_to_the_provider)
+{
+	static const enum tool_outcome outcomes[] = {TOOL_BUSY, TOOL_UNREACHABLE};
+
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	rig.full = _i == 2; /* it cannot even be begun */
+	answer_pass("p1", "get_order", TALK_ORDER, "book");
+	talk_audio(&rig, 320, false);
+	rig.full = false;
+	if (_i < 2) {
+		rig_fail(&rig, 0, outcomes[_i]);
+	}
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	talk_audio(&rig, 1000, false);
+	ck_assert_str_eq(to_provider(), "");
+	ck_assert_uint_eq(rig.run_count, _i < 2 ? 1 : 0);
+}
+END_TEST
+
 START_TEST(w4_holds_of_a_verdict_run_one_after_the_other)
 {
 	rig_fini(&rig);
@@ -463,6 +486,8 @@ static Suite *suite(void)
 		tcase_add_test(c, cases[i]);
 	}
 	tcase_add_loop_test(c, j5_a_later_turn_stops_a_hold_that_was_not_permitted_yet, 0, 2);
+	tcase_add_loop_test(c, a_verdict_with_a_call_that_could_not_be_run_is_left_to_the_provider,
+			    0, 3);
 	tcase_add_loop_test(c, w4_holds_of_a_verdict_run_one_after_the_other, 0, 2);
 	suite_add_tcase(s, c);
 	return s;
