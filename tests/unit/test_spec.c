@@ -25,10 +25,6 @@ static const struct cfg_tool hold_tool = {
 	.name = "hold", .effect = CFG_EFFECT_HOLD, .disclosure = CFG_DISCLOSURE_LOCAL};
 static const struct cfg_tool reversible_tool = {
 	.name = "undo", .effect = CFG_EFFECT_REVERSIBLE, .disclosure = CFG_DISCLOSURE_LOCAL};
-static const struct cfg_tool moving_tool = {.name = "move",
-					    .effect = CFG_EFFECT_REVERSIBLE,
-					    .disclosure = CFG_DISCLOSURE_LOCAL,
-					    .tags = {tags, 1}};
 
 static const struct spec_conf conf = {.mode = SPEC_STRICT,
 				      .interval = 400 * MS,
@@ -835,127 +831,6 @@ START_TEST(an_effect_withdraws_what_reads_its_tag)
 }
 END_TEST
 
-/* A read is in hand, an effect that rests on it and changes what it read has run, and so has another read of the same. */
-static struct guess *effect_on_a_read(bool settled)
-{
-	struct guess *effect;
-	uint64_t number;
-
-	use_mode(SPEC_CONFIRM);
-	pass(100 * MS, "{}", true);
-	hear(500 * MS);
-	spec_finished(spec, run());
-	hear(900 * MS);
-	number = begin_at_pause(900 * MS, true);
-	name(number, &moving_tool, "{}");
-	name(number, &read_tool, "{\"later\":1}");
-	spec_pass_end(spec, number, true);
-	spec_heard(spec, 1300 * MS, 900 * MS);
-	effect = run();
-	ck_assert_ptr_eq(effect->tool, &moving_tool);
-	spec_finished(spec, run());
-	if (settled) {
-		spec_finished(spec, effect);
-		spec_withdraw_tag(spec, "orders");
-	}
-	return effect;
-}
-
-static void forget_withdrawn(void)
-{
-	struct guess *guess;
-
-	while ((guess = spec_next_withdrawn(spec)) != NULL) {
-		guess->call = NULL;
-		spec_drop(spec, guess);
-	}
-}
-
-static void forget_all(void)
-{
-	spec_withdraw_all(spec, UINT64_MAX);
-	forget_withdrawn();
-}
-
-START_TEST(an_effect_does_not_withdraw_what_it_rests_on_nor_itself)
-{
-	const struct guess *effect = effect_on_a_read(true);
-	const struct guess *later = spec_next_withdrawn(spec);
-
-	ck_assert_ptr_nonnull(later); /* read beside it: nobody knows of which state */
-	ck_assert_str_eq(later->arguments, "{\"later\":1}");
-	forget_withdrawn();
-	ck_assert_int_eq(effect->state, GUESS_DONE);
-	spec_withdraw_tag(spec, "orders"); /* its own session hears of it, too */
-	ck_assert_ptr_null(spec_next_withdrawn(spec));
-	forget_all();
-}
-END_TEST
-
-START_TEST(what_an_effect_rests_on_is_read_again_behind_it)
-{
-	struct guess *effect = effect_on_a_read(true);
-
-	forget_withdrawn();
-	spec_take_guess(spec, effect); /* real, and nobody has called the read before it */
-	effect->call = NULL;
-	spec_drop(spec, effect);
-	forget_withdrawn();
-	ck_assert_ptr_null(take("{}", 0, 1));
-	spec_turn_commit(spec);
-	ck_assert_uint_eq(verdict(), 0);
-	forget_all();
-}
-END_TEST
-
-START_TEST(a_pass_that_knows_of_the_effect_means_another_read)
-{
-	struct guess *again;
-	uint64_t number;
-
-	(void)effect_on_a_read(true);
-	forget_withdrawn();
-	hear(1400 * MS);
-	number = begin(1400 * MS);
-	name(number, &read_tool, "{}");
-	spec_pass_end(spec, number, true);
-	spec_heard(spec, 1700 * MS, 1400 * MS);
-	again = spec_next_stable(spec);
-	ck_assert_ptr_nonnull(again);
-	ck_assert_ptr_eq(again->tool, &read_tool);
-	ck_assert_uint_eq(again->occurrence, 1);
-	forget_all();
-}
-END_TEST
-
-START_TEST(a_guess_named_again_by_who_knows_its_result_rests_on_nothing_new)
-{
-	uint64_t number;
-
-	use_mode(SPEC_CONFIRM);
-	pass(100 * MS, "{}", true);
-	hear(500 * MS);
-	spec_finished(spec, run());
-	hear(900 * MS);
-	number = begin_at_pause(900 * MS, true);
-	name(number, &other_tool, "{}");
-	spec_pass_end(spec, number, true);
-	spec_heard(spec, 1300 * MS, 900 * MS);
-	spec_finished(spec, run());
-	hear(1400 * MS);
-	number = begin(1400 * MS);
-	name(number, &read_tool, "{}");
-	name(number, &other_tool, "{}");
-	spec_pass_end(spec, number, true);
-	spec_turn_commit(spec);
-	ck_assert_uint_eq(verdict(), 2);
-	ck_assert_ptr_eq(named[0].guess->tool, &read_tool);
-	ck_assert_ptr_eq(named[1].guess->tool, &other_tool);
-	ck_assert_uint_eq(named[1].level, 1);
-	forget_all();
-}
-END_TEST
-
 START_TEST(a_pass_is_given_finished_guesses_of_its_turn_only)
 {
 	unsigned count = 0;
@@ -997,10 +872,6 @@ static Suite *suite(void)
 		g2_a_guess_is_taken_once_and_only_by_its_like,
 		a_stale_guess_is_withdrawn_instead,
 		a_real_call_withdraws_the_proposal_that_was_not_run_yet,
-		an_effect_does_not_withdraw_what_it_rests_on_nor_itself,
-		what_an_effect_rests_on_is_read_again_behind_it,
-		a_pass_that_knows_of_the_effect_means_another_read,
-		a_guess_named_again_by_who_knows_its_result_rests_on_nothing_new,
 		an_effect_withdraws_what_reads_its_tag,
 		a_pass_is_given_finished_guesses_of_its_turn_only,
 		silence_behind_the_horizon_does_not_take_a_verdict_away,
