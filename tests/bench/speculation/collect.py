@@ -121,14 +121,14 @@ class UserItems:
 
 
 def conversation_calls(items, history, turns, schemas):
-    """The calls a conversation holds, by turn: {turn: [(tool, arguments, output)]}."""
+    """The calls a conversation holds, by turn: {turn: [(tool, arguments, output)]}.  One that was cut off is none."""
     found = {turn["turn"]: [] for turn in turns}
     outputs = {item["call_id"]: item.get("output") for item in items if item["kind"] == "function_call_output"}
     users, at = UserItems(history, turns), None
     for item in items:
         if item.get("role") == "user":
             at = users.turn_of(item)
-        elif item["kind"] == "function_call" and at is not None:
+        elif item["kind"] == "function_call" and at is not None and item.get("status") != "incomplete":
             found[turns[at]["turn"]].append((*schemas.key(item["name"], json.loads(item["arguments"] or "{}")),
                                              outputs.get(item["call_id"])))
     return found
@@ -164,16 +164,17 @@ def tools_of(calls, windows, turns, writes, schemas):
     return found
 
 
-def waste_of(requests, final):
-    """Requests whose result nobody used, and their seconds."""
+def waste_of(requests, final, live):
+    """Requests whose result nobody used and whose effect does not stand, and their seconds."""
     used = collections.Counter((name, args) for name, args, _ in final)
+    kept = set(live)  # an effect that stands is no waste, whatever else it is
     wasted, seconds = 0, 0.0
     # Of equal requests the last one is the one that was used: a staler one was run again.
     for request in reversed(requests):
         key = (request["tool"], request["args"])
         if used[key] > 0:
             used[key] -= 1
-        elif not request["write"]:
+        elif request["verdict"] != "undo" and not (request["write"] and key in kept):
             wasted += 1
             seconds += (request["answered"] or request["arrived"]) - request["arrived"]
     return wasted, seconds
@@ -188,6 +189,15 @@ def early_effects(requests, turn, live, manual):
     kept = collections.Counter(live)
     return sum(1 for request in requests if request["write"] and request["verdict"] not in ("repeat", "undo")
                and request["arrived"] < committed - COMMIT_SLACK and kept[(request["tool"], request["args"])] > 0)
+
+
+def false_ends(turn):
+    """Answers that were heard while the caller still spoke, and commits he was told of: (heard, told)."""
+    ended = turn["ended"]
+    if not ended or not turn["began"]:
+        return 0, 0
+    heard = sum(1 for answer in turn["answers"] if answer["first"] and turn["began"] <= answer["first"] < ended)
+    return heard, int(bool(turn.get("first_commit")) and turn["first_commit"] < ended)
 
 
 def order_holds(effects, script, schemas):
@@ -245,8 +255,9 @@ class Joined:
         zero = turn["ended"] or turn["began"]
         answer = substantive(turn, script, self.manner.real) if turn["ended"] else None
         requests, final = self.requests[index], self.final.get(index, [])
-        wasted, wasted_s = waste_of(requests, final)
+        wasted, wasted_s = waste_of(requests, final, self.live[index])
         gold = collections.Counter(self.schemas.key(call["name"], call["args"]) for call in script.get("calls") or [])
+        heard, told = false_ends(turn)
         return {
             "set": self.job.group.name, "dialogue": self.job.dialogue["id"], "turn": index, "kind": kind_of(script),
             "alone": self.job.alone is not None, "repair": turn["repair"], "user": turn["user"],
@@ -264,7 +275,8 @@ class Joined:
             "accurate": collections.Counter((name, args) for name, args, _ in final) == gold if self.has_items else None,
             "early_effects": early_effects(requests, turn, self.live[index], self.manner.manual),
             "stale_answers": sum(1 for _, _, output in final if output and '"stale":true' in output.replace(" ", "")),
-            "wasted": wasted, "wasted_s": round(wasted_s, 4)}
+            "false_ends": heard, "false_commits": told,
+            "undone": sum(1 for request in requests if request["verdict"] == "undo"), "wasted": wasted, "wasted_s": round(wasted_s, 4)}
 
 
 def rows_of(jobs, timelines, calls, effects, ahead, log, manner):

@@ -207,8 +207,28 @@ def behaviour(rows):
             "uncommitted_effects": sum(row["early_effects"] for row in rows),
             "stale_reads": sum(row["stale_answers"] for row in rows),
             "duplicates": sum(call["verdict"] == "duplicate" for row in rows for call in row["tools"]),
+            "undone": sum(row["undone"] for row in rows),
+            "false_ends": sum(row["false_ends"] for row in rows),
             "split_turns": sum(row["commits"] > 1 for row in rows),
             "cancelled": sum(response["status"] == "cancelled" for row in rows for response in row["responses"])}
+
+
+def ends_of_turns(base, ours):
+    """How turns ended in one run against another: {seed: rows} both.  A false end counts where the base had none in that
+    turn, for a pause longer than the client's own silence ends the turn in every run."""
+    pairs = []
+    for seed in sorted(set(base) & set(ours)):
+        known = {turn_key(row): row for row in base[seed]}
+        pairs += [(known[turn_key(row)], row) for row in ours[seed] if turn_key(row) in known]
+    return {"false_ends": sum(row["false_ends"] > 0 and not known["false_ends"] for known, row in pairs),
+            "false_commits": sum(row["false_commits"] > 0 and not known["false_commits"] for known, row in pairs),
+            "n": len(pairs)}
+
+
+def base_of(result, which="B1"):
+    """What a run is compared with by name: its own set's B1 (of N0, N0-base) or B0."""
+    found = [base for base in result["vs"] if base.endswith(which)]
+    return result["vs"][found[0]] if found else result["vs"].get("N0-base") if which == "B1" else None
 
 
 def flatten(run):
@@ -257,6 +277,21 @@ def confirm_all_summary(results, ceiling):
     return figures
 
 
+def eager_summary(results):
+    """What the eager turn gains against B1 and against the same VAD for everybody, and what it costs."""
+    ours, pauses = results.get("+ eager turn"), results.get("pauses eager turn")
+    if not ours:
+        return None
+    b1, vad = ours["vs"].get("B1"), ours["vs"].get("B1-vad")
+    falsely = [result["ends"][base]["false_ends"] for result, base in ((ours, "B1"), (pauses, "pauses B1"))
+               if result and base in result["ends"]]
+    return {"vs_b1": b1 and b1["calling"]["ratio"], "vs_b1_vad": vad and vad["calling"]["ratio"],
+            "nocall_p50_ms": b1 and b1["nocall"]["p50_ms"], "nocall_vs_b1_vad_p50_ms": vad and vad["nocall"]["p50_ms"],
+            "false_ends": sum(falsely) if falsely else None,
+            "cancelled": (pauses or ours)["cancelled"], "split_turns": (pauses or ours)["split_turns"],
+            "turns": (pauses or ours)["turns"]}
+
+
 def enough(cell):
     """A small cell has a number, but it is nobody's verdict."""
     return cell["ratio"] if cell and cell["enough"] else None
@@ -275,7 +310,7 @@ def summary(results, ceiling=None):
     n1_ratio = n1 and n1["vs"].get("B1") and n1["vs"]["B1"]["calling"]["ratio"]
     return {"confirm_all": confirm_all_summary(results, ceiling),
             "n0_ms": n0["vs"]["N0-base"]["difference_p50_ms"] if n0 and n0["vs"].get("N0-base") else None,
-            "n1_ratio": 1 / n1_ratio if n1_ratio else None,
+            "n1_ratio": 1 / n1_ratio if n1_ratio else None, "eager_turn": eager_summary(results),
             "control": control and {
                 "vs_b0": control["vs"].get("control-B0") and control["vs"]["control-B0"]["calling"]["ratio"],
                 "vs_b1": control["vs"].get("control-B1") and control["vs"]["control-B1"]["calling"]["ratio"]}}
@@ -293,6 +328,7 @@ TARGETS = (
     ("turns without calls, p50 ms", ("confirm_all", "nocall_p50_ms"), "most", 5.0, True),
     ("N0 against its B1, ms", ("n0_ms",), "within", 5.0, True),
     ("N1 against B1", ("n1_ratio",), "most", 1.02, True),
+    ("eager turn, false ends heard", ("eager_turn", "false_ends"), "most", 0, False),
     ("control against B0", ("control", "vs_b0"), "least", 1.3, True),
     ("control against B1", ("control", "vs_b1"), "least", 1.15, True),
 )

@@ -1,6 +1,6 @@
 """The results as text.  Pure."""
 from dialogues import KINDS
-from metrics import LONG_SPEECH
+from metrics import LONG_SPEECH, base_of
 
 
 def number(value, form="{:.2f}", none="-"):
@@ -26,8 +26,7 @@ def ratio_table(results):
     names = sorted({name for result in results.values() for name in result["latency"]})
     rows = []
     for name, result in results.items():
-        b1 = result["vs"].get("B1") or result["vs"].get("N0-base") or result["vs"].get("control-B1")
-        b0 = result["vs"].get("B0") or result["vs"].get("control-B0")
+        b1, b0 = base_of(result), base_of(result, "B0")
         per_set = [number(b1 and b1["calling"]["sets"].get(one)) for one in names]
         rows.append([name, ratio_text(b1 and b1["calling"]), ratio_text(b0 and b0["calling"]), *per_set,
                      number(b1 and b1["calling"]["median"]), number(b1 and b1["task"]["ratio"]),
@@ -67,16 +66,38 @@ def latency_table(results):
 def safety_table(results):
     rows = []
     for name, result in results.items():
-        b1 = result["vs"].get("B1") or result["vs"].get("N0-base") or result["vs"].get("control-B1")
+        b1 = base_of(result)
         nocall = b1["nocall"] if b1 else {"p50_ms": None, "p99_ms": None}
         state = result.get("state")
         rows.append([name, number(state and state["share"], "{:.2%}"), number(result["accuracy"]["no_repair"], "{:.2%}"),
                      number(result["accuracy"]["repair"], "{:.2%}"), result["uncommitted_effects"],
                      result["stale_reads"], result["duplicates"], f"{result['waste']:.1%}",
                      number(result["wasted_s"], "{:.1f}"), number(nocall["p50_ms"], "{:+.1f}"),
-                     number(nocall["p99_ms"], "{:+.1f}"), result["unanswered"], result["cancelled"]])
+                     number(nocall["p99_ms"], "{:+.1f}"), result["unanswered"], result["undone"]])
     return table(rows, ["run", "state = B0", "right calls", "with repair", "early effects", "stale", "twice", "waste",
-                        "wasted s", "no-call p50 ms", "p99", "unanswered", "cancelled"])
+                        "wasted s", "no-call p50 ms", "p99", "unanswered", "undone"])
+
+
+def ends_table(results):
+    """How turns ended, where a run may end them otherwise than its baseline."""
+    rows = []
+    for name, result in results.items():
+        b1, vad = base_of(result), base_of(result, "B1-vad")
+        ends = next((found for base, found in result["ends"].items() if base.endswith("B1")), None)
+        if vad or name.endswith(("B1", "B1-vad")):
+            rows.append([name, result["turns"], result["false_ends"], ends["false_ends"] if ends else "-",
+                         result["split_turns"], result["cancelled"], number(b1 and b1["nocall"]["p50_ms"], "{:+.0f}"),
+                         number(vad and vad["nocall"]["p50_ms"], "{:+.0f}"), ratio_text(b1 and b1["calling"]),
+                         ratio_text(vad and vad["calling"])])
+    return table(rows, ["ends of turns", "turns", "false ends heard", "not in B1", "split turns", "cancelled",
+                        "no-call ms to B1", "to B1-vad", "calling to B1", "to B1-vad"]) if rows else []
+
+
+def load_text(end):
+    """What a run took of the machine."""
+    cores = ", ".join(f"{name} {seconds / max(end['played_s'], 0.01):.0%}" for name, seconds in end["cpu"].items())
+    return (f"{end['seconds']:.0f} s; of a core: {cores}; machine {end['busy']:.0%} busy, {end['others']:.0%} by others, "
+            f"{end['steal']:.0%} stolen")
 
 
 def cost_table(results):
@@ -137,7 +158,8 @@ def page_of_text(found):
         part = kind_table({name: result for name, result in results.items() if name not in ("B0", "B1")}, base)
         lines += part + [""] if part else []
     lines += found["ceiling_lines"] + [""]
-    lines += latency_table(results) + [""] + safety_table(results) + [""] + cost_table(results) + [""]
+    for part in (latency_table, safety_table, ends_table, cost_table):
+        lines += part(results) + [""]
     lines += verdict_lines(found["verdicts"]) + [""]
     lines += [line for line in noise_lines(found["noise"]) if line]
     lines += [f"RED FLAG: {flag}" for flag in found["red_flags"]] or ["No red flag."]

@@ -22,6 +22,7 @@ import urllib.error
 import urllib.request
 
 READY_WITHIN = 60  # seconds a program may take to start or to end; generous, none depends on it
+SLOT_WAIT = 0.02  # seconds until a run that may not open a session looks again whether it may
 RELOADED = b"configuration read again"
 REFUSED = b"the new configuration is not usable"
 FRESH = "30s"  # how long a read stays true within a call; a write of the same call ends it at once
@@ -215,7 +216,7 @@ class Rig:
                 key = file.read().strip()
             provider = self.start("simprovider", [
                 self.program("tests", "provider", "simprovider"), "--listen", "127.0.0.1:0", "--dialogues",
-                self.path("dialogues.jsonl"), "--profile", self.settings.profile, "--rule", self.run.rule, "--key", key,
+                self.path("dialogues.jsonl"), "--profile", self.run.profile, "--rule", self.run.rule, "--key", key,
                 "--log", self.path("provider.log"), "--log-kinds", "parameters,session,response,conversation,closed",
                 *common, *self.run.provider])
             self.ports["provider"] = self.port_of("simprovider", provider)
@@ -251,9 +252,9 @@ class Rig:
 
     def start_caller(self):
         command = [self.program("tests", "caller", "caller"), "--crowd", "--dialogues", self.path("dialogues.jsonl"),
-                   "--timing", self.settings.timing, "--provider", self.settings.profile, "--seed", str(self.run.seed),
+                   "--timing", self.settings.timing, "--provider", self.run.profile, "--seed", str(self.run.seed),
                    "--scale", str(self.settings.scale), "--format", "pcmu", "--turns", self.run.turns,
-                   "--repair-rate", str(self.settings.repair_rate), "--pause-rate", str(self.settings.pause_rate),
+                   "--repair-rate", str(self.run.repair_rate), "--pause-rate", str(self.run.pause_rate),
                    "--resume-rate", str(self.settings.resume_rate)]
         if self.run.silence is not None:
             command += ["--silence", str(self.run.silence)]
@@ -290,40 +291,56 @@ class Rig:
                 raise RigError(f"the daemon refuses the tools of {job.scene}, see {self.path('backchanneld.err')}")
             self.reloaded += RELOADED in line
 
-    def next_event(self):
+    def next_event(self, patience=READY_WITHIN * 10):
+        """What the caller says next; None if it says nothing for as long as patience, where that is no error."""
         try:
-            at, event = self.events.get(timeout=READY_WITHIN * 10)
+            _, event = self.events.get(timeout=patience)
         except queue.Empty as error:
+            if patience < READY_WITHIN:
+                return None
             raise RigError(f"the caller says nothing any more, see {self.folder}") from error
         if event is None:
             raise RigError(f"the caller has ended, see {self.path('caller.err')}")
-        return at, event
+        return event
 
-    def play(self, jobs, progress=None):
-        """Play all jobs, at most settings.sessions at once; returns {number: time line or None}."""
+    def open(self, number, job):
+        self.reload(job)
+        self.caller.stdin.write(json.dumps(self.command(number, job)) + "\n")
+        self.caller.stdin.flush()
+
+    def play(self, jobs, slots, all_opened, progress):
+        """Play all jobs; slots: a semaphore, one for each session that may be open, shared with runs beside this one;
+        all_opened: called when none waits any more.  Returns {number: time line or None}."""
         waiting = collections.deque(enumerate(jobs))
-        active, ended = set(), {}
+        active, ended, opening = set(), {}, None
         while waiting or active:
-            opening = None
-            if waiting and len(active) < self.settings.sessions:
-                opening, job = waiting.popleft()
-                self.reload(job)
-                self.caller.stdin.write(json.dumps(self.command(opening, job)) + "\n")
-                self.caller.stdin.flush()
-                active.add(opening)
-            while True:
-                _, event = self.next_event()
-                if event["event"] == "ended":
-                    active.discard(event["id"])
-                    ended[event["id"]] = event["call"]
-                    if progress:
-                        progress(len(ended), len(jobs))
-                if opening is None or event["id"] == opening:
-                    break
+            starved = False
+            if opening is None and waiting:
+                starved = not slots.acquire(blocking=False)
+                if not starved:
+                    opening, job = waiting.popleft()
+                    active.add(opening)
+                    self.open(opening, job)
+                    if not waiting:
+                        all_opened()
+            event = self.next_event(SLOT_WAIT if starved else READY_WITHIN * 10)
+            if event is None:
+                continue
+            if event["event"] == "ended":
+                active.discard(event["id"])
+                slots.release()
+                ended[event["id"]] = event["call"]
+                progress(len(ended), len(jobs))
+            if event["id"] == opening:
+                opening = None
         self.seconds = time.monotonic() - self.began
         for name, pid in self.watch.items():
             self.cpu[name] += cpu_seconds(pid)
         return ended
+
+    def cpu_now(self):
+        """Processor seconds of all programs of this run that still live."""
+        return sum(cpu_seconds(process.pid) for _, process in list(self.processes))
 
     def command(self, number, job):
         url = f"ws://localhost:{self.ports['gateway']}/v1/realtime?model={job.scene}"

@@ -4,22 +4,65 @@ Every run is the shipped daemon with another configuration; provider, tools and 
 draws.  What a daemon does not have yet is left out and named.
 """
 
-# What the daemon has on top of a mode: name, option in [speculation], value that turns it on.  Whatever is not among the
-# daemon's options is left out.  The first word that exists counts, so that an option may be renamed.
+# What the daemon has on top of a mode: name, option in [speculation], its value on and off.  A test holds them against the
+# shipped daemon; one it does not have is left out and named.
 MEANS = (
-    ("looks in mid-speech", ("growth",), True),
-    ("prefetch", ("prefetch",), True),
-    ("prepared writes", ("prepare", "prepared", "prepared_writes", "prepare_writes"), True),
-    ("predicted calls", ("predict", "predict_calls", "prediction"), True),
-    ("own end of turn", ("endpoint", "end_of_turn", "own_end", "endpointing"), True),
-    ("eager turn", ("eager_turn", "eager"), True),
+    ("looks in mid-speech", "growth", "1s", "0s"),
+    ("prefetch", "prefetch", True, False),
+    ("predicted calls", "patterns", True, False),
+    ("prepared writes", "prepare", True, False),
+    ("eager turn", "eager_turn", True, False),
 )
 # These change when a turn ends: part of their gain is plain endpointing, so they are never in confirm_all.
-ENDPOINTING = ("eager turn", "own end of turn")
+ENDPOINTING = ("eager turn",)
+# Passes in mid-speech find nothing that a pass at a clause's end does not where a call is determined by its clause, and
+# cost as much again: with the clause rule they are measured apart, and are in nothing else.
+WORDS_ONLY = ("looks in mid-speech",)
+# Not an option but a way to declare tools; which writes have an inverse is for who offers them to say.
 REVERSIBLE = "reversible writes"
 
+BASES = {
+    "B0": (), "B1": ("B0",), "N0-base": (), "N0": ("N0-base",), "+ eager turn": ("B0", "B1", "B1-vad", "confirm"),
+    "everything": ("B0", "B1", "B1-vad"), "+ reversible writes": ("B0", "B1", "confirm"),
+    "control-B0": (), "control-B1": ("control-B0",), "control-confirm_all": ("control-B0", "control-B1"),
+    "pauses B1": (), "pauses B1-vad": ("pauses B1",), "pauses eager turn": ("pauses B1", "pauses B1-vad"),
+}
+PAUSE_RATE = 0.1  # share of turns with a pause of 150 to 900 ms, in the runs about ends of turns
 B1_VAD_SILENCE = 0.15  # seconds
 CONTROL = {"tools": "uniform", "rule": "word", "turns": "manual"}  # the paper's kind of task
+
+GRID_PROFILES = ("gpt-realtime", "gpt-realtime-1.5", "gemini-3.1-flash-live")
+GRID_TOOLS = ("fast", "typical", "slow")
+GRID_RULES = ("clause", "word")
+
+
+def told(option):
+    return lambda value: {"provider": [f"--{option}", str(value)]}
+
+
+def spoken(value):
+    return {"options": {"input": "text"}, "provider": ["--asr-lag", str(value)]}
+
+
+# One parameter at a time at the default point: name, values, what changes, whether the baselines change with it.
+SWEEPS = (
+    ("silence", (0.2, 0.8, 1.0), lambda value: {"silence": value}, True),
+    ("tool time", (0, 0.3, 0.6, 1, 2), lambda value: {"tools": str(value)}, True),
+    ("provider round trip ms", (10, 150), told("rtt"), True),
+    ("share of turns with a repair", (0.1, 0.21), lambda value: {"repair_rate": value}, True),
+    ("repairs the model applies", (0.588, 0.353), told("applies-repair"), True),
+    ("eagerness", (0.108, 0.169, 0.416, 0.569), told("eagerness"), False),
+    ("early calls wrong", (0, 0.1, 0.2, 0.5, 1), told("early-wrong"), False),
+    ("premature guesses", (0, 0.42), told("premature"), False),
+    ("pass disagrees", (0.02, 0.05, 0.1), told("pass-disagrees"), False),
+    ("transcripts late by s", (0, 0.3, 0.8), spoken, False),
+    ("hold_quiet", ("300ms", "1s"), lambda value: {"options": {"hold_quiet": value}}, False),
+)
+
+
+def bases_of(name):
+    """What a run is compared with."""
+    return BASES.get(name, ("B0", "B1"))
 
 
 class Run:
@@ -34,7 +77,11 @@ class Run:
         self.provider = list(changes.get("provider", ()))
         self.silence = changes.get("silence", defaults.silence)
         self.reversible = changes.get("reversible", False)
-        self.sets = changes.get("sets", "service")  # or "control"
+        self.pause_rate = changes.get("pause_rate", defaults.pause_rate)
+        self.profile = changes.get("profile", defaults.profile)
+        self.repair_rate = changes.get("repair_rate", defaults.repair_rate)
+        self.bases = changes.get("bases", bases_of(name))
+        self.sets = changes.get("sets", "service")  # or "control", or "sample": single turns of the service sets
 
     @property
     def label(self):
@@ -44,40 +91,21 @@ class Run:
         """All that tells this run from another; what a kept result must agree with to be used again."""
         return {"name": self.name, "seed": self.seed, "options": self.options, "tools": self.tools, "rule": self.rule,
                 "turns": self.turns, "provider": self.provider, "silence": self.silence,
-                "reversible": self.reversible, "sets": self.sets}
+                "reversible": self.reversible, "pause_rate": self.pause_rate, "profile": self.profile,
+                "repair_rate": self.repair_rate, "sets": self.sets}
 
 
 def means_of(daemon):
-    """The means this daemon has, {name: (option, value)}, and the names of those it has not."""
-    have, missing = {}, []
+    """The means this daemon has, {name: (option, on, off)}, and the names of those it has not."""
     options = daemon.get("speculation", {})
-    for name, words, value in MEANS:
-        found = [word for word in words if word in options]
-        if not found:
-            missing.append(name)
-            continue
-        default = options[found[0]]
-        if isinstance(default, str):  # a choice or a duration: "off" and "0s" are off
-            value = {"off": "on", "0s": "1s"}.get(default, default)
-        have[name] = (found[0], value)
-    return have, missing
+    have = {name: (option, on, off) for name, option, on, off in MEANS if option in options}
+    return have, [name for name, *_ in MEANS if name not in have]
 
 
-def mode_options(mode, means, have, switch_off=()):
-    """[speculation] of a mode with these means on and all others the daemon has off."""
-    pairs = {"mode": mode}
-    for name, (option, value) in have.items():
-        if name in means:
-            pairs[option] = value
-        elif name in switch_off:
-            pairs[option] = off_value(value)
-    return {"speculation": pairs}
-
-
-def off_value(value):
-    if isinstance(value, bool):
-        return False
-    return "0s" if isinstance(value, str) and value[:1].isdigit() else "off"
+def mode_options(mode, means, have):
+    """[speculation] of a mode with these means on and all others the daemon has off, whatever its defaults are."""
+    return {"speculation": {"mode": mode, **{option: on if name in means else off
+                                             for name, (option, on, off) in have.items()}}}
 
 
 class Plan:
@@ -86,9 +114,10 @@ class Plan:
     def __init__(self, settings, daemon, modes):
         self.settings = settings
         self.have, self.missing = means_of(daemon)
+        self.seeds = range(1, settings.seeds + 1)
         self.modes = modes
         self.sequential = "sequential" in daemon.get("tools", {})
-        self.all_means = [name for name in self.have if name not in ENDPOINTING]
+        self.endpointing = [name for name in ENDPOINTING if name in self.have]
         self.best = "confirm" if "confirm" in modes else "strict"
         if self.best != "confirm":
             self.missing.append("mode confirm (strict stands in for it)")
@@ -99,19 +128,29 @@ class Plan:
             self.missing.append("option tools.sequential (no B0)")
 
     def spec(self, mode, means=()):
-        return mode_options(mode, means, self.have, switch_off=self.have)
+        return mode_options(mode, means, self.have)
+
+    def all_means(self, rule):
+        """What confirm_all switches on."""
+        apart = ENDPOINTING if rule == "word" else ENDPOINTING + WORDS_ONLY
+        return [name for name in self.have if name not in apart]
 
     def run(self, name, seed, options, **changes):
         return Run(name, seed, self.settings, options, **changes)
 
     def confirm_all(self, name="confirm_all", seed=1, **changes):
-        return self.run(name, seed, self.spec(self.best, self.all_means), **changes)
+        means = self.all_means(changes.get("rule", self.settings.rule))
+        return self.run(name, seed, self.spec(self.best, means), **changes)
 
     def off(self, name, seed=1, **changes):
         return self.run(name, seed, {"speculation": {"mode": "off"}}, **changes)
 
     def b0(self, name="B0", **changes):
         return self.run(name, 1, {"speculation": {"mode": "off"}, "tools": {"sequential": True}}, **changes)
+
+    def one(self, name, means=(), mode=None, **changes):
+        """A run of the first seed with these means and no other."""
+        return self.run(name, 1, self.spec(mode or self.best, means), **changes)
 
     def nulls(self):
         turn_based = ["--behaviour", "turn-based"]
@@ -123,17 +162,18 @@ class Plan:
         base = [self.b0()] if self.sequential else []
         return base + [self.off("B1"), self.confirm_all(), *self.nulls()]
 
-    def single(self, mode):
-        """One run, and what it is compared with."""
-        bases = {"N0": ["N0-base"]}.get(mode, ["B0", "B1"])
-        if mode.startswith("control-"):
-            bases = ["control-B0", "control-B1"]
+    def chosen(self, names):
+        """The runs of these names, separated by commas, each with what it is compared with; none if there is no such name."""
         every = self.full()
-        if mode not in [run.name for run in every]:
+        known = {run.name for run in every}
+        wanted = [name.strip() for name in names.split(",")]
+        if not set(wanted) <= known:
             return []
-        seeds = {run.seed for run in every if run.name == mode}
-        names = bases if mode in bases else [*bases, mode]
-        return [run for name in names for run in every if run.name == name and run.seed in seeds]
+        wanted_and_bases = {name: None for one in wanted for name in (*bases_of(one), one)}
+        if not any(name.startswith(("control", "pauses")) for name in wanted_and_bases):
+            wanted_and_bases = {"B0": None, **wanted_and_bases}
+        seeds = {run.seed for run in every if run.name in wanted}
+        return [run for name in wanted_and_bases for run in every if run.name == name and run.seed in seeds]
 
     def control(self):
         if not self.settings.control:
@@ -142,19 +182,55 @@ class Plan:
         base = [self.b0("control-B0", **changes)] if self.sequential else []
         return base + [self.off("control-B1", **changes), self.confirm_all("control-confirm_all", **changes)]
 
+    def pauses(self):
+        """Callers who pause within a turn: what an early end of turn costs, and whether it is ever heard."""
+        if not self.endpointing:
+            return []
+        changes = {"sets": "sample", "pause_rate": PAUSE_RATE}
+        return [self.off("pauses B1", **changes), self.off("pauses B1-vad", silence=B1_VAD_SILENCE, **changes),
+                self.one("pauses eager turn", self.endpointing, **changes)]
+
     def full(self):
-        seeds = range(1, self.settings.seeds + 1)
         runs = [self.b0()] if self.sequential else []
-        for seed in seeds:
+        for seed in self.seeds:
             runs += [self.off("B1", seed), self.confirm_all(seed=seed)]
         runs.append(self.off("B1-vad", silence=B1_VAD_SILENCE))
-        runs += [self.run(mode, 1, self.spec(mode)) for mode in ("strict", "confirm", "inject") if mode in self.modes]
-        for name in self.have:
-            runs.append(self.run(f"+ {name}", 1, self.spec(self.best, [name])))
-        runs.append(self.run(f"+ {REVERSIBLE}", 1, self.spec(self.best), reversible=True))
-        if [name for name in ENDPOINTING if name in self.have]:
-            runs.append(self.run("everything", 1, self.spec(self.best, list(self.have))))
+        runs += [self.one(mode, mode=mode) for mode in ("strict", "confirm", "inject") if mode in self.modes]
+        runs += [self.one(f"+ {name}", [name]) for name in self.have]
+        runs.append(self.one(f"+ {REVERSIBLE}", reversible=True))
+        everything = [*self.all_means(self.settings.rule), *self.endpointing]
+        runs.append(self.one("everything", everything, reversible=True))
         runs += self.nulls()
         runs.append(self.confirm_all("O", rule="word", provider=["--eagerness", "1", "--early-wrong", "0",
                                                                   "--premature", "0"]))
-        return runs + self.control()
+        return runs + self.pauses() + self.control()
+
+    # ---- the grid ----
+
+    def points(self):
+        """[(name of the point, of its baselines, changes)]: the grid, then one parameter at a time."""
+        found = [(f"{profile}, {tools}, {rule}", f"{profile}, {tools}", {"profile": profile, "tools": tools, "rule": rule})
+                 for profile in GRID_PROFILES for tools in GRID_TOOLS for rule in GRID_RULES]
+        for name, values, changes_of, both in SWEEPS:
+            for value in values:
+                point = f"{name} {value}"
+                base = point if both else f"{self.settings.profile}, {self.settings.tools}"
+                found.append((point, base, changes_of(value)))
+        return found
+
+    def grid(self):
+        """B0 and B1 of every point that changes them, and confirm_all of every point."""
+        runs, seen = [], set()
+        for point, base, changes in self.points():
+            changes = dict(changes)
+            options = changes.pop("options", {})
+            b0 = (f"{base}: B0",) if self.sequential else ()
+            if base not in seen:
+                seen.add(base)
+                runs += [self.b0(name, bases=(), **changes) for name in b0]
+                runs += [self.off(f"{base}: B1", seed, bases=b0, **changes) for seed in self.seeds]
+            for seed in self.seeds:
+                run = self.confirm_all(f"{point}: confirm_all", seed, bases=(*b0, f"{base}: B1"), **changes)
+                run.options["speculation"].update(options)
+                runs.append(run)
+        return runs

@@ -15,6 +15,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 
 import ceiling
@@ -29,9 +30,8 @@ from runs import Plan
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 SERVICE_SETS = {"bfcl", "sgd", "tau", "tm4"}  # what the targets were set for
-BASES = {"control-confirm_all": ("control-B0", "control-B1"), "control-B1": ("control-B0",), "N0": ("N0-base",),
-         "control-B0": (), "B0": (), "N0-base": (), "B1": ("B0",)}
-QUICK_AT_ONCE = 2  # runs at the same time: their sessions hardly use the processor
+AT_ONCE = 3  # runs at the same time: a run begins when the one before it has no session left to open
+PAUSE_TURNS, PAUSE_NO_CALLS = 600, 200  # single turns that are played with callers who pause
 
 
 def say(text):
@@ -93,22 +93,28 @@ class Store:
 
 
 class Bench:
-    def __init__(self, settings, sets):
+    def __init__(self, settings, sets, out=None):
         self.settings = settings
         self.sets = sets
         self.service = [item for item in sets if not item.control]
         self.control = [item for item in sets if item.control]
         self.jobs = {"service": self.sample(self.service), "control": self.sample(self.control)}
-        self.out = os.path.join(settings.build, "bench")
+        self.jobs["sample"] = self.jobs["service"] if settings.quick else self.limited(
+            quick_sample(self.service, PAUSE_TURNS, PAUSE_NO_CALLS) if self.service else [])
+        self.out = out or os.path.join(settings.build, "bench")
         self.store = Store(os.path.join(self.out, "speculation"), self.fingerprint())
-        self.noise = []
         self.problems = []
         self.rigs = []
+        self.slots = threading.BoundedSemaphore(settings.sessions)
+        self.opening = threading.Lock()  # held by the run that opens sessions
+        self.cpu_of_ended = 0.0
 
     def sample(self, sets):
         if not sets:
             return []
-        jobs = quick_sample(sets) if self.settings.quick else whole(sets)
+        return self.limited(quick_sample(sets) if self.settings.quick else whole(sets))
+
+    def limited(self, jobs):
         if self.settings.limit:
             jobs = random.Random(1).sample(jobs, min(self.settings.limit, len(jobs)))
         return jobs
@@ -119,9 +125,8 @@ class Bench:
                    (("daemon", ("daemon", "backchanneld")), ("provider", ("tests", "provider", "simprovider")),
                     ("tools", ("tests", "toolserver", "toolserver")), ("caller", ("tests", "caller", "caller")))}
         return {"data": {item.name: item.sha256 for item in self.sets}, "timing": settings.timing_sha256,
-                "profile": settings.profile, "sessions": settings.sessions, "scale": settings.scale,
-                "quick": settings.quick, "limit": settings.limit, "repair_rate": settings.repair_rate,
-                "pause_rate": settings.pause_rate, "resume_rate": settings.resume_rate, "provider": settings.provider,
+                "sessions": settings.sessions, "scale": settings.scale, "quick": settings.quick, "limit": settings.limit,
+                "resume_rate": settings.resume_rate, "provider": settings.provider,
                 "model": settings.model, "programs": program}
 
     # ---- playing ----
@@ -130,10 +135,12 @@ class Bench:
         jobs = self.jobs[run.sets]
         folder = os.path.join(self.out, "speculation", run.label)
         shutil.rmtree(folder, ignore_errors=True)
-        machine, started = Machine(), time.monotonic()
-        with Rig(self.settings.build, SOURCE, folder, run, self.settings) as rig, self.listed(rig):
+        with self.turn_to_open() as all_opened, Rig(self.settings.build, SOURCE, folder, run, self.settings) as rig, \
+                self.listed(rig):
+            machine, own, started = Machine(), self.own_cpu(), time.monotonic()
             rig.start_all(jobs)
-            timelines = rig.play(jobs, self.progress(run))
+            timelines = rig.play(jobs, self.slots, all_opened, self.progress(run))
+            after, own = Machine(), self.own_cpu() - own
             numbers = rig.metrics()
             calls = rig.tool_calls()
             effects, ahead = rig.effects()
@@ -144,11 +151,11 @@ class Bench:
         rows, problems = collect.rows_of(jobs, timelines, calls, effects, ahead, log, manner)
         if ended != 0:
             problems.append(f"backchanneld ended with {ended}, see {folder}")
-        after = Machine()
         total = max(after.total - machine.total, 0.01)
         end = {"seconds": round(time.monotonic() - started, 2), "cpu": rig.cpu, "played_s": rig.seconds,
                "metrics": numbers, "problems": problems, "parameters": log.parameters,
-               "others": max(0.0, after.busy - machine.busy - sum(rig.cpu.values())) / total,
+               "busy": (after.busy - machine.busy) / total,
+               "others": max(0.0, after.busy - machine.busy - own) / total,
                "steal": (after.steal - machine.steal) / total}
         result = Result(run, rows, end)
         self.store.save(result)
@@ -157,11 +164,31 @@ class Bench:
         return result
 
     @contextlib.contextmanager
+    def turn_to_open(self):
+        """One run opens sessions at a time; yields what ends its turn, which a failure does too."""
+        self.opening.acquire()
+        held = [True]
+
+        def done():
+            if held:
+                held.clear()
+                self.opening.release()
+        try:
+            yield done
+        finally:
+            done()
+
+    def own_cpu(self):
+        """Processor seconds that this process and all runs have used so far."""
+        return sum(os.times()[:2]) + self.cpu_of_ended + sum(rig.cpu_now() for rig in list(self.rigs))
+
+    @contextlib.contextmanager
     def listed(self, rig):
         self.rigs.append(rig)
         try:
             yield
         finally:
+            self.cpu_of_ended += sum(rig.cpu.values())
             self.rigs.remove(rig)
 
     def progress(self, run):
@@ -181,13 +208,13 @@ class Bench:
                 return kept
         say(f"{run.label}: {len(self.jobs[run.sets])} sessions")
         result = self.execute(run)
-        say(f"{run.label}: done in {result.end['seconds']:.0f} s, {len(result.end['problems'])} problems")
+        say(f"{run.label}: {report.load_text(result.end)}, {len(result.end['problems'])} problems")
         return result
 
     def play_all(self, runs):
         """{name: {seed: Result}}"""
         found = {}
-        pool = concurrent.futures.ThreadPoolExecutor(QUICK_AT_ONCE if self.settings.quick else 1)
+        pool = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
         try:
             for run, result in zip(runs, pool.map(self.result_of, runs)):
                 found.setdefault(run.name, {})[run.seed] = result
@@ -207,17 +234,15 @@ class Bench:
         rows = {name: {seed: result.rows for seed, result in seeds.items()} for name, seeds in played.items()}
         for name, seeds in played.items():
             figures = metrics.one_run(rows[name])
-            figures["vs"] = {base: metrics.compare(rows[base], rows[name]) for base in BASES.get(name, ("B0", "B1"))
-                             if base in rows}
-            state_base = "control-B0" if name.startswith("control") else "B0"
-            figures["state"] = None
-            if state_base in rows and name not in ("N0", "N0-base", state_base):
-                figures["state"] = metrics.state_equality(rows[state_base], rows[name])
-            base = figures["vs"].get("B1") or figures["vs"].get("control-B1")
-            base_rows = rows.get("control-B1" if name.startswith("control") else "B1")
-            if base and base_rows:
+            bases = next(iter(seeds.values())).run.bases
+            figures["vs"] = {base: metrics.compare(rows[base], rows[name]) for base in bases if base in rows}
+            figures["ends"] = {base: metrics.ends_of_turns(rows[base], rows[name]) for base in bases if base in rows}
+            state_base = next((base for base in bases if base.endswith("B0")), None)
+            figures["state"] = metrics.state_equality(rows[state_base], rows[name]) if state_base in rows else None
+            base = next((base for base in bases if base.endswith("B1") and base in rows), None)
+            if base:
                 figures["extra_cost"] = metrics.extra_cost(
-                    metrics.cost(metrics.flatten(base_rows)), figures["cost"], base["saved_s"])
+                    metrics.cost(metrics.flatten(rows[base])), figures["cost"], figures["vs"][base]["saved_s"])
             cpu = sum(result.end["cpu"].get("backchanneld", 0.0) for result in seeds.values())
             figures["gateway_cpu_ms_per_turn"] = 1000 * cpu / max(figures["turns"], 1)
             figures["seconds"] = sum(result.end["seconds"] for result in seeds.values())
@@ -293,15 +318,20 @@ def best_of(played):
     return next((name for name in (*names, "control-confirm_all", "control-B1") if name in played), None)
 
 
+def pairs_shown(played, base, name):
+    """The calling turns of two runs, of the first seed that both have."""
+    seeds = sorted(set(played.get(base, ())) & set(played.get(name, ())))[:1]
+    return metrics.calling(metrics.pairs_of({seed: played[base][seed].rows for seed in seeds},
+                                            {seed: played[name][seed].rows for seed in seeds}))
+
+
 def write_outputs(bench, found, played):
     with open(os.path.join(bench.out, "speculation.json"), "w", encoding="utf-8") as file:
         json.dump(found, file, indent=1)
         file.write("\n")
     name = best_of(played)
     base = "control-B1" if name and name.startswith("control") else "B1"
-    pairs = []
-    if name and base in played:
-        pairs = metrics.calling(metrics.pairs_of({1: played[base][1].rows}, {1: played[name][1].rows}))
+    pairs = pairs_shown(played, base, name)
     with open(os.path.join(bench.out, "speculation.html"), "w", encoding="utf-8") as file:
         file.write(page.page(found, curves_of(played), pairs, (base, name)))
 
@@ -352,7 +382,7 @@ def parse_arguments(arguments):
     parser.add_argument("--profile", default="gpt-realtime")
     parser.add_argument("--tools", default="typical", help="fast, typical, slow, uniform, or seconds")
     parser.add_argument("--rule", default="clause", choices=("clause", "word"))
-    parser.add_argument("--mode", help="only B0, B1 and the run of this name, e.g. strict")
+    parser.add_argument("--mode", help="only the runs of these names, separated by commas, and what they are compared with")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sessions", type=int, default=256)
     parser.add_argument("--quick", action="store_true", help="a fixed sample of single turns")
@@ -392,7 +422,7 @@ def complete(settings):
 
 def choose_runs(settings, plan):
     if settings.mode:
-        return plan.single(settings.mode)
+        return plan.chosen(settings.mode)
     if settings.provider is not None:
         return [run for run in plan.quick() if not run.name.startswith("N")]
     return plan.quick() if settings.quick else plan.full()

@@ -16,9 +16,13 @@ import page
 import report
 import rig
 import runs
+import speculation
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 TIMING = os.path.join(SOURCE, "tests", "provider", "timing.json")
+
+# [speculation] of a daemon with all means, as it prints its defaults.
+FULL = {"growth": "0s", "prefetch": True, "patterns": True, "prepare": False, "eager_turn": False}
 
 TOOLS = [{"name": "find", "description": "Find.", "parameters": {"type": "object", "properties": {"x": {"type": "string"}}},
           "read_only": True, "inverse": None},
@@ -40,7 +44,7 @@ def dialogue(identity="d", calls=()):
 def row(latency, **more):
     return {"set": "s", "dialogue": "d", "turn": 0, "kind": "single read", "repair": False, "speech": 2.0, "user": "hm",
             "latency": latency, "committed": 0.5, "commits": 1, "answers": [], "tools": [], "responses": [], "effects": [],
-            "order_holds": True, "final": [], "accurate": True, "early_effects": 0, "stale_answers": 0, "wasted": 0,
+            "order_holds": True, "final": [], "false_ends": 0, "false_commits": 0, "undone": 0, "accurate": True, "early_effects": 0, "stale_answers": 0, "wasted": 0,
             "wasted_s": 0.0, "late": 0.0, **more}
 
 
@@ -104,12 +108,60 @@ class Configuration(unittest.TestCase):
                          ({"mode": "off", "prefetch": True}, {"sequential": True}, 3))
 
     def plan(self, options, modes=("off", "strict", "confirm", "inject"), **settings):
-        known = {"tools": "typical", "rule": "clause", "turns": "vad", "silence": None, "seeds": 3, "control": True}
+        known = {"tools": "typical", "rule": "clause", "turns": "vad", "silence": None, "seeds": 3, "control": True,
+                 "profile": "gpt-realtime", "repair_rate": 0.06, "pause_rate": 0.0}
         return runs.Plan(types.SimpleNamespace(**{**known, **settings}),
                          {"speculation": options, "tools": {"sequential": False}}, list(modes))
 
+    def found(self, run):
+        """What the daemon would read."""
+        return tomllib.loads(rig.gateway_toml({"provider": 1, "admin": 2, "gateway": 3}, run.options))["speculation"]
+
+    def test_each_means_is_on_in_its_run_and_off_in_the_others(self):
+        plan = self.plan(FULL)
+        runs_ = {run.name: run for run in plan.full()}
+        self.assertEqual(plan.missing, [])
+        for name, option, on, off in runs.MEANS:
+            self.assertNotEqual(on, off)
+            for other, *_ in runs.MEANS:
+                self.assertEqual(self.found(runs_[f"+ {other}"])[option], on if other == name else off, (name, other))
+            for mode in ("strict", "confirm", "inject", f"+ {runs.REVERSIBLE}"):
+                self.assertEqual(self.found(runs_[mode])[option], off, (name, mode))
+        self.assertTrue(runs_[f"+ {runs.REVERSIBLE}"].reversible)
+        self.assertEqual([name for name, run in runs_.items() if run.reversible], [f"+ {runs.REVERSIBLE}", "everything"])
+
+    def test_confirm_all_is_all_that_ends_no_turn_earlier(self):
+        runs_ = {run.name: run for run in self.plan(FULL).full()}
+        for name in ("confirm_all", "N0", "N1"):
+            self.assertEqual(self.found(runs_[name]), {"mode": "confirm", "growth": "0s", "prefetch": True, "patterns": True,
+                                                       "prepare": True, "eager_turn": False}, name)
+        for name in ("O", "control-confirm_all"):
+            self.assertEqual((self.found(runs_[name])["growth"], runs_[name].rule), ("1s", "word"))
+        word = self.plan(FULL, rule="word").confirm_all()
+        self.assertEqual(self.found(word)["growth"], "1s")
+        everything = self.found(runs_["everything"])
+        self.assertEqual((everything["eager_turn"], everything["growth"]), (True, "0s"))
+
+    def test_runs_are_compared_with_runs_there_are(self):
+        plan = self.plan(FULL)
+        for every in (plan.full(), plan.grid()):
+            names = {run.name for run in every}
+            self.assertEqual([run.name for run in every if not set(run.bases) <= names], [])
+            labels = [run.label for run in every]
+            self.assertEqual(len(labels), len(set(labels)))
+
+    def test_a_grid_point_changes_what_it_is_named_after(self):
+        found = {run.name: run for run in self.plan(FULL, seeds=1).grid()}
+        one = found["gemini-3.1-flash-live, slow, word: confirm_all"]
+        self.assertEqual((one.profile, one.tools, one.rule), ("gemini-3.1-flash-live", "slow", "word"))
+        self.assertEqual(one.bases, ("gemini-3.1-flash-live, slow: B0", "gemini-3.1-flash-live, slow: B1"))
+        self.assertEqual(found["silence 0.8: B1"].silence, 0.8)
+        self.assertEqual(found["early calls wrong 0.5: confirm_all"].provider, ["--early-wrong", "0.5"])
+        self.assertEqual(self.found(found["hold_quiet 1s: confirm_all"])["hold_quiet"], "1s")
+        self.assertNotIn("hold_quiet 1s: B1", found)
+
     def test_runs_of_a_full_daemon(self):
-        plan = self.plan({"prefetch": False, "prepare": False, "eager_turn": False})
+        plan = self.plan(FULL)
         found = plan.full()
         names = [run.label for run in found]
         self.assertEqual(len(names), len(set(names)))
@@ -117,8 +169,7 @@ class Configuration(unittest.TestCase):
                      "N0-base-1", "N1-1", "O-1", "control-B0-1", "control-confirm_all-1"):
             self.assertIn(name, names)
         best = next(run for run in found if run.name == "confirm_all")
-        self.assertEqual(best.options, {"speculation": {"mode": "confirm", "prefetch": True, "prepare": True,
-                                                        "eager_turn": False}})
+        self.assertEqual(best.bases, ("B0", "B1"))
         control = next(run for run in found if run.name == "control-B1")
         self.assertEqual((control.tools, control.rule, control.turns, control.sets), ("uniform", "word", "manual", "control"))
 
@@ -130,7 +181,12 @@ class Configuration(unittest.TestCase):
         self.assertEqual([run.name for run in plan.quick()], ["B0", "B1", "confirm_all", "N0-base", "N0", "N1"])
 
     def test_one_mode(self):
-        self.assertEqual([run.name for run in self.plan({}).single("strict")], ["B0", "B1", "strict"])
+        self.assertEqual([run.name for run in self.plan({}).chosen("strict")], ["B0", "B1", "strict"])
+        self.assertEqual([run.label for run in self.plan(FULL).chosen("confirm_all")],
+                         ["B0-1", *(f"{name}-{seed}" for name in ("B1", "confirm_all") for seed in (1, 2, 3))])
+        self.assertEqual([run.name for run in self.plan(FULL).chosen("pauses eager turn, N0")],
+                         ["pauses B1", "pauses B1-vad", "pauses eager turn", "N0-base", "N0"])
+        self.assertEqual(self.plan(FULL).chosen("strict,stricter"), [])
 
 
 class Records(unittest.TestCase):
@@ -180,6 +236,21 @@ class Records(unittest.TestCase):
         self.assertEqual([round(one["from"], 2) for one in found["responses"]], [0.8, -0.9])
         self.assertTrue(metrics.guessed_in_speech(found))
 
+    def test_an_answer_into_the_speech_is_a_false_end(self):
+        turn = {"began": 10.0, "ended": 12.0, "first_commit": 11.0,
+                "answers": [{"first": 9.5}, {"first": 11.5}, {"first": None}, {"first": 13.0}]}
+        self.assertEqual(collect.false_ends(turn), (1, 1))
+        self.assertEqual(collect.false_ends({**turn, "first_commit": 12.5, "answers": [{"first": 13.0}]}), (0, 0))
+        self.assertEqual(collect.false_ends({**turn, "ended": None}), (0, 0))
+
+    def test_a_write_that_was_taken_back_is_waste(self):
+        def request(tool, verdict="recorded", write=True):
+            return {"tool": tool, "args": "{}", "verdict": verdict, "write": write, "arrived": 1.0, "answered": 1.5}
+        requests = [request("book"), request("cancel", "undo")]
+        self.assertEqual(collect.waste_of(requests, [], []), (1, 0.5))
+        self.assertEqual(collect.waste_of(requests, [], [("book", "{}")]), (0, 0.0))
+        self.assertEqual(collect.waste_of(requests, [("book", "{}", None)], []), (0, 0.0))
+
     def test_an_effect_before_the_commit_is_seen(self):
         self.assertEqual(self.joined()[0]["early_effects"], 0)
         self.assertEqual(self.joined(booked=102.3)[0]["early_effects"], 1)
@@ -195,6 +266,7 @@ class Records(unittest.TestCase):
         items = [{"kind": "message", "role": "user", "text": "one two"}, calls_of("a", 1),
                  {"kind": "message", "role": "user", "text": "three"}, calls_of("b", 2),
                  {"kind": "message", "role": "user", "text": "four"}, calls_of("c", 3)]
+        items.insert(1, {**calls_of("cut", 4), "arguments": '{"x": "un', "status": "incomplete"})
         found = collect.conversation_calls(items, 0, turns, collect.Schemas([]))
         self.assertEqual([[call[0] for call in found[turn]] for turn in (0, 1)], [["a", "b"], ["c"]])
 
@@ -258,11 +330,45 @@ class Figures(unittest.TestCase):
         runs_ = {"B0": {1: [row(3.0)]}, "B1": {1: [row(2.5)]}, "confirm_all": {1: [row(latency, **more)]}}
         found = {}
         for name, run in runs_.items():
-            found[name] = {**metrics.one_run(run), "vs": {}, "state": None}
+            found[name] = {**metrics.one_run(run), "vs": {}, "state": None, "ends": {}}
             if name == "confirm_all":
                 found[name]["vs"] = {base: metrics.compare(runs_[base], run, 10) for base in ("B0", "B1")}
                 found[name]["state"] = metrics.state_equality(runs_["B0"], run)
         return found
+
+    def test_pairs_are_shown_of_a_seed_both_have(self):
+        def kept(rows):
+            return types.SimpleNamespace(rows=rows)
+        played = {"B1": {2: kept([row(2.5)]), 3: kept([row(9.0)])}, "confirm_all": {2: kept([row(2.0)]), 5: kept([])}}
+        pairs = speculation.pairs_shown(played, "B1", "confirm_all")
+        self.assertEqual([(a["latency"], b["latency"]) for a, b in pairs], [(2.5, 2.0)])
+        for base, name in (("B1", "strict"), ("B0", "confirm_all"), ("B1", None)):
+            self.assertEqual(speculation.pairs_shown(played, base, name), [])
+        self.assertEqual(speculation.pairs_shown({"B1": {1: kept([])}, "O": {2: kept([])}}, "B1", "O"), [])
+
+    def test_outputs_are_written_whatever_seeds_there_are(self):
+        results = self.results(2.0)
+        found = {"summary": metrics.summary(results), "head": {"title": "T", "notes": []}, "results": results,
+                 "ceiling_lines": [], "verdicts": [], "red_flags": [], "noise": None}
+        with tempfile.TemporaryDirectory() as folder:
+            for base in ({}, {"B1": {4: types.SimpleNamespace(rows=[row(2.5)])}}):
+                played = {**base, "confirm_all": {2: types.SimpleNamespace(rows=[row(2.0)])}}
+                speculation.write_outputs(types.SimpleNamespace(out=folder), found, played)
+                self.assertTrue(os.path.exists(os.path.join(folder, "speculation.html")))
+
+    def test_false_ends_count_where_the_baseline_had_none(self):
+        base = {1: [row(2.0), row(2.0, turn=1, false_ends=1)]}
+        ours = {1: [row(2.0, false_ends=1), row(2.0, turn=1, false_ends=2)]}
+        self.assertEqual(metrics.ends_of_turns(base, ours)["false_ends"], 1)
+        self.assertEqual(metrics.ends_of_turns(base, base)["false_ends"], 0)
+        results = self.results(2.0)
+        for name, run in (("+ eager turn", ours), ("pauses eager turn", base)):
+            results[name] = {**metrics.one_run(run), "vs": {"B1": metrics.compare(base, run, 10)}, "state": None,
+                             "ends": {"B1": metrics.ends_of_turns(base, run)}}
+        found = metrics.summary(results)
+        self.assertEqual(found["eager_turn"]["false_ends"], 1)
+        judged = {item["target"]: item["ok"] for item in metrics.verdicts(found, False)}
+        self.assertFalse(judged["eager turn, false ends heard"])
 
     def test_summary_and_verdicts(self):
         found = metrics.summary(self.results(2.0), {"vs_b1": 1.5})

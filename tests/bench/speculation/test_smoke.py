@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
 """The whole harness on the project's own dialogues, many times faster than real time: it proves that turns are played,
 joined and compared, and judges no speed."""
-import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import types
 import unittest
 
 import ceiling
@@ -31,10 +29,9 @@ class Harness(unittest.TestCase):
     def play(self, jobs, options, settings, **changes):
         with tempfile.TemporaryDirectory() as folder:
             run = runs.Run("test", 1, settings, options, **changes)
-            bench = types.SimpleNamespace(jobs={"service": jobs}, settings=settings, out=folder,
-                                          listed=contextlib.nullcontext, progress=lambda run: None,
-                                          store=types.SimpleNamespace(save=lambda result: None))
-            return speculation.Bench.execute(bench, run)
+            bench = speculation.Bench(settings, self.sets, folder)
+            bench.jobs["service"] = jobs
+            return bench.execute(run)
 
     def setUp(self):
         self.sets = [dialogues.own_set(os.path.join(speculation.SOURCE, "tests", "dialogues"))]
@@ -99,7 +96,7 @@ class Harness(unittest.TestCase):
             self.assertIn("kept from an earlier run", done.stderr)
             with open(os.path.join(build, "bench", "speculation.json"), encoding="utf-8") as file:
                 found = json.load(file)
-            self.assertEqual(set(found["summary"]), {"confirm_all", "n0_ms", "n1_ratio", "control"})
+            self.assertEqual(set(found["summary"]), {"confirm_all", "n0_ms", "n1_ratio", "eager_turn", "control"})
             self.assertEqual(found["results"]["strict"]["state"]["share"], 1.0)
             self.assertTrue(os.path.getsize(os.path.join(build, "bench", "speculation.html")) > 1000)
 
@@ -107,6 +104,15 @@ class Harness(unittest.TestCase):
         daemon, modes = rig.daemon_options(BUILD)
         self.assertIn("strict", modes)
         self.assertIn("sequential", daemon["tools"])
+
+    def test_every_means_is_one_the_daemon_has(self):
+        settings, _ = settings_for()
+        plan = runs.Plan(settings, *rig.daemon_options(BUILD))
+        self.assertEqual(plan.missing, [])
+        for pairs in {tuple(run.options["speculation"].items()) for run in (*plan.full(), *plan.grid())}:
+            options = "".join(f"{key} = {rig.toml_value(value)}\n" for key, value in pairs)
+            asked = rig.ask_daemon(os.path.join(BUILD, "daemon", "backchanneld"), "--check", "[speculation]\n" + options)
+            self.assertEqual(asked.returncode, 0, (options, asked.stderr))
 
 
 if __name__ == "__main__":
