@@ -135,6 +135,7 @@ class Turn:
                      world.tokens_per_s for call in self.calls]
         self.side = world.draws.lognormal(name, index, len(self.words), "side_pass", world.call_pass)
         self.final = world.draws.lognormal(name, index, -1, "final_first_audio", world.final)
+        self.levels = self.steps()
 
     def ready_of(self, number, script, repair):
         """When the words of a call have been heard, in seconds before (negative) the last word's end."""
@@ -164,19 +165,21 @@ class Turn:
             done |= set(step)
         return steps
 
+    def native_step(self, at, step, results, sequential=False):
+        """When the outputs of a step are in that the provider names by itself, asked at a moment."""
+        at += self.passes[step[0]]
+        ends, busy = [], at
+        for number in step:
+            at += self.says[number]
+            start = max(at, busy) if sequential else at
+            busy = max(at, results[number]) if number in results else start + self.tools[number]
+            ends.append(busy)
+        return max(ends)
+
     def native(self, at, done=(), results=None, sequential=False):
         """When the answer begins if the provider goes on by itself at a moment; results: when guessed reads are there."""
-        results = results or {}
         for step in self.steps(done):
-            at += self.passes[step[0]]
-            ends, busy = [], at
-            for number in step:
-                at += self.says[number]
-                start = max(at, busy) if sequential else at
-                end = max(at, results[number]) if number in results else start + self.tools[number]
-                busy = end
-                ends.append(end)
-            at = max(ends)
+            at = self.native_step(at, step, results or {}, sequential)
         return at + self.final
 
     def guesses(self):
@@ -188,14 +191,61 @@ class Turn:
                 found[number] = max([self.ready[number]] + [found[need] for need in needs]) + self.tools[number]
         return found
 
-    def take_over(self, steps, results):
-        """The answer's begin when the first steps are taken over; None where that cannot be."""
-        world = self.world
-        covered = [number for step in steps for number in step]
-        writes = [number for number in covered if number not in results]
-        if any(number not in steps[-1] for number in writes):
+    def named_by(self, level, results, instant):
+        """When a pass over the whole turn has named a level of calls: it is asked at the pause, or when the last result that
+        it needs is there, and takes the time that its provider takes.  None: it needs what no guess can know."""
+        before = [number for step in self.levels[:level] for number in step]
+        if any(number not in results for number in before):
             return None
-        before = [results[number] for step in steps[:-1] for number in step]
+        asked = max([self.world.pause, *(results[number] for number in before)])
+        return asked if instant else asked + self.side + sum(self.says[number] for number in self.levels[level])
+
+    def ready_level(self, level, results, named):
+        """When a level may be put in: named, and its reads in hand.  None: never."""
+        if level >= len(self.levels) or named[level] is None:
+            return None
+        return max([named[level], *(results[number] for number in self.levels[level] if number in results)])
+
+    def share(self, level, now, results, named):
+        """Levels that go in together at a moment: the last one is the first that starts an effect."""
+        covered = 0
+        while True:
+            ready = self.ready_level(level + covered, results, named)
+            if ready is None or ready > now:
+                return covered
+            covered += 1
+            if any(number not in results for number in self.levels[level + covered - 1]):
+                return covered
+
+    def ruled(self, instant=False):
+        """The answer's begin under the commit rule, taken as it comes: at each response of the provider, what is ready before
+        it shows an item takes its place, and otherwise it goes on by itself.  instant: the pass takes no time, too."""
+        results = self.guesses()
+        named = [self.named_by(level, results, instant) for level in range(len(self.levels))]
+        begun, level = self.world.commit, 0  # the provider's response under way, and what it would name
+        while level < len(self.levels):
+            step = self.levels[level]
+            ready = self.ready_level(level, results, named)
+            taken = None if ready is None else max(begun, ready)
+            if taken is None or taken >= begun + self.passes[step[0]]:
+                begun, level = self.native_step(begun, step, results), level + 1
+                continue
+            cancelled = taken + self.world.rtt
+            covered = self.share(level, cancelled, results, named)
+            writes = [number for step in self.levels[level:level + covered] for number in step if number not in results]
+            quiet = max(cancelled, self.world.quiet) if writes else cancelled
+            begun, level = max([quiet, *(quiet + self.tools[number] for number in writes)]), level + covered
+        return begun + self.final
+
+    def covering(self, count, results):
+        """The answer's begin when exactly the first levels are put in, by a pass that ends as soon as it is named; None where
+        that cannot be."""
+        world, levels = self.world, self.levels[:count]
+        covered = [number for step in levels for number in step]
+        writes = [number for number in covered if number not in results]
+        if any(number not in levels[-1] for number in writes):
+            return None
+        before = [results[number] for step in levels[:-1] for number in step]
         verdict = max([world.pause] + before) + self.side
         at = max([world.commit, verdict] + [results[number] for number in covered if number in results])
         if at >= world.commit + self.passes[0]:
@@ -205,48 +255,74 @@ class Turn:
             at = max(max(at, world.quiet) + self.tools[number] for number in writes)
         return self.native(at, covered, results)
 
+    def hindsight(self):
+        """The answer's begin when each turn is taken over where that turns out best, or not at all."""
+        results = self.guesses()
+        chances = [self.native(self.world.commit, results=results), self.ruled()]
+        chances += [self.covering(count, results) for count in range(1, len(self.levels) + 1)]
+        return min(chance for chance in chances if chance is not None)
+
     def latencies(self):
-        """(B0, B1, ceiling)"""
-        commit, results, steps = self.world.commit, self.guesses(), self.steps()
-        plain = self.native(commit)
-        chances = [self.native(commit, results=results)]
-        chances += [self.take_over(steps[:n], results) for n in range(1, len(steps) + 1)]
-        return self.native(commit, sequential=True), plain, min(chance for chance in chances if chance is not None)
+        """{"b0", "b1", and what WAYS names}, in seconds from the last word's end."""
+        commit = self.world.commit
+        return {"b0": self.native(commit, sequential=True), "b1": self.native(commit), "rule": self.ruled(),
+                "instant": self.ruled(instant=True), "hindsight": self.hindsight()}
 
 
 def ratios(cells):
-    """{"vs_b0", "vs_b1", "n"} of [(b0, b1, best)] lists by set, sets without weights."""
-    def ratio(which):
-        return mean(sum(item[which] for item in cell) / sum(item[2] for item in cell) for cell in cells if cell)
-    return {"vs_b0": ratio(0), "vs_b1": ratio(1), "n": sum(map(len, cells))}
+    """{"vs_b0", "vs_b1", "instant": {...}, "hindsight": {...}, "n"} of lists of latencies by set, sets without weights."""
+    def against(way):
+        return {f"vs_{base}": mean(sum(item[base] for item in cell) / sum(item[way] for item in cell)
+                                   for cell in cells if cell) for base in ("b0", "b1")}
+    return {**against("rule"), "instant": against("instant"), "hindsight": against("hindsight"), "n": sum(map(len, cells))}
+
+
+def turns_of(jobs, world):
+    """(job, index, Turn) of every calling turn that jobs play."""
+    for job in jobs:
+        for index, script in enumerate(job.dialogue["turns"]):
+            if kind_of(script) != NO_CALLS and job.alone in (None, index):
+                yield job, index, Turn(world, job.dialogue, index)
 
 
 def compute(jobs, timing, settings, seed=1):
     """The ceiling of the turns that jobs play: over all calling turns, per kind, and the means behind it."""
-    world = World(timing, settings, seed)
     by_set, by_kind = collections.defaultdict(list), collections.defaultdict(list)
-    for job in jobs:
-        for index, script in enumerate(job.dialogue["turns"]):
-            if kind_of(script) == NO_CALLS or job.alone not in (None, index):
-                continue
-            times = Turn(world, job.dialogue, index).latencies()
-            by_set[job.group.name].append(times)
-            by_kind[kind_of(script)].append(times)
+    for job, _, turn in turns_of(jobs, World(timing, settings, seed)):
+        times = turn.latencies()
+        by_set[job.group.name].append(times)
+        by_kind[turn.kind].append(times)
     if not by_set:
         return None
     return {**ratios(list(by_set.values())),
             "kinds": {kind: ratios([by_kind[kind]]) for kind in KINDS if by_kind[kind]},
-            "sets": {name: {**ratios([cell]), "b0_s": mean(item[0] for item in cell),
-                            "b1_s": mean(item[1] for item in cell), "best_s": mean(item[2] for item in cell)}
+            "sets": {name: {**ratios([cell]), **{f"{way}_s": mean(item[way] for item in cell) for way in ("b0", "b1", "rule")}}
                      for name, cell in sorted(by_set.items())}}
 
 
-def lines_of(found):
-    """The ceiling as text."""
-    lines = [f"{'ceiling of confirm, on paper':36} {'n':>6} {'against B1':>11} {'against B0':>11}"]
-    rows = [("all calling turns", found), *found["kinds"].items()]
-    lines += [f"  {name:34} {row['n']:6} {row['vs_b1']:11.2f} {row['vs_b0']:11.2f}" for name, row in rows]
-    return lines + [f"  {name}: B0 {row['b0_s']:.2f} s, B1 {row['b1_s']:.2f} s, best {row['best_s']:.2f} s"
+def beaten(jobs, timing, settings, rows, slack):
+    """Turns of a run that were answered sooner than the ceiling allows: [(dialogue, turn, measured, paper)].  There is none
+    but by a guess that is no guess at words (prefetch), or by a mistake in one of the two."""
+    measured = {(row["dialogue"], row["turn"]): row for row in rows if row["latency"] is not None}
+    found = []
+    for job, index, turn in turns_of(jobs, World(timing, settings)):
+        row = measured.get((job.dialogue["id"], index))
+        if row and row["latency"] < turn.ruled() - slack:
+            found.append((job.dialogue["id"], index, row["latency"], turn.ruled()))
+    return found
+
+
+def lines_of(found, measured=None):
+    """The ceilings as text; measured: {kind: ratio against B1}, with "" for all, to stand beside them."""
+    measured = measured or {}
+    lines = [f"{'against B1, on paper':34} {'n':>6} {'ceiling':>9} {'(vs B0)':>8} {'pass at once':>13} {'hindsight':>10} "
+             f"{'measured':>9}"]
+    for name, row in (("", found), *found["kinds"].items()):
+        ratio = measured.get(name)
+        lines.append(f"  {name or 'all calling turns':32} {row['n']:6} {row['vs_b1']:9.2f} {row['vs_b0']:8.2f} "
+                     f"{row['instant']['vs_b1']:13.2f} {row['hindsight']['vs_b1']:10.2f} "
+                     f"{'-' if ratio is None else format(ratio, '.2f'):>9}")
+    return lines + [f"  {name}: B0 {row['b0_s']:.2f} s, B1 {row['b1_s']:.2f} s, ceiling {row['rule_s']:.2f} s"
                     for name, row in found["sets"].items()]
 
 

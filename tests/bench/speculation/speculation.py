@@ -350,14 +350,22 @@ def explain_turn(bench, runs, text):
         raise RigError(f"no kept run of these settings has the turn {text}; expected DIALOGUE:TURN of a run just made")
 
 
+def ceiling_lines(found, results, name, base):
+    """What paper allows, beside what a run reached against its baseline."""
+    if not found:
+        return []
+    pair = results.get(name, {"vs": {}})["vs"].get(base)
+    measured = {"": pair["calling"]["ratio"], **{kind: cell["ratio"] for kind, cell in pair["splits"].items()}} if pair else {}
+    return ["", f"{name}:", *ceiling.lines_of(found, measured)]
+
+
 def measure(bench, plan, runs, timing):
     played = bench.play_all(runs)
     results = bench.judge(played)
     service, control = bench.ceilings(timing)
     summary = metrics.summary(results, service)
-    lines = ceiling.lines_of(service) if service else []
-    if control:
-        lines += ["", "control, " + ceiling.lines_of(control)[0], *ceiling.lines_of(control)[1:]]
+    lines = ceiling_lines(service, results, "confirm_all", "B1") + ceiling_lines(
+        control, results, "control-confirm_all", "control-B1")
     found = {"summary": summary, "head": bench.head(plan), "results": results, "ceiling": service,
              "ceiling_control": control, "ceiling_lines": lines, "verdicts": metrics.verdicts(summary, bench.judges_speed()),
              "red_flags": metrics.red_flags(summary, results), "noise": bench.noise_of(played),

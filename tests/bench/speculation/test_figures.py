@@ -421,30 +421,76 @@ class Ceiling(unittest.TestCase):
         self.assertEqual(draw, ceiling.Draws(7).uniform("orders-1", 2, 1, "tool_time"))
         self.assertNotEqual(draw, ceiling.Draws(8).uniform("orders-1", 2, 1, "tool_time"))
 
-    def test_no_guess_makes_a_turn_slower(self):
-        for calls in ([call("find")], [call("book", False)], [call("find"), call("book", False, depends_on=[0])],
-                      [call("find"), call("find", depends_on=[0])], [call("book", False), call("find", order_after=[0])]):
-            b0, b1, best = self.turn(calls).latencies()
-            self.assertLessEqual(best, b1)
-            self.assertLessEqual(b1, b0)
+    KINDS = ([call("find")], [call("book", False)], [call("find"), call("book", False, depends_on=[0])],
+             [call("find"), call("find", depends_on=[0])], [call("book", False), call("find", order_after=[0])],
+             [call("find"), call("find")])
+
+    def test_each_ceiling_grants_more_than_the_one_below(self):
+        for calls in self.KINDS:
+            found = self.turn(calls).latencies()
+            self.assertLessEqual(found["b1"], found["b0"])
+            self.assertLessEqual(found["rule"], found["b1"])
+            self.assertLessEqual(found["instant"], found["rule"])
+            self.assertLessEqual(found["hindsight"], found["rule"])
 
     def test_parallel_calls_save_time_only_side_by_side(self):
-        b0, b1, _ = self.turn([call("find"), call("find")]).latencies()
-        self.assertGreater(b0, b1)
+        found = self.turn([call("find"), call("find")]).latencies()
+        self.assertGreater(found["b0"], found["b1"])
 
     def test_nothing_that_follows_a_write_is_guessed(self):
         turn = self.turn([call("book", False), call("find", order_after=[0])])
         self.assertEqual(turn.guesses(), {})
 
+    def fixed(self, calls, **draws):
+        """A turn whose draws are known: passes 2 s, tools 1 s, the answer 1 s, arguments at once."""
+        turn = self.turn(calls)
+        turn.side, turn.final = 0.3, 1.0
+        turn.passes, turn.tools, turn.says = ([value] * len(calls) for value in (2.0, 1.0, 0.0))
+        for name, value in draws.items():
+            setattr(turn, name, value)
+        return turn
+
+    def test_a_read_is_taken_over_when_it_is_named_and_there(self):
+        rtt = self.world.rtt
+        late = self.fixed([call("find")])  # its last word is the turn's last: the tool is what is waited for
+        self.assertAlmostEqual(late.ruled(), 1.0 + rtt + 1.0)
+        quick = self.fixed([call("find")], tools=[0.0])  # the provider's end of turn is
+        self.assertAlmostEqual(quick.ruled(), 0.5 + rtt + 1.0)
+        slow = self.fixed([call("find")], tools=[0.0], side=1.0, says=[0.25])  # the pass is: it also says the arguments
+        self.assertAlmostEqual(slow.ruled(), 0.15 + 1.25 + rtt + 1.0)
+        self.assertAlmostEqual(slow.ruled(instant=True), 0.5 + rtt + 1.0)
+
     def test_a_write_waits_for_the_quiet(self):
-        turn = self.turn([call("book", False)])
-        turn.side, turn.passes, turn.tools, turn.final = 0.0, [5.0], [1.0], 1.0
-        self.assertAlmostEqual(turn.latencies()[2], ceiling.QUIET + 1.0 + 1.0)
+        rtt = self.world.rtt
+        self.assertAlmostEqual(self.fixed([call("book", False)]).ruled(), ceiling.QUIET + 1.0 + 1.0)
+        later = self.fixed([call("book", False)], side=1.0)
+        self.assertAlmostEqual(later.ruled(), 0.15 + 1.0 + rtt + 1.0 + 1.0)
 
     def test_a_response_that_has_spoken_is_not_taken_over(self):
-        turn = self.turn([call("find")])
-        turn.side, turn.passes, turn.final = 9.0, [0.1], 1.0
-        self.assertIsNone(turn.take_over(turn.steps(), turn.guesses()))
+        turn = self.fixed([call("find")], side=9.0, passes=[0.1], tools=[0.05])
+        self.assertAlmostEqual(turn.ruled(), 0.5 + 0.1 + 1.0)
+        self.assertIsNone(turn.covering(1, turn.guesses()))
+
+    def test_what_depends_waits_for_a_pass_over_the_result(self):
+        rtt = self.world.rtt
+        chain = [call("find"), call("find", depends_on=[0])]
+        turn = self.fixed(chain, tools=[0.2, 0.1], side=0.4)
+        # Taken over when the first level is ready; the second one's pass, asked with its result, ends just behind: it then
+        # takes the place of the next response.
+        self.assertAlmostEqual(turn.ruled(), 0.15 + 0.4 + rtt + 0.05 - rtt + rtt + 1.0, places=2)
+        unknown = self.fixed([call("book", False), call("find", order_after=[0])], tools=[0.2, 0.1])
+        self.assertAlmostEqual(unknown.ruled(), ceiling.QUIET + 0.2 + 2.0 + 0.1 + 1.0)
+
+    def test_a_turn_that_beats_the_paper_is_named(self):
+        job = dialogues.Job(None, dialogue("d", [call("find")]))
+        settings = types.SimpleNamespace(profile="gpt-realtime", turns="vad", silence=None, rule="clause", tools="typical",
+                                         repair_rate=0.0)
+        best = ceiling.Turn(self.world, job.dialogue, 1).ruled()
+        rows = [row(best - 0.1, turn=1)]
+        with open(TIMING, encoding="utf-8") as file:
+            timing = json.load(file)
+        self.assertEqual([found[:2] for found in ceiling.beaten([job], timing, settings, rows, 0.05)], [("d", 1)])
+        self.assertEqual(ceiling.beaten([job], timing, settings, rows, 0.2), [])
 
 
 if __name__ == "__main__":
