@@ -14,6 +14,23 @@ static void blame(struct generation *step, enum misstep misstep)
 	}
 }
 
+/* The action tells what the model makes of the whole turn. */
+static void decide(struct reason *reason)
+{
+	struct generation *step = &reason->step;
+
+	step->decides = step->decides || (reason->heard_all && step->misstep == MISSTEP_NONE);
+}
+
+static void note_id(struct reason *reason, unsigned id)
+{
+	if (!reason->final && id > reason->last_id) {
+		reason->last_id = id;
+	} else if (id > reason->last_id) {
+		decide(reason);
+	}
+}
+
 static void issue(struct reason *reason, const struct agent_call *call)
 {
 	const struct cfg_tool *tool = NULL;
@@ -33,6 +50,9 @@ static void issue(struct reason *reason, const struct agent_call *call)
 		(void)!bc_buf_printf(&reason->step.trouble, "Call %u, %s: %.*s", call->id, name,
 				     BC_SPAN_ARG(bc_buf_span(&trouble)));
 		blame(&reason->step, misstep);
+	}
+	if (misstep == MISSTEP_NONE) {
+		note_id(reason, call->id);
 	}
 	bc_buf_release(&trouble);
 }
@@ -60,19 +80,22 @@ static void on_action(void *arg, const struct agent_event *event)
 		step->acted = true;
 		break;
 	case AGENT_REMOVE:
-		blame(step, plan_remove(&reason->plan, event->id));
+		/* Nothing else may follow it, and the model may have more to do. */
+		blame(step, plan_remove(&reason->plan, event->id, reason->final));
 		step->acted = true;
 		break;
 	case AGENT_PAUSE:
 		if (reason->final && !plan_is_pending(&reason->plan)) {
 			blame(step, MISSTEP_IDLE_PAUSE);
 		}
+		decide(reason);
 		step->acted = true;
 		break;
 	case AGENT_ANSWER_BEGIN:
 		if (!reason->final) {
 			blame(step, MISSTEP_EARLY_ANSWER);
 		}
+		decide(reason); /* whatever it says: no call follows it */
 		break;
 	case AGENT_ANSWER_END:
 		step->acted = true;

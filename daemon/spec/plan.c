@@ -103,15 +103,23 @@ static struct plan_call *find_equal(const struct plan *plan, const struct cfg_to
 
 /* ---- withdrawing ---- */
 
-/* From NAMED or WAITING by CHANGE or REMOVE. */
+/* From NAMED or WAITING by CHANGE or REMOVE, from DONE by REMOVE. */
 static void drop(struct plan *plan, struct plan_call *call, enum plan_event event)
 {
-	if (call->state == PLAN_NAMED) {
+	if (call->state == PLAN_NAMED || call->state == PLAN_DONE) {
 		plan->ops->dropped(plan->arg, call);
 	}
 	free(call->arguments);
 	call->arguments = NULL;
+	json_decref(call->result);
+	call->result = NULL;
 	plan_move(call, event);
+}
+
+/* N1: what has happened stays. */
+static bool is_for_good(const struct plan_call *call)
+{
+	return call->state == PLAN_DONE && call->tool->effect != CFG_EFFECT_READ;
 }
 
 static bool needs(const struct plan_call *call, unsigned id)
@@ -130,7 +138,7 @@ static void drop_dependents(struct plan *plan, const struct plan_call *gone)
 	struct plan_call *call = TAILQ_NEXT(gone, link);
 
 	for (; call != NULL; call = TAILQ_NEXT(call, link)) {
-		if (call->state == PLAN_WAITING && needs(call, gone->id)) {
+		if (call->state != PLAN_REMOVED && !is_for_good(call) && needs(call, gone->id)) {
 			drop(plan, call, PLAN_EV_REMOVE);
 			call->untold = true;
 			drop_dependents(plan, call);
@@ -138,16 +146,17 @@ static void drop_dependents(struct plan *plan, const struct plan_call *gone)
 	}
 }
 
-enum misstep plan_remove(struct plan *plan, unsigned id)
+enum misstep plan_remove(struct plan *plan, unsigned id, bool tell)
 {
 	struct plan_call *call = find(plan, id);
 
 	if (call == NULL || call->state == PLAN_REMOVED) {
 		return MISSTEP_UNKNOWN_CALL;
 	}
-	if (call->state == PLAN_DONE) {
+	if (is_for_good(call)) {
 		return MISSTEP_LATE_EDIT;
 	}
+	call->untold = tell || call->state == PLAN_DONE;
 	drop(plan, call, PLAN_EV_REMOVE);
 	drop_dependents(plan, call);
 	return MISSTEP_NONE;
@@ -358,6 +367,24 @@ void plan_result(struct plan *plan, const struct cfg_tool *tool, const char *arg
 	}
 }
 
+unsigned plan_outcome(const struct plan *plan, const struct plan_call *ret_calls[PLAN_CALLS_MAX])
+{
+	const struct plan_call *call;
+	unsigned count = 0;
+
+	TAILQ_FOREACH(call, &plan->calls, link) {
+		if (call->state == PLAN_REMOVED) {
+			continue;
+		}
+		if (call->state != PLAN_DONE || call->tool->effect != CFG_EFFECT_READ ||
+		    call->disowned) {
+			return 0;
+		}
+		ret_calls[count++] = call;
+	}
+	return count;
+}
+
 bool plan_is_pending(const struct plan *plan)
 {
 	const struct plan_call *call;
@@ -403,6 +430,7 @@ static void fill(struct plan_call *call, const struct agent_call *issued, json_t
 	call->mark = mark;
 	call->chained = false;
 	call->untold = false;
+	call->disowned = false;
 	call->misstep = MISSTEP_NONE;
 	call->trouble = NULL;
 }
@@ -436,9 +464,11 @@ enum misstep plan_issue(struct plan *plan, const struct agent_call *issued,
 	json_t *arguments;
 
 	if (is_same(call, issued, tool)) {
+		call->disowned = false;
 		return MISSTEP_NONE;
 	}
 	if (call != NULL && call->state == PLAN_DONE) {
+		call->disowned = true; /* whatever it does next, this is not what it means */
 		return MISSTEP_LATE_EDIT;
 	}
 	misstep = check(plan, issued, tool, reterr_trouble);

@@ -3,8 +3,9 @@
  * the calls depend on each other, without cycles.  Decides only: it runs nothing.
  *
  * Invariants:
- *   N1  A call that is DONE is never changed or removed.
- *   N2  Whatever needs the result of a call that is changed or removed is removed with it, and the model is told.
+ *   N1  A call that is DONE is never changed; it is removed only if it is a read, whose result is then dropped.
+ *   N2  Whatever needs the result of a call that is changed or removed is removed with it, and the model is told.  Of that,
+ *       only an effect that is DONE stays.
  *   N3  A call is NAMED with arguments that fit its tool's schema, in canonical form.
  */
 #ifndef BACKCHANNEL_SPEC_PLAN_H
@@ -58,12 +59,13 @@ struct plan_call {
 	json_t *issued;                     /* its arguments, operands in them */
 	unsigned needs[AGENT_OPERANDS_MAX]; /* ids, rising */
 	size_t needs_n;
-	char *arguments;      /* NAMED and DONE: canonical JSON; else NULL */
-	unsigned occurrence;  /* of equal calls that were NAMED before it */
-	int64_t mark;         /* what the owner's mark was when it was issued */
-	json_t *result;       /* DONE */
-	bool chained;         /* it was NAMED by a result, not by a step of the model */
-	bool untold;          /* REMOVED, and the model does not know */
+	char *arguments;     /* NAMED and DONE: canonical JSON; else NULL */
+	unsigned occurrence; /* of equal calls that were NAMED before it */
+	int64_t mark;        /* what the owner's mark was when it was issued */
+	json_t *result;      /* DONE */
+	bool chained;        /* it was NAMED by a result, not by a step of the model */
+	bool untold;         /* REMOVED, and the model does not know, or waits to hear that it is */
+	bool disowned;       /* DONE, and the model has tried to change it since */
 	enum misstep misstep; /* with untold: why, if that was the model's mistake */
 	char *trouble;        /* … and what it was in particular; NULL: nothing to add */
 };
@@ -75,7 +77,7 @@ struct plan_ops {
 	 * ptr NULL: it is yet to come, by plan_result().
 	 */
 	struct bc_span (*named)(void *arg, const struct plan_call *call);
-	/* A NAMED call is withdrawn or changed; its arguments are still the old ones. */
+	/* A NAMED call is withdrawn or changed, or a DONE one withdrawn; its arguments are still the old ones. */
 	void (*dropped)(void *arg, const struct plan_call *call);
 	/* A call has its result. */
 	void (*finished)(void *arg, const struct plan_call *call, struct bc_span output);
@@ -106,8 +108,11 @@ enum misstep plan_issue(struct plan *plan, const struct agent_call *issued,
 			const struct cfg_tool *tool, int64_t mark,
 			struct bc_buf *reterr_trouble) BC_MUST;
 
-/* The model withdraws a call: MISSTEP_NONE, UNKNOWN_CALL or LATE_EDIT. */
-enum misstep plan_remove(struct plan *plan, unsigned id) BC_MUST;
+/*
+ * The model withdraws a call: MISSTEP_NONE, UNKNOWN_CALL or, of an effect that is DONE, LATE_EDIT.  tell: it is told that this
+ * has happened, and so has another step; it is told in any case that a call that was DONE is no more.
+ */
+enum misstep plan_remove(struct plan *plan, unsigned id, bool tell) BC_MUST;
 
 /* Name every call whose operands are there.  To be called when a step's calls have been issued. */
 void plan_advance(struct plan *plan);
@@ -124,6 +129,13 @@ void plan_lost(struct plan *plan, const struct cfg_tool *tool, const char *argum
 
 /* The next call that was removed without the model's knowledge; it counts as told.  NULL: none.  Valid until the plan changes. */
 const struct plan_call *plan_next_untold(struct plan *plan);
+
+/*
+ * What the plan has come to: its calls that were not removed, in the order of their ids, if each is a read that is DONE and
+ * that the model has not tried to change since.  Fills ret_calls, returns how many; 0: one of them is not, or there is none.
+ * Valid until the plan changes.
+ */
+unsigned plan_outcome(const struct plan *plan, const struct plan_call *ret_calls[PLAN_CALLS_MAX]);
 
 /* Whether any call still has its result to come. */
 bool plan_is_pending(const struct plan *plan);

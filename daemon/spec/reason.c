@@ -82,13 +82,13 @@ static void reason_move(struct reason *reason, enum reason_event event)
 
 /* ---- telling ---- */
 
-static void tell(struct reason *reason, struct bc_span text)
+/* false: it does not fit, and is not known to the model, which guesses on less. */
+static bool tell(struct reason *reason, struct bc_span text)
 {
 	if (bc_buf_len(&reason->news) > 0 && bc_buf_put(&reason->news, "\n", 1) != BC_OK) {
-		return;
+		return false;
 	}
-	/* What does not fit is not known to the model: it guesses on less. */
-	(void)!bc_buf_put_span(&reason->news, text);
+	return bc_buf_put_span(&reason->news, text) == BC_OK;
 }
 
 /* Between two steps: what has happened goes into the history. */
@@ -98,7 +98,9 @@ static void flush(struct reason *reason)
 
 	if (news.len > 0 && history_add(&reason->history, HISTORY_GATEWAY, news) == BC_OK) {
 		reason->wanted = true;
+		reason->heard_all = reason->heard_all || reason->final_news;
 	}
+	reason->final_news = false;
 	bc_buf_clear(&reason->news);
 }
 
@@ -288,6 +290,7 @@ bool reason_bytes(struct reason *reason, struct bc_span bytes)
 	BC_BUG_ON(reason->state != REASON_GENERATING);
 	err = chat_stream_feed(step->stream, bytes);
 	err = err == BC_OK ? step->err : err;
+	reason->committed = reason->committed || step->decides;
 	if (err != BC_OK) {
 		reason->ops->cancel(reason->arg);
 		return fail(reason);
@@ -322,17 +325,6 @@ const char *reason_trouble(const struct reason *reason)
 
 /* ---- events ---- */
 
-/* Tell what was printed, or nothing if it could not be. */
-static void event(struct reason *reason, enum bc_err printed, struct bc_buf *text)
-{
-	if (printed == BC_OK) {
-		halt(reason);
-		tell(reason, bc_buf_span(text));
-	}
-	bc_buf_release(text);
-	go(reason);
-}
-
 void reason_update(struct reason *reason, struct bc_span words, bool final, int64_t mark)
 {
 	struct bc_buf text;
@@ -349,7 +341,11 @@ void reason_update(struct reason *reason, struct bc_span words, bool final, int6
 	halt(reason);
 	reason->final = final;
 	reason->mark = mark;
-	event(reason, err, &text);
+	if (err == BC_OK && tell(reason, bc_buf_span(&text))) {
+		reason->final_news = final;
+	}
+	bc_buf_release(&text);
+	go(reason);
 }
 
 void reason_result(struct reason *reason, const struct cfg_tool *tool, const char *arguments,
@@ -371,6 +367,12 @@ void reason_lost(struct reason *reason, const struct cfg_tool *tool, const char 
 		plan_lost(&reason->plan, tool, arguments);
 		go(reason);
 	}
+}
+
+unsigned reason_verdict(const struct reason *reason,
+			const struct plan_call *ret_calls[PLAN_CALLS_MAX])
+{
+	return reason->committed ? plan_outcome(&reason->plan, ret_calls) : 0;
 }
 
 void reason_said(struct reason *reason, struct bc_span words)
@@ -407,6 +409,7 @@ void reason_over(struct reason *reason)
 	}
 	plan_clear(&reason->plan);
 	reason->over = true;
+	reason->committed = false;
 }
 
 void reason_turn(struct reason *reason)
@@ -417,6 +420,8 @@ void reason_turn(struct reason *reason)
 	remember_said(reason);
 	reason->wanted = false;
 	reason->final = false;
+	reason->heard_all = false;
+	reason->last_id = 0;
 	reason->answered = false;
 	reason->over = false;
 	reason->steps = 0;

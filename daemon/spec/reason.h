@@ -110,6 +110,15 @@ void reason_lost(struct reason *reason, const struct cfg_tool *tool, const char 
 /* What was really said to the caller in the turn; the next turn begins with that. */
 void reason_said(struct reason *reason, struct bc_span words);
 
+/*
+ * What counts as called: the calls of the turn's plan, once the model has had its last words and has then reached its commit
+ * point (it has issued an id greater than all before those words, has paused, or has begun an answer), if every one of them is
+ * a read that has its result.  Fills ret_calls in the order of their ids, returns how many; 0: nothing does.  Valid until the
+ * next call of a function that takes reason.
+ */
+unsigned reason_verdict(const struct reason *reason,
+			const struct plan_call *ret_calls[PLAN_CALLS_MAX]);
+
 /* A piece of the answer to the running generation.  false: the answer is unusable; it was cancelled. */
 bool reason_bytes(struct reason *reason, struct bc_span bytes) BC_MUST;
 

@@ -16,6 +16,7 @@ struct generation {
 	bool thinking;      /* its think was cut off */
 	bool acted;         /* its action is complete */
 	bool answer;        /* … and was an answer */
+	bool decides;       /* it has brought the turn to its commit point */
 	enum misstep misstep;
 	struct bc_buf trouble; /* what the misstep was about */
 	enum bc_err err;       /* the text could not be kept */
@@ -33,7 +34,11 @@ struct reason {
 	struct generation step;
 	struct bc_buf news; /* events that are not in the history yet */
 	bool wanted;        /* the history ends with something the model has not been given */
-	bool final;         /* the turn's last words have been told */
+	bool final;         /* the turn's last words have come */
+	bool final_news;    /* … and are among the news */
+	bool heard_all;     /* … and are in the history: every step from here on knows them */
+	bool committed;     /* the model has decided what the turn needs, knowing all its words */
+	unsigned last_id;   /* the greatest that was issued before that */
 	bool answered;      /* the model has nothing more to say about the turn */
 	bool over;          /* … or nobody would use it */
 	unsigned steps;

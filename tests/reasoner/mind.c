@@ -5,13 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CORRECTED_ID \
-	(DIALOGUE_CALLS_MAX + 1) /* of the first call that is made again because it had run */
-
 /* What is known of one call of the turn. */
 struct known {
 	json_t *issued; /* arguments it was issued with last, operands in them; owned; NULL: not issued */
-	unsigned id;
 	bool done;
 };
 
@@ -74,6 +70,12 @@ static void take_update(struct mind *mind, const char *at, bool final)
 	}
 }
 
+/* The id of a call is its number in the turn, from 1. */
+static void id_key(unsigned id, char out[16])
+{
+	(void)snprintf(out, 16, "%u", id);
+}
+
 static void take_news(struct mind *mind, const char *text)
 {
 	for (; (text = strchr(text, '<')) != NULL; text++) {
@@ -85,27 +87,29 @@ static void take_news(struct mind *mind, const char *text)
 		} else if (strncmp(text, "<final_query_update ", 20) == 0) {
 			take_update(mind, text, true);
 		} else if (sscanf(text, "<tool_result id=\"%u\"", &id) == 1) {
-			(void)snprintf(key, sizeof(key), "%u", id);
+			id_key(id, key);
 			json_object_set_new(mind->done, key, json_true());
 		}
 	}
 }
 
-static unsigned call_of(unsigned id)
-{
-	return (id - 1) % CORRECTED_ID;
-}
-
 static void take_action(void *arg, const struct agent_event *event)
 {
 	struct mind *mind = arg;
-	struct known *known;
+	unsigned id = event->kind == AGENT_CALL     ? event->call->id
+		      : event->kind == AGENT_REMOVE ? event->id
+						    : 0;
+	char key[16];
 
-	if (event->kind == AGENT_CALL && call_of(event->call->id) < DIALOGUE_CALLS_MAX) {
-		known = &mind->calls[call_of(event->call->id)];
-		json_decref(known->issued);
-		known->issued = json_deep_copy(event->call->arguments);
-		known->id = event->call->id;
+	if (id == 0 || id > DIALOGUE_CALLS_MAX) {
+		return;
+	}
+	json_decref(mind->calls[id - 1].issued);
+	mind->calls[id - 1].issued =
+		event->kind == AGENT_CALL ? json_deep_copy(event->call->arguments) : NULL;
+	if (event->kind == AGENT_REMOVE) {
+		id_key(id, key);
+		(void)json_object_del(mind->done, key); /* it may not have run */
 	}
 }
 
@@ -213,7 +217,7 @@ static void refer(const struct mind *mind, const struct dialogue_call *call, con
 		if (find_path(json_object_get(call->args, key), mind->turn->calls[earlier].result,
 			      &path)) {
 			json_object_set_new(arguments, key,
-					    json_sprintf("$%u%.*s", mind->calls[earlier].id,
+					    json_sprintf("$%u%.*s", earlier + 1,
 							 BC_SPAN_ARG(bc_buf_span(&path))));
 		}
 		bc_buf_release(&path);
@@ -250,7 +254,7 @@ static bool is_done(const struct mind *mind, unsigned id)
 {
 	char key[16];
 
-	(void)snprintf(key, sizeof(key), "%u", id);
+	id_key(id, key);
 	return json_object_get(mind->done, key) != NULL;
 }
 
@@ -285,10 +289,23 @@ static json_t *issue(struct mind *mind, size_t number)
 		json_decref(arguments);
 		return NULL;
 	}
-	known->id = (unsigned)number + 1 + (known->done ? CORRECTED_ID : 0);
-	known->done = false;
-	return json_pack("{s:i,s:s,s:o}", "id", (int)known->id, "name",
+	return json_pack("{s:i,s:s,s:o}", "id", (int)number + 1, "name",
 			 mind->turn->calls[number].name, "arguments", arguments);
+}
+
+/* A call that has run and is not what the caller wants: its number; DIALOGUE_CALLS_MAX: none is. */
+static size_t find_wrong(const struct mind *mind)
+{
+	for (size_t i = 0; mind->turn != NULL && i < mind->turn->calls_n; i++) {
+		json_t *arguments = mind->calls[i].done ? wanted(mind, i) : NULL;
+		bool wrong = arguments != NULL && !json_equal(mind->calls[i].issued, arguments);
+
+		json_decref(arguments);
+		if (wrong) {
+			return i;
+		}
+	}
+	return DIALOGUE_CALLS_MAX;
 }
 
 static bool is_pending(const struct mind *mind)
@@ -319,19 +336,26 @@ static enum bc_err put_calls(const json_t *calls, struct bc_buf *out)
 static enum bc_err decide(struct mind *mind, struct bc_buf *out)
 {
 	json_t *calls = json_array();
+	size_t wrong;
 	enum bc_err err;
 
+	for (unsigned i = 0; i < DIALOGUE_CALLS_MAX; i++) {
+		mind->calls[i].done = mind->calls[i].issued != NULL && is_done(mind, i + 1);
+	}
+	wrong = find_wrong(mind);
 	for (size_t i = 0; mind->turn != NULL && i < mind->turn->calls_n; i++) {
-		json_t *call = NULL;
+		json_t *call = wrong < DIALOGUE_CALLS_MAX ? NULL : issue(mind, i);
 
-		mind->calls[i].done =
-			mind->calls[i].issued != NULL && is_done(mind, mind->calls[i].id);
-		call = issue(mind, i);
 		if (call != NULL) {
 			json_array_append_new(calls, call);
 		}
 	}
-	if (json_array_size(calls) > 0) {
+	if (wrong < DIALOGUE_CALLS_MAX) {
+		/* Its result is there, so it is withdrawn before the right one is called. */
+		err = bc_buf_printf(out,
+				    "<think>Not that.</think><tool_call>REMOVE %zu</tool_call>",
+				    wrong + 1);
+	} else if (json_array_size(calls) > 0) {
 		err = put_calls(calls, out);
 	} else if (mind->final && !is_pending(mind)) {
 		err = bc_buf_printf(out, "<think>All is known.</think><answer>%s</answer>",

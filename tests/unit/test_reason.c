@@ -15,6 +15,7 @@
 
 static struct cfg_tool get_order = {.name = "get_order"};
 static struct cfg_tool track = {.name = "track"};
+static struct cfg_tool book = {.name = "book", .effect = CFG_EFFECT_HOLD};
 static struct reason *reason;
 static json_t *request; /* the last one, NULL: none was made, or it was looked at */
 static bool running;    /* a generation */
@@ -32,6 +33,7 @@ static const struct cfg_tool *find_tool(void *arg, const char *name)
 	(void)arg;
 	return strcmp(name, "get_order") == 0 ? &get_order
 	       : strcmp(name, "track") == 0   ? &track
+	       : strcmp(name, "book") == 0    ? &book
 					      : NULL;
 }
 
@@ -114,6 +116,7 @@ static void setup(void)
 
 	get_order.parameters = json_parse(bc_span_str(order));
 	track.parameters = json_parse(bc_span_str(shipment));
+	book.parameters = json_object();
 	bc_buf_init(&happened, 65536);
 	request = NULL;
 	running = refuses = false;
@@ -130,6 +133,7 @@ static void teardown(void)
 	json_decref(request);
 	json_decref(get_order.parameters);
 	json_decref(track.parameters);
+	json_decref(book.parameters);
 	bc_buf_release(&happened);
 }
 
@@ -183,6 +187,7 @@ static void act(const char *action)
 #define CALL(id, name, arguments) \
 	"{\"id\":" id ",\"name\":\"" name "\",\"arguments\":" arguments "}"
 #define ORDER(id) "<tool_call>" CALL(id, "get_order", "{\"id\":\"7\"}") "</tool_call>"
+#define BOOK(id)  "<tool_call>" CALL(id, "book", "{}") "</tool_call>"
 
 /* What became of calls since the last time. */
 static void expect(const char *what)
@@ -436,6 +441,14 @@ static void first_result(void)
 	hear("order 7 and more", false);
 }
 
+/* The provider has made the call itself. */
+static void booked(void)
+{
+	hear("book it", false);
+	act(BOOK("1"));
+	reason_result(reason, &book, "{}", BC_SPAN_LIT("{\"booked\":true}"));
+}
+
 static void partial(void)
 {
 	hear("order", false);
@@ -481,8 +494,8 @@ static const struct {
 	{final, "<pause/>", MISSTEP_IDLE_PAUSE, BC_M_REASONER_IDLE_PAUSE, "nothing will follow"},
 	{first_result, "<tool_call>" CALL("1", "get_order", "{\"id\":\"8\"}") "</tool_call>",
 	 MISSTEP_LATE_EDIT, BC_M_REASONER_LATE_EDIT, "already run"},
-	{first_result, "<tool_call>REMOVE 1</tool_call>", MISSTEP_LATE_EDIT,
-	 BC_M_REASONER_LATE_EDIT, "already run"},
+	{booked, "<tool_call>REMOVE 1</tool_call>", MISSTEP_LATE_EDIT, BC_M_REASONER_LATE_EDIT,
+	 "already run"},
 	{partial, "<tool_call>REMOVE 4</tool_call>", MISSTEP_UNKNOWN_CALL,
 	 BC_M_REASONER_UNKNOWN_CALL, "no call of that id"},
 	{removed, "<tool_call>REMOVE 1</tool_call>", MISSTEP_UNKNOWN_CALL,
@@ -624,6 +637,156 @@ START_TEST(the_plan_is_bounded)
 }
 END_TEST
 
+/* ---- what counts as called ---- */
+
+/* The ids of the calls that count as made, one digit each. */
+static void decided(const char *ids)
+{
+	const struct plan_call *calls[PLAN_CALLS_MAX];
+	unsigned count = reason_verdict(reason, calls);
+
+	ck_assert_uint_eq(count, strlen(ids));
+	for (unsigned i = 0; i < count; i++) {
+		ck_assert_uint_eq(calls[i]->id, (unsigned)(ids[i] - '0'));
+	}
+}
+
+/* A read that was called early is in hand, and the last words have come. */
+static void read_at_the_end(void)
+{
+	hear("order 7", false);
+	act(ORDER("1"));
+	reason_result(reason, &get_order, "{\"id\":\"7\"}", BC_SPAN_LIT("{\"parcel\":1}"));
+	act("<pause/>");
+	decided("");
+	hear("order 7, please", true);
+	decided("");
+}
+
+START_TEST(an_answer_is_the_commit_point_from_its_first_word)
+{
+	read_at_the_end();
+	ck_assert(say("<think>That is all.</think><answer"));
+	decided("");
+	ck_assert(say(">It"));
+	decided("1");
+	hear("more", true); /* there are no words behind the last */
+	end();
+	decided("1");
+	reason_turn(reason);
+	decided("");
+}
+END_TEST
+
+START_TEST(a_pause_and_a_new_id_are_commit_points_when_the_results_are_there)
+{
+	read_at_the_end();
+	act("<tool_call>" CALL("1", "get_order", "{\"id\":\"7\"}") "</tool_call>");
+	decided(""); /* an id of before says nothing */
+	hear("so", true);
+	ck_assert(!running);
+	reason_turn(reason);
+	read_at_the_end();
+	act("<tool_call>" CALL("2", "track", "{\"parcel\":\"$1.parcel\"}") "</tool_call>");
+	decided(""); /* one still runs */
+	reason_result(reason, &track, "{\"parcel\":1}", BC_SPAN_LIT("{}"));
+	decided("12"); /* whatever it may think of next */
+	reason_turn(reason);
+	hear("order 7", false);
+	act(ORDER("1"));
+	hear("order 7, please", true);
+	act("<pause/>");
+	decided("");
+	reason_result(reason, &get_order, "{\"id\":\"7\"}", BC_SPAN_LIT("{}"));
+	decided("1");
+}
+END_TEST
+
+START_TEST(a_plan_with_an_effect_decides_nothing)
+{
+	read_at_the_end();
+	act("<tool_call>" CALL("2", "book", "{}") "</tool_call>");
+	decided("");
+	reason_result(reason, &book, "{}", BC_SPAN_LIT("{}")); /* the provider has called it */
+	act("<answer>Booked.</answer>");
+	decided("");
+}
+END_TEST
+
+START_TEST(a_read_withdrawn_behind_its_result_is_dropped_with_what_needs_it)
+{
+	read_at_the_end();
+	bc_buf_clear(&happened);
+	act("<tool_call>[" CALL("2", "track", "{\"parcel\":\"$1.parcel\"}") "," CALL(
+		"3", "get_order", "{\"id\":\"8\"}") "]</tool_call>");
+	reason_result(reason, &track, "{\"parcel\":1}", BC_SPAN_LIT("{}"));
+	reason_result(reason, &get_order, "{\"id\":\"8\"}", BC_SPAN_LIT("{}"));
+	decided("123");
+	expect("name 2 track {\"parcel\":1} #0;name 3 get_order {\"id\":\"8\"} #0;");
+	act("<tool_call>REMOVE 1</tool_call>");
+	expect("drop 1 get_order {\"id\":\"7\"} #0;drop 2 track {\"parcel\":1} #0;");
+	decided("3");
+	/* It may go on: nothing else would wake it. */
+	asked("<tool_call_cancelled id=\"1\"/>\n<tool_call_cancelled id=\"2\"/>");
+	act("<answer>Order 8.</answer>");
+	decided("3");
+}
+END_TEST
+
+START_TEST(a_call_withdrawn_at_the_end_does_not_leave_it_waiting)
+{
+	hear("order 7", false);
+	act(ORDER("1"));
+	hear("order 7, no", true);
+	act("<tool_call>REMOVE 1</tool_call>");
+	asked("<tool_call_cancelled id=\"1\"/>");
+	act("<answer>Nothing, then.</answer>");
+	ck_assert(!running);
+	decided("");
+}
+END_TEST
+
+START_TEST(a_call_it_has_tried_to_change_is_not_what_it_means)
+{
+	read_at_the_end();
+	act("<tool_call>" CALL("1", "get_order", "{\"id\":\"8\"}") "</tool_call>");
+	act("<answer>Order 8.</answer>");
+	decided("");
+	reason_turn(reason);
+	read_at_the_end();
+	act("<tool_call>" CALL("1", "get_order", "{\"id\":\"8\"}") "</tool_call>");
+	act("<tool_call>[" CALL("1", "get_order", "{\"id\":\"7\"}") "," CALL(
+		"2", "track", "{\"parcel\":\"$1.parcel\"}") "]</tool_call>");
+	reason_result(reason, &track, "{\"parcel\":1}", BC_SPAN_LIT("{}"));
+	decided("12"); /* it has thought better of it */
+	reason_turn(reason);
+	read_at_the_end();
+	act("<tool_call>" CALL("1", "get_order", "{\"id\":\"8\"}") "</tool_call>");
+	act("<tool_call>REMOVE 1</tool_call>");
+	act("<tool_call>" CALL("2", "get_order", "{\"id\":\"8\"}") "</tool_call>");
+	reason_result(reason, &get_order, "{\"id\":\"8\"}", BC_SPAN_LIT("{}"));
+	decided("2");
+}
+END_TEST
+
+START_TEST(a_misstep_is_no_commit_point)
+{
+	hear("order 7", true);
+	act("<pause/>");
+	decided("");
+	act("<tool_call>[" CALL("1", "fly", "{}") "," CALL("2", "get_order",
+							   "{\"id\":\"7\"}") "]"
+									     "</tool_"
+									     "call>");
+	reason_result(reason, &get_order, "{\"id\":\"7\"}", BC_SPAN_LIT("{}"));
+	decided("");
+	act("<answer>x</answer>");
+	decided("2");
+	reason_over(reason);
+	decided("");
+}
+END_TEST
+
 /* ---- the endpoint ---- */
 
 START_TEST(a_failure_is_tried_again_with_the_next_event)
@@ -735,6 +898,7 @@ int main(void)
 	Suite *suite = suite_create("reason");
 	TCase *turn = tcase_create("turn");
 	TCase *steps = tcase_create("missteps");
+	TCase *outcome = tcase_create("outcome");
 	TCase *endpoint = tcase_create("endpoint");
 
 	tcase_add_checked_fixture(turn, setup, teardown);
@@ -758,6 +922,14 @@ int main(void)
 	tcase_add_test(steps, three_restarts_and_no_more);
 	tcase_add_test(steps, a_turn_has_so_many_steps);
 	tcase_add_test(steps, the_plan_is_bounded);
+	tcase_add_checked_fixture(outcome, setup, teardown);
+	tcase_add_test(outcome, an_answer_is_the_commit_point_from_its_first_word);
+	tcase_add_test(outcome, a_pause_and_a_new_id_are_commit_points_when_the_results_are_there);
+	tcase_add_test(outcome, a_plan_with_an_effect_decides_nothing);
+	tcase_add_test(outcome, a_read_withdrawn_behind_its_result_is_dropped_with_what_needs_it);
+	tcase_add_test(outcome, a_call_withdrawn_at_the_end_does_not_leave_it_waiting);
+	tcase_add_test(outcome, a_call_it_has_tried_to_change_is_not_what_it_means);
+	tcase_add_test(outcome, a_misstep_is_no_commit_point);
 	tcase_add_checked_fixture(endpoint, setup, teardown);
 	tcase_add_test(endpoint, a_failure_is_tried_again_with_the_next_event);
 	tcase_add_test(endpoint, an_error_inside_the_stream_ends_it);
@@ -766,6 +938,7 @@ int main(void)
 	tcase_add_test(endpoint, every_example_of_the_prompt_is_well_formed);
 	suite_add_tcase(suite, turn);
 	suite_add_tcase(suite, steps);
+	suite_add_tcase(suite, outcome);
 	suite_add_tcase(suite, endpoint);
 	return tap_run(suite);
 }
