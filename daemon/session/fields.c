@@ -1,5 +1,6 @@
 #include "daemon/session/sess.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct bc_span field_raw(struct bc_span object, const char *key)
@@ -37,4 +38,45 @@ bool error_is_about(struct bc_span error, const char *request)
 char *field_dup(struct bc_span raw)
 {
 	return bc_span_dup(raw);
+}
+
+char *field_text(struct bc_span raw)
+{
+	char *text = json_raw_is_string(raw) ? malloc(raw.len) : NULL;
+	size_t len;
+
+	if (text != NULL && json_string_get(raw, text, raw.len, &len) != BC_OK) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+struct part {
+	struct bc_buf *out;
+	bool typed; /* all parts so far are text */
+	enum bc_err err;
+};
+
+static bool put_part(void *arg, size_t index, struct bc_span value)
+{
+	struct part *part = arg;
+	char *words = field_text(field_raw(value, "text"));
+
+	part->typed = part->typed && field_is(value, "type", "input_text");
+	words = words == NULL ? field_text(field_raw(value, "transcript")) : words;
+	if (words != NULL && words[0] != '\0') {
+		part->err = bc_buf_printf(part->out, "%s%s", index == 0 ? "" : " ", words);
+	}
+	free(words);
+	return part->err == BC_OK;
+}
+
+enum bc_err field_words(struct bc_span item, struct bc_buf *out, bool *ret_typed)
+{
+	struct part part = {.out = out, .typed = true, .err = BC_OK};
+	enum bc_err err = json_each(field_raw(item, "content"), put_part, &part);
+
+	*ret_typed = part.typed;
+	return err == BC_OK ? part.err : err;
 }

@@ -42,9 +42,11 @@ static enum spec_mode most_of(const struct cfg *cfg, const struct spec_conf *con
 		const struct cfg_tool *tool = &cfg->tool[i];
 		enum spec_mode mode = spec_mode_of(conf, tool);
 
-		if (mode == SPEC_STRICT && (tool->effect != CFG_EFFECT_READ ||
-					    tool->disclosure == CFG_DISCLOSURE_THIRD_PARTY)) {
-			continue; /* it would wait for the provider's call anyway */
+		if ((mode == SPEC_STRICT || conf->words) &&
+		    (tool->effect != CFG_EFFECT_READ ||
+		     tool->disclosure == CFG_DISCLOSURE_THIRD_PARTY)) {
+			/* It would wait for the provider's call anyway; a reasoner starts nothing else. */
+			continue;
 		}
 		most = mode > most ? mode : most;
 	}

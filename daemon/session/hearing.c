@@ -259,8 +259,10 @@ void hear_audio(struct sess *sess, struct bc_span text)
 		bc_buf_grow(&hearing->audio, len);
 		hearing->last_audio = sess_now(sess);
 		listen(sess);
+		/* A reasoner looks when there are words, and no pass is made beside it. */
 		sess->agent->passes.wanted =
-			sess->agent->passes.wanted || spec_pass_is_due(sess->agent->spec);
+			sess->agent->passes.wanted ||
+			(sess->agent->reasoner == NULL && spec_pass_is_due(sess->agent->spec));
 		pass_advance(sess);
 	}
 }

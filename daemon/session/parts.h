@@ -34,6 +34,10 @@ bool field_is(struct bc_span object, const char *key, const char *string);
 bool error_is_about(struct bc_span error, const char *request);
 /* Heap copy of a raw span; NULL when out of memory. */
 char *field_dup(struct bc_span raw);
+/* A raw JSON string, decoded; heap; NULL: it is none, or out of memory. */
+char *field_text(struct bc_span raw);
+/* Append all text that a message item holds, typed or spoken; ret_typed: it holds typed text only. */
+enum bc_err field_words(struct bc_span item, struct bc_buf *out, bool *ret_typed) BC_MUST;
 
 /* ---- rewrite.c: change an event by splicing ---- */
 
@@ -471,6 +475,8 @@ void reasoner_typed(struct sess *sess, struct bc_span item);
 void reasoner_said(struct sess *sess, struct bc_span item);
 /* A tool has returned.  The work may be gone behind this. */
 void reasoner_result(struct sess *sess, const struct work *work);
+/* What it has come to by now is the verdict of the turn, or there is none (spec_reason_confirms()). */
+void reasoner_judge(struct sess *sess);
 /* Nothing of the turns up to this one will be called any more. */
 void reasoner_over(struct sess *sess, uint64_t turn);
 /* A guess will not be used. */

@@ -1,12 +1,19 @@
 /*
  * The reasoner of a session: tells it what the caller says and what its calls have brought, and puts the calls it names
- * among the guesses.  What it finds is used as any guess is: when the provider makes the same call.
+ * among the guesses.  They are used as any guess is, when the provider makes the same call.
+ *
+ * When it knows the whole turn and has decided (reason_verdict()), reads that are in hand may also take the place of the
+ * provider's own response, as a pass's would (takeover.c).  How much its word counts depends on what it was told: words that the
+ * caller has typed are the caller's own, and are as good as a pass over audio (confirm); what a recogniser has understood is
+ * not what the speaking model hears, so that reads called for it are put in only where the operator takes the risk (inject);
+ * what may not be all of it counts for nothing.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
 #include "daemon/spec/reason.h"
 #include "proto/agent/prompt.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +23,15 @@
 #define WORDS_MAX        65536        /* bytes of one turn's words */
 #define INSTRUCTIONS_MAX 16384        /* bytes of the session's own that are passed on */
 #define SYSTEM_MAX       (512 * 1024) /* bytes of the prompt with all tools */
+
+static_assert(PLAN_CALLS_MAX <= SPEC_GUESSES_MAX, "a plan is more than can be put in");
+
+/* What the final words of a turn are. */
+enum words_of {
+	WORDS_UNSURE,     /* none yet, or perhaps not all of them */
+	WORDS_RECOGNISED, /* what a recogniser has understood of all that was said */
+	WORDS_TYPED       /* the caller's own */
+};
 
 struct reasoner {
 	uint32_t magic;
@@ -27,10 +43,13 @@ struct reasoner {
 	bool running;       /* a generation */
 	char item
 		[SESS_ID_MAX]; /* of the committed turn, whose whole transcript is awaited; "": none */
-	char *instructions;    /* of the session, for the speaking model; NULL: none */
-	bc_usec updated;       /* monotonic: when it was told of words last */
-	bc_usec rest;          /* how long the last failure made it rest; 0: it has not failed */
-	bc_usec rest_until;    /* monotonic */
+	bc_usec horizon;       /* stream time of the end of what that item holds */
+	enum words_of words; /* of the turn */
+	bool confirmed;      /* its calls are the verdict */
+	char *instructions;  /* of the session, for the speaking model; NULL: none */
+	bc_usec updated;     /* monotonic: when it was told of words last */
+	bc_usec rest;        /* how long the last failure made it rest; 0: it has not failed */
+	bc_usec rest_until;  /* monotonic */
 };
 
 /* ---- what the reasoner wants ---- */
@@ -184,17 +203,14 @@ void reasoner_configure(struct sess *sess, struct bc_span session)
 	struct reasoner *reasoner = sess->agent->reasoner;
 	struct bc_span raw = field_raw(session, "instructions");
 	char *text;
-	size_t len;
 
-	if (reasoner == NULL || !json_raw_is_string(raw) || raw.len > INSTRUCTIONS_MAX) {
+	if (reasoner == NULL || raw.len > INSTRUCTIONS_MAX) {
 		return;
 	}
-	text = malloc(raw.len);
-	if (text != NULL && json_string_get(raw, text, raw.len, &len) == BC_OK) {
+	text = field_text(raw);
+	if (text != NULL) {
 		free(reasoner->instructions);
 		reasoner->instructions = text;
-	} else {
-		free(text);
 	}
 }
 
@@ -259,19 +275,18 @@ void reasoner_turn_begin(struct sess *sess)
 	reasoner->turn = sess->agent->hearing.turn;
 	reasoner->wanted = false;
 	reasoner->item[0] = '\0';
+	reasoner->words = WORDS_UNSURE;
 	reasoner->updated = 0;
 	bc_buf_clear(&reasoner->told);
 }
 
-static void update(struct reasoner *reasoner, struct bc_span words, bool final)
+static void update(struct reasoner *reasoner, struct bc_span words, bool final, bc_usec horizon)
 {
-	struct sess *sess = reasoner->sess;
-
 	reasoner->wanted = false;
-	reasoner->updated = sess_now(sess);
+	reasoner->updated = sess_now(reasoner->sess);
 	bc_buf_clear(&reasoner->told);
 	if (words.len > 0 && bc_buf_put_span(&reasoner->told, words) == BC_OK) {
-		reason_update(reasoner->reason, words, final, hear_position(sess));
+		reason_update(reasoner->reason, words, final, horizon);
 	}
 }
 
@@ -305,18 +320,19 @@ void reasoner_advance(struct sess *sess)
 	if (hearing->on && hearing->turn_open && reasoner->turn == hearing->turn &&
 	    !sess->agent->refused && words.len > 0 &&
 	    !bc_span_eq(words, bc_buf_span(&reasoner->told))) {
-		update(reasoner, words, false);
+		update(reasoner, words, false, hear_position(sess));
 	}
 }
 
-/* The words of the turn are complete. */
-static void words_final(struct sess *sess, struct bc_span words)
+/* The words of the turn, which has been heard up to reasoner->horizon, are complete. */
+static void words_final(struct sess *sess, struct bc_span words, enum words_of of)
 {
 	struct reasoner *reasoner = sess->agent->reasoner;
 
 	reasoner->item[0] = '\0';
 	if (!sess->agent->refused) {
-		update(reasoner, words, true);
+		reasoner->words = of;
+		update(reasoner, words, true, reasoner->horizon);
 		pass_advance(sess);
 	}
 }
@@ -329,74 +345,39 @@ void reasoner_committed(struct sess *sess, const char *item)
 	if (reasoner == NULL) {
 		return;
 	}
+	reasoner->horizon = hear_position(sess);
 	if (hearing->on && hearing->turn_open && hearing->words.given) {
-		words_final(sess, bc_buf_span(&hearing->transcript));
+		words_final(sess, bc_buf_span(&hearing->transcript),
+			    hearing->words.complete ? WORDS_RECOGNISED : WORDS_UNSURE);
 	} else {
 		memcpy(reasoner->item, item, strlen(item) + 1);
 	}
 }
 
-/* A raw JSON string, decoded; heap, NULL: it is none, or out of memory. */
-static char *plain(struct bc_span raw)
-{
-	char *text = json_raw_is_string(raw) ? malloc(raw.len) : NULL;
-	size_t len;
-
-	if (text != NULL && json_string_get(raw, text, raw.len, &len) != BC_OK) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
 void reasoner_transcribed(struct sess *sess, struct bc_span text)
 {
 	struct reasoner *reasoner = sess->agent->reasoner;
+	enum words_of of = WORDS_RECOGNISED;
 	char *words;
 
 	if (reasoner == NULL || reasoner->item[0] == '\0' ||
 	    !field_is(text, "item_id", reasoner->item)) {
 		return;
 	}
-	words = plain(field_raw(text, "transcript"));
+	words = field_text(field_raw(text, "transcript"));
 	if (words == NULL) { /* the recogniser failed: what it had said before is all there is */
 		words = bc_span_dup(bc_buf_span(&sess->agent->hearing.transcript));
+		of = WORDS_UNSURE;
 	}
-	words_final(sess, bc_span_str(words));
+	words_final(sess, bc_span_str(words), of);
 	free(words);
-}
-
-struct part {
-	struct bc_buf *out;
-	enum bc_err err;
-};
-
-static bool put_part(void *arg, size_t index, struct bc_span value)
-{
-	struct part *part = arg;
-	char *words = plain(field_raw(value, "text"));
-
-	words = words == NULL ? plain(field_raw(value, "transcript")) : words;
-	if (words != NULL && words[0] != '\0') {
-		part->err = bc_buf_printf(part->out, "%s%s", index == 0 ? "" : " ", words);
-	}
-	free(words);
-	return part->err == BC_OK;
-}
-
-/* All text that a message item holds, typed or spoken. */
-static enum bc_err put_words(struct bc_span item, struct bc_buf *out)
-{
-	struct part part = {.out = out, .err = BC_OK};
-	enum bc_err err = json_each(field_raw(item, "content"), put_part, &part);
-
-	return err == BC_OK ? part.err : err;
 }
 
 void reasoner_typed(struct sess *sess, struct bc_span item)
 {
 	struct reasoner *reasoner = sess->agent->reasoner;
 	struct bc_buf words;
+	bool typed;
 
 	/* Otherwise the caller speaks already, and a new turn has begun. */
 	if (reasoner == NULL || reasoner->turn == 0 ||
@@ -404,8 +385,9 @@ void reasoner_typed(struct sess *sess, struct bc_span item)
 		return;
 	}
 	bc_buf_init(&words, WORDS_MAX);
-	if (put_words(item, &words) == BC_OK) {
-		words_final(sess, bc_buf_span(&words));
+	reasoner->horizon = hear_position(sess);
+	if (field_words(item, &words, &typed) == BC_OK) {
+		words_final(sess, bc_buf_span(&words), typed ? WORDS_TYPED : WORDS_UNSURE);
 	}
 	bc_buf_release(&words);
 }
@@ -414,12 +396,13 @@ void reasoner_said(struct sess *sess, struct bc_span item)
 {
 	struct reasoner *reasoner = sess->agent->reasoner;
 	struct bc_buf words;
+	bool typed;
 
 	if (reasoner == NULL) {
 		return;
 	}
 	bc_buf_init(&words, WORDS_MAX);
-	if (put_words(item, &words) == BC_OK && bc_buf_len(&words) > 0) {
+	if (field_words(item, &words, &typed) == BC_OK && bc_buf_len(&words) > 0) {
 		reason_said(reasoner->reason, bc_buf_span(&words));
 	}
 	bc_buf_release(&words);
@@ -435,6 +418,43 @@ void reasoner_result(struct sess *sess, const struct work *work)
 		reason_result(reasoner->reason, work->tool, work->arguments,
 			      bc_span_str(work->output));
 		pass_advance(sess);
+	}
+}
+
+/* Whose results the arguments of a call are made of, by their places in front of it. */
+static uint32_t needs_of(const struct plan_call *const calls[], unsigned at)
+{
+	uint32_t mask = 0;
+
+	for (unsigned i = 0; i < at; i++) {
+		for (size_t k = 0; k < calls[at]->needs_n; k++) {
+			mask |= calls[at]->needs[k] == calls[i]->id ? UINT32_C(1) << i : 0;
+		}
+	}
+	return mask;
+}
+
+void reasoner_judge(struct sess *sess)
+{
+	struct reasoner *reasoner = sess->agent->reasoner;
+	const struct plan_call *calls[PLAN_CALLS_MAX];
+	struct spec_reasoned named[PLAN_CALLS_MAX];
+	unsigned count = 0;
+
+	if (reasoner == NULL) {
+		return;
+	}
+	if (reasoner->words != WORDS_UNSURE && reasoner->turn == sess->agent->committed_turn) {
+		count = reason_verdict(reasoner->reason, calls);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		named[i] = (struct spec_reasoned){.call = as_guess(reasoner, calls[i]),
+						  .needs = needs_of(calls, i)};
+		named[i].call.fresh_since = sess_now(sess) - calls[i]->tool->fresh_for;
+	}
+	if (!spec_reason_confirms(sess->agent->spec, named, count, reasoner->horizon,
+				  reasoner->words == WORDS_TYPED)) {
+		spec_reason_doubts(sess->agent->spec);
 	}
 }
 

@@ -91,24 +91,11 @@ bool step_is_open(const struct sess *sess)
 	return false;
 }
 
-static char *arguments_of(struct bc_span item)
-{
-	struct bc_span raw = field_raw(item, "arguments");
-	char *text = json_raw_is_string(raw) ? malloc(raw.len) : NULL;
-	size_t len;
-
-	if (text != NULL && json_string_get(raw, text, raw.len, &len) != BC_OK) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
 void step_call(struct sess *sess, struct resp *resp, const struct cfg_tool *tool,
 	       struct bc_span item)
 {
 	struct bc_span call_id = field_raw(item, "call_id");
-	char *arguments = arguments_of(item);
+	char *arguments = field_text(field_raw(item, "arguments"));
 	struct step *step = step_of(sess, resp);
 	struct call *call = calloc(1, sizeof(*call));
 

@@ -1,6 +1,7 @@
 /*
- * Taking over: a pass over the whole turn has named calls, so they are put into the conversation with their results, and
- * the provider's own response, which would name the same a model pass later, is cancelled.
+ * Taking over: a pass over the whole turn has named calls, or a reasoner that was told all its words has, so they are put
+ * into the conversation with their results, and the provider's own response, which would name the same a model pass later,
+ * is cancelled.
  *
  * Invariants:
  *   V1  A response is taken over only while it has shown no item, and only when every read that is put in has its result.
@@ -203,6 +204,9 @@ static void put_in(struct sess *sess, const struct share *share)
 	unsigned begin = 0;
 
 	bc_metric_inc(BC_M_TAKEOVERS);
+	bc_metric_add(BC_M_REASONER_VERDICTS, sess->agent->reasoner != NULL);
+	ledger_note(sess, LEDGER_GATEWAY, "put_in", "calls=%u by=%s", share->count,
+		    sess->agent->reasoner != NULL ? "reasoner" : "pass");
 	while (begin < share->count && sess->state == SESS_OPEN) {
 		unsigned end = begin;
 
@@ -318,6 +322,7 @@ void take_advance(struct sess *sess)
 	if (agent->spec == NULL || sess->state != SESS_OPEN) {
 		return;
 	}
+	reasoner_judge(sess);
 	if (agent->take.state == TAKE_IDLE && is_settled(sess)) {
 		begin(sess);
 	}

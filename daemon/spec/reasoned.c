@@ -39,3 +39,60 @@ void spec_reason_keeps(struct spec *spec, uint64_t turn, bc_usec horizon)
 		}
 	}
 }
+
+/* The guess that stands for a call it has named, if its result can be put in now; NULL: there is none. */
+static struct guess *in_hand(struct spec *spec, const struct spec_call *call)
+{
+	struct guess *guess = table_find(spec, call);
+
+	return guess != NULL && guess->state == GUESS_DONE && !guess->overtaken &&
+			       guess->tool->effect == CFG_EFFECT_READ &&
+			       guess->turn == spec->turn && guess->dispatched >= call->fresh_since
+		       ? guess
+		       : NULL;
+}
+
+static uint32_t premises_of(struct guess *const guesses[], unsigned count, uint32_t needs)
+{
+	uint32_t mask = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		mask |= (needs >> i & 1) != 0 ? guess_bit(guesses[i]) : 0;
+	}
+	return mask;
+}
+
+bool spec_reason_confirms(struct spec *spec, const struct spec_reasoned *calls, unsigned count,
+			  bc_usec horizon, bool exact)
+{
+	struct guess *guesses[SPEC_GUESSES_MAX];
+
+	BC_CHECK(spec, SPEC_MAGIC);
+	BC_BUG_ON(count > SPEC_GUESSES_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		guesses[i] = in_hand(spec, &calls[i].call);
+		if (guesses[i] == NULL) {
+			return false;
+		}
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct guess *guess = guesses[i];
+
+		guess->pass = spec->pass_count + 1; /* as if one over the whole turn had named it */
+		guess->place = i;
+		guess->horizon = horizon;
+		guess->exact = exact;
+		guess->premises = premises_of(guesses, count, calls[i].needs);
+	}
+	return count > 0;
+}
+
+void spec_reason_doubts(struct spec *spec)
+{
+	struct guess *guess;
+
+	BC_CHECK(spec, SPEC_MAGIC);
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		guess->pass = guess->turn == spec->turn ? 0 : guess->pass;
+	}
+}

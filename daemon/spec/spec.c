@@ -36,7 +36,7 @@ enum spec_mode spec_mode_of(const struct spec_conf *conf, const struct cfg_tool 
 		mode = SPEC_INJECT;
 		break;
 	}
-	return conf->words && mode > SPEC_STRICT ? SPEC_STRICT : mode;
+	return mode;
 }
 
 struct spec *spec_new(const struct spec_conf *conf)
@@ -442,10 +442,22 @@ uint32_t spec_each_finished(struct spec *spec, bool firsts,
 	return mask;
 }
 
+/* Whether a guess of a verdict leaves the word to the provider's own response. */
+static bool leaves_it(const struct spec *spec, const struct guess *guess)
+{
+	enum spec_mode mode = spec_mode_of(&spec->conf, guess->tool);
+
+	/* Words of another recogniser are no authority for an effect, and a model that knows nothing else only guesses. */
+	return mode <= SPEC_STRICT || guess->watched ||
+	       (!guess->exact && (guess->tool->effect != CFG_EFFECT_READ ||
+				  (spec->conf.words && mode != SPEC_INJECT)));
+}
+
 /* Whether nothing is put in beside it: its tool does not allow it, or it is a read that will not be in hand. */
 static bool stands_alone(const struct spec *spec, const struct guess *guess)
 {
 	return spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT || guess->watched ||
+	       (spec->conf.words && leaves_it(spec, guess)) ||
 	       (guess->refused && guess->tool->effect == CFG_EFFECT_READ);
 }
 
@@ -516,21 +528,13 @@ static void levels(const struct spec *spec, unsigned level[SPEC_GUESSES_MAX])
 
 static bool counts(const struct spec *spec, const struct guess *guess, uint32_t mask)
 {
-	if ((mask & guess_bit(guess)) != 0) {
-		return true;
+	if ((mask & guess_bit(guess)) != 0 || spec->conf.words) {
+		return (mask & guess_bit(guess)) != 0; /* a reasoner names all or nothing */
 	}
 	/* One of a tool used with SPEC_STRICT counts too, to keep the others out. */
 	return spec_mode_of(&spec->conf, guess->tool) != SPEC_CONFIRM &&
 	       guess->turn == spec->turn && guess->state == GUESS_DONE && !is_unnamed(guess) &&
 	       guess->tool->effect == CFG_EFFECT_READ;
-}
-
-/* Whether a guess of a verdict leaves the word to the provider's own response. */
-static bool leaves_it(const struct spec *spec, const struct guess *guess)
-{
-	/* Words of another recogniser are no authority for an effect. */
-	return spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT || guess->watched ||
-	       (guess->tool->effect != CFG_EFFECT_READ && !guess->exact);
 }
 
 static bool goes_before(const struct spec_named *a, const struct spec_named *b)

@@ -29,8 +29,6 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-struct spec_call;
-
 #define SPEC_GUESSES_MAX 32 /* proposals and guesses kept at once; one bit each in a mask */
 #define SPEC_PASSES_MAX  2  /* running at once */
 
@@ -112,7 +110,7 @@ struct spec_conf {
 	enum spec_mode mode; /* where neither tool nor session says something */
 	enum cfg_guessing
 		session;     /* what the session's key and upstream say, the more careful of them */
-	bool words;          /* guesses rest on words alone: strict at most */
+	bool words;          /* a reasoner, which is told words, names calls in place of passes */
 	bool reversible;     /* reversible calls may be guessed, not only reads */
 	bc_usec interval;    /* stream time between two passes of a turn, but those at pauses */
 	bc_usec stable_for;  /* stream time */
@@ -206,6 +204,15 @@ void spec_pass_end(struct spec *spec, uint64_t number, bool valid);
 /* What was heard so far cannot be confirmed any more: the session's tools or instructions have changed. */
 void spec_verdict_void(struct spec *spec);
 
+/* A call of the provider, or one that it may make. */
+struct spec_call {
+	const struct cfg_tool *tool;
+	const char *arguments; /* canonical JSON */
+	unsigned occurrence;   /* equal calls of the turn before it */
+	uint64_t turn;         /* the call belongs to */
+	bc_usec fresh_since; /* monotonic: guesses dispatched before this are too old and are withdrawn */
+};
+
 struct spec_named {
 	struct guess *guess;
 	unsigned level; /* of premises below it; 0: it has none */
@@ -216,7 +223,8 @@ struct spec_named {
  * without premises first, each level in the order in which its pass named it.  Fills out, returns how many; 0 before the
  * commit, when words follow what was confirmed, or when a part of what was named cannot be put in: then the provider's own
  * response decides, as it does when a tool among them is used with SPEC_STRICT.  With SPEC_INJECT finished reads count as
- * confirmed by any pass.
+ * confirmed by any pass.  Where a reasoner works, the verdict is what spec_reason_confirms() was told, and words that are not
+ * the caller's own need SPEC_INJECT.
  */
 unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX]);
 
@@ -233,6 +241,24 @@ void spec_reason_withdraws(struct spec *spec, const struct spec_call *call);
 
 /* It has heard the caller up to horizon, has had the time to say so, and stands by all its calls of the turn. */
 void spec_reason_keeps(struct spec *spec, uint64_t turn, bc_usec horizon);
+
+/* One call of what a reasoner has come to. */
+struct spec_reasoned {
+	struct spec_call call;
+	uint32_t
+		needs; /* whose results its arguments are made of: bits, by place among the calls */
+};
+
+/*
+ * It has heard the whole turn, up to horizon, and these are all the calls it stands by (at most SPEC_GUESSES_MAX).  exact: what it
+ * was told are the caller's own words, not a recogniser's.  false, and nothing is confirmed: one of them is not a finished
+ * guess, or too old.  Called again with the same it changes nothing.
+ */
+bool spec_reason_confirms(struct spec *spec, const struct spec_reasoned *calls, unsigned count,
+			  bc_usec horizon, bool exact);
+
+/* It does not, or not any more: none of its guesses of the running turn is confirmed. */
+void spec_reason_doubts(struct spec *spec);
 
 /*
  * A pattern says that this call follows: from the result of another guess, or (premise NULL) of a real call.  It is stable at
@@ -273,15 +299,6 @@ void spec_finished(struct spec *spec, struct guess *guess);
 /* The next guess that was withdrawn while it ran or after it had finished, or NULL; the caller cancels its call and
  * calls spec_drop(). */
 struct guess *spec_next_withdrawn(struct spec *spec);
-
-/* A real call of the provider. */
-struct spec_call {
-	const struct cfg_tool *tool;
-	const char *arguments; /* canonical JSON */
-	unsigned occurrence;   /* equal calls of the turn before it */
-	uint64_t turn;         /* the call belongs to */
-	bc_usec fresh_since; /* monotonic: guesses dispatched before this are too old and are withdrawn */
-};
 
 /*
  * The guess that stands for a real call, running or finished, or NULL; one that is too old or was not run yet is

@@ -78,9 +78,6 @@ static enum spec_mode mode_of(enum spec_mode mode, enum cfg_guessing session,
 
 START_TEST(the_most_careful_word_counts)
 {
-	struct spec_conf words = {.mode = SPEC_INJECT, .words = true};
-	struct cfg_tool own = own_mode(CFG_GUESSING_CONFIRM);
-
 	ck_assert_int_eq(mode_of(SPEC_CONFIRM, CFG_GUESSING_INHERIT, CFG_GUESSING_INHERIT),
 			 SPEC_CONFIRM);
 	/* A single one may say more than the default ... */
@@ -93,8 +90,6 @@ START_TEST(the_most_careful_word_counts)
 			 SPEC_STRICT);
 	ck_assert_int_eq(mode_of(SPEC_CONFIRM, CFG_GUESSING_INJECT, CFG_GUESSING_OFF), SPEC_OFF);
 	ck_assert_int_eq(mode_of(SPEC_CONFIRM, CFG_GUESSING_OFF, CFG_GUESSING_INJECT), SPEC_OFF);
-	/* Words are no authority, whoever says so. */
-	ck_assert_int_eq(spec_mode_of(&words, &own), SPEC_STRICT);
 }
 END_TEST
 
