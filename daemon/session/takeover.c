@@ -10,6 +10,8 @@
  *       the step that receives the permission to start.
  *   V3  A response that came to its own end before the cancel reached it wins, and so does one that named a call.
  *   V4  Whoever loses an answer by a takeover that comes to nothing gets another one.
+ *   V5  A takeover for which there is no room is declined, and the provider's own response decides: a bound costs the gain,
+ *       never the session.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
@@ -148,9 +150,32 @@ static bool is_settled(const struct sess *sess)
 	       agent->disturbances == agent->take.undisturbed && !agent->eager.flushing;
 }
 
-/* The operator may have spoken since the calls were named; of one that must not be made real the provider decides. */
+/* Each level is a step, and each effect that starts a work. */
+static bool has_room(const struct sess *sess, const struct share *share)
+{
+	const struct agent *agent = sess->agent;
+	unsigned steps = share->count == 0 ? 0 : share->named[share->count - 1].level + 1;
+	unsigned works = 0;
+
+	for (unsigned i = 0; i < share->count; i++) {
+		works += starts(share->named[i].guess);
+	}
+	return agent->step_count + steps <= SESS_STEPS_MAX &&
+	       agent->work_count + works <= SESS_WORKS_MAX;
+}
+
+/*
+ * Whether all of it may be made real.  Else the provider decides: where there is no room for it, and where the operator has
+ * spoken since the calls were named.
+ */
 static bool is_released(struct sess *sess, const struct share *share)
 {
+	if (!has_room(sess, share)) {
+		bc_metric_inc(BC_M_TAKEOVERS_DECLINED);
+		ledger_note(sess, LEDGER_GATEWAY, "decline", "because=limit");
+		spec_verdict_void(sess->agent->spec);
+		return false;
+	}
 	for (unsigned i = 0; i < share->count; i++) {
 		if (!spend_releases(sess, share->named[i].guess)) {
 			spec_answered(sess->agent->spec, share->named[i].guess, false);
@@ -194,8 +219,7 @@ static void put_level(struct sess *sess, const struct share *share, unsigned beg
 	}
 	if (!made ||
 	    !step_inject(sess, sess->agent->take.params, works, end - begin, end == share->count)) {
-		sess_end(sess, BC_E_LIMIT, "gateway_limit",
-			 "The gateway cannot take more tool calls in this session.");
+		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
 	}
 }
 

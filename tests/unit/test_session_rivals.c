@@ -1,4 +1,6 @@
 /* What may happen beside a takeover: other responses, other words, other turns, clients that change their mind. */
+#include "daemon/base/metric.h"
+#include "daemon/session/sess.h"
 #include "tests/unit/session_verdict.h"
 #include "tests/unit/tap.h"
 
@@ -352,6 +354,61 @@ START_TEST(a_verdict_with_a_call_that_could_not_be_run_is_left_to_the_provider)
 }
 END_TEST
 
+/* The provider makes calls that take long, one in each of so many turns. */
+static void slow_calls(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		char id[16];
+		char call[16];
+		char night[48];
+
+		(void)snprintf(id, sizeof(id), "s%u", i);
+		(void)snprintf(call, sizeof(call), "f_s%u", i);
+		(void)snprintf(night, sizeof(night), "{\\\"night\\\":\\\"n%u\\\"}", i);
+		talk_commit(&rig, id, NULL);
+		talk_created(&rig, id, "null");
+		talk_call(&rig, id, call, "book", night);
+		talk_done(&rig, id, "completed");
+	}
+	ck_assert_uint_eq(rig.run_count, count);
+}
+
+START_TEST(a_takeover_without_room_is_declined_and_costs_nothing)
+{
+	int64_t declined = bc_metric_get(BC_M_TAKEOVERS_DECLINED);
+
+	slow_calls(SESS_STEPS_MAX);
+	turn_naming("book", TALK_NIGHT);
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_skip(&rig, SESS_CLIENT);
+	talk_created(&rig, "r1", "null");
+	talk_audio(&rig, 1000, false);
+	ck_assert_str_eq(to_provider(), "");
+	ck_assert_int_eq(bc_metric_get(BC_M_TAKEOVERS_DECLINED), declined + 1);
+	ck_assert_uint_eq(rig.run_count, SESS_STEPS_MAX);
+	talk_done(&rig, "r1", "completed"); /* the provider's own response has won */
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.done");
+	rig_finish(&rig, 0, "{}"); /* and the session goes on */
+	ck_assert_str_eq(to_provider(), "or");
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	talk_done(&rig, "r2", "completed");
+	/* With one call less there is room again. */
+	mark_count = 0;
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p2", "get_order", TALK_ORDER, NULL);
+	talk_audio(&rig, 320, false);
+	rig_finish(&rig, SESS_STEPS_MAX, "{}");
+	talk_commit(&rig, "u2", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r3", "null");
+	ck_assert_str_eq(to_provider(), "x");
+}
+END_TEST
+
 START_TEST(w4_holds_of_a_verdict_run_one_after_the_other)
 {
 	rig_fini(&rig);
@@ -488,6 +545,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, j5_a_later_turn_stops_a_hold_that_was_not_permitted_yet, 0, 2);
 	tcase_add_loop_test(c, a_verdict_with_a_call_that_could_not_be_run_is_left_to_the_provider,
 			    0, 3);
+	tcase_add_test(c, a_takeover_without_room_is_declined_and_costs_nothing);
 	tcase_add_loop_test(c, w4_holds_of_a_verdict_run_one_after_the_other, 0, 2);
 	suite_add_tcase(s, c);
 	return s;
