@@ -91,6 +91,7 @@ void client_event(struct sess *sess, struct bc_span text)
 		break;
 	case OAI_RESPONSE_CANCEL:
 		lane_client_cancel(sess, text);
+		step_advance(sess);
 		break;
 	default:
 		forward(sess, text);

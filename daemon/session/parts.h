@@ -500,14 +500,14 @@ bool take_may_start(struct sess *sess, uint64_t turn, bc_usec heard);
 bool take_waits(struct sess *sess);
 /* The wait is over. */
 void take_wait_ends(struct sess *sess);
-/* Something happened that speaks against starting anything irrevocable. */
+/* Something happened that speaks against starting anything irrevocable; step_advance() must follow. */
 void take_disturb(struct sess *sess);
 /* … and means that nobody waits for the answer any more. */
 void take_unwanted(struct sess *sess);
 /* The client says that the turn is over; the provider has not confirmed it yet. */
 void take_client_commits(struct sess *sess);
-/* It is over. */
-void take_turn_ends(struct sess *sess);
+/* It is over.  true: holds of an earlier one will not start, and step_advance() must follow. */
+bool take_turn_ends(struct sess *sess);
 /* An error that answers a call the gateway has put in; true: it was. */
 bool take_failed(struct sess *sess, struct bc_span client_id);
 const char *take_state_name(enum take_state state);

@@ -221,6 +221,7 @@ struct work {
 	bool waiting; /* a real call, until those before it have ended: tools.sequential */
 	bool stale; /* not for calls to come: an effect has changed what it has read, or it was given up */
 	bool gated;      /* a hold of a verdict: starts only while nothing speaks against it */
+	bool stopped;    /* gated: something has, so it will not start when its permission comes */
 	bc_usec heard;   /* gated: hearing.last_input when it was put in */
 	uint64_t number; /* of the guess it began as, as the client knows it; 0: none */
 	bool invalid;    /* it could not be run: the output says why */

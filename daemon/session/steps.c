@@ -258,14 +258,8 @@ void step_work_starts(struct sess *sess, const struct work *work)
 	}
 }
 
-void step_work_dropped(struct sess *sess, const struct work *work)
+static void drop_unsent(struct sess *sess, struct step *step, struct call *call)
 {
-	struct step *step;
-	struct call *call = unsent_call_of(sess, work, &step);
-
-	if (call == NULL) {
-		return;
-	}
 	TAILQ_REMOVE(&step->calls, call, link);
 	free(call->call_id);
 	free(call);
@@ -274,7 +268,31 @@ void step_work_dropped(struct sess *sess, const struct work *work)
 		/* Nothing is left to be spoken about, but a response was cancelled for it (V4). */
 		lane_owe(sess, step->params, false);
 	}
-	step_advance(sess);
+}
+
+void step_work_dropped(struct sess *sess, const struct work *work)
+{
+	struct step *step;
+	struct call *call = unsent_call_of(sess, work, &step);
+
+	if (call != NULL) {
+		drop_unsent(sess, step, call);
+		step_advance(sess);
+	}
+}
+
+/* Calls of holds that will not start any more (J5) never were: what stands beside them is not kept back for them. */
+static void drop_stopped(struct sess *sess, struct step *step)
+{
+	struct call *call;
+	struct call *next;
+
+	for (call = TAILQ_FIRST(&step->calls); call != NULL; call = next) {
+		next = TAILQ_NEXT(call, link);
+		if (call->unsent && call->work->stopped) {
+			drop_unsent(sess, step, call);
+		}
+	}
 }
 
 /* ---- outputs ---- */
@@ -406,6 +424,7 @@ void step_advance(struct sess *sess)
 	while (step != NULL && sess->state == SESS_OPEN) {
 		struct step *next = TAILQ_NEXT(step, link);
 
+		drop_stopped(sess, step);
 		if (step->response_done && put_in_ready(sess, step) &&
 		    client_is_done(sess, step, &soonest)) {
 			if (step->wants_answer && is_spoken(step) && restart_allowed(sess, step)) {

@@ -426,9 +426,26 @@ void take_wait_ends(struct sess *sess)
 
 /* ---- what speaks against it ---- */
 
+/*
+ * Holds that wait for the journal's permission will not start any more: their steps do not wait for it, or what is in hand
+ * would be kept from the model for as long as the disk takes.  true: there were any.
+ */
+static bool stop_holds(struct agent *agent)
+{
+	struct work *work;
+	bool any = false;
+
+	TAILQ_FOREACH(work, &agent->works, link) {
+		any = any || (work->gated && !work->stopped);
+		work->stopped = work->stopped || work->gated;
+	}
+	return any;
+}
+
 void take_disturb(struct sess *sess)
 {
 	sess->agent->disturbances++;
+	(void)stop_holds(sess->agent); /* whoever tells of it lets steps go on */
 	if (sess->agent->take.state == TAKE_GATE) {
 		take_advance(sess);
 	}
@@ -452,13 +469,14 @@ void take_client_commits(struct sess *sess)
 	take->before_commit = sess->agent->disturbances;
 }
 
-void take_turn_ends(struct sess *sess)
+bool take_turn_ends(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
 
 	/* What the client has said since it ended the turn itself speaks against it, too. */
 	agent->take.undisturbed =
 		agent->take.client_commits ? agent->take.before_commit : agent->disturbances;
+	return stop_holds(agent);
 }
 
 bool take_failed(struct sess *sess, struct bc_span client_id)

@@ -10,11 +10,15 @@ static void forward(struct sess *sess, struct bc_span text)
 /* What the caller said or typed is complete: calls belong to this turn from now on. */
 static void turn_ends(struct sess *sess)
 {
-	take_turn_ends(sess);
+	bool stopped = take_turn_ends(sess);
+
 	hear_committed(sess);
 	sess->agent->take.client_commits = false;
 	take_advance(sess);
 	works_forget(sess, sess->agent->committed_turn);
+	if (stopped) {
+		step_advance(sess);
+	}
 }
 
 /* Show an event that names a previous item, as the client knows the order (R3), and without words it has not asked for. */
@@ -365,7 +369,7 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 		take_disturb(sess);
 		hear_cleared(sess);
 		lane_speech(sess, false);
-		lane_pump(sess);
+		step_advance(sess);
 		break;
 	case OAI_RATE_LIMITS_UPDATED:
 		resp_rate_limits(sess, text);

@@ -100,7 +100,7 @@ static bool work_may_start(void *arg)
 	struct work *work = arg;
 
 	BC_CHECK(work, WORK_MAGIC);
-	if (!take_may_start(work->sess, work->turn, work->heard)) {
+	if (work->stopped || !take_may_start(work->sess, work->turn, work->heard)) {
 		bc_metric_inc(BC_M_HOLDS_STOPPED);
 		return false;
 	}
@@ -305,7 +305,7 @@ static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
 
 	*ret_occurrence = 0;
 	TAILQ_FOREACH(work, &sess->agent->works, link) {
-		if (work->guess != NULL || work->stale || work->invalid ||
+		if (work->guess != NULL || work->stale || work->invalid || work->stopped ||
 		    work->tool != named->tool || strcmp(work->arguments, named->arguments) != 0) {
 			continue;
 		}

@@ -94,6 +94,82 @@ START_TEST(a_voiced_frame_behind_the_verdict_stops_a_hold)
 }
 END_TEST
 
+/* How many outputs of calls have reached the provider. */
+static unsigned outputs_in_all(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < rig.count[SESS_UPSTREAM]; i++) {
+		count += strstr(rig.sent[SESS_UPSTREAM][i], "\"function_call_output\"") != NULL;
+	}
+	return count;
+}
+
+START_TEST(what_is_in_hand_beside_a_stopped_hold_does_not_wait_for_its_permission)
+{
+	char read_id[64];
+
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p1", "get_order", TALK_ORDER, "book");
+	talk_audio(&rig, 320, false);
+	rig_finish(&rig, 0, "{}");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	cancelled("r1");
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_wait(&rig, 250 * BC_USEC_PER_MS);
+	(void)snprintf(read_id, sizeof(read_id), "%s", expect_call("get_order"));
+	rig_silent(&rig, SESS_UPSTREAM);
+	ck_assert_uint_eq(rig.run_count, 2); /* the journal takes its time */
+	switch (_i) {
+	case 0:
+		rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+		break;
+	case 1:
+		rig_up(&rig, "{'type':'input_audio_buffer.cleared'}");
+		break;
+	case 2:
+		rig_client(&rig, "{'type':'response.cancel'}");
+		rig_expect(&rig, SESS_UPSTREAM, "response.cancel");
+		break;
+	default:
+		rig_up(&rig,
+		       "{'type':'conversation.item.added','previous_item_id':'u1','item':{'id':'u2','type':'message','role':'user'}}");
+	}
+	expect_output(read_id, "{}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	ck_assert(!rig_start(&rig, 1)); /* it settles as never started */
+	ck_assert_str_eq(to_provider(), "");
+	ck_assert_uint_eq(outputs_in_all(), 1);
+	ck_assert_uint_eq(rig.run_count, 2);
+}
+END_TEST
+
+START_TEST(a_hold_named_again_while_its_permission_is_late_is_made_and_heard_once)
+{
+	booking_asked();
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 520, false);
+	talk_commit(&rig, "u2", "u1");
+	talk_created(&rig, "r2", "null");
+	talk_call(&rig, "r2", "f2", "book", TALK_NIGHT);
+	talk_done(&rig, "r2", "completed");
+	ck_assert_uint_eq(rig.run_count, 2);
+	ck_assert(!rig_start(&rig, 0));
+	ck_assert(rig_start(&rig, 1));
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_finish(&rig, 1, "{\"booked\":true}");
+	expect_output("c_f2", "{\"booked\":true}");
+	expect_followup();
+	rig_silent(&rig, SESS_UPSTREAM);
+	ck_assert_uint_eq(outputs_in_all(), 1);
+	ck_assert_uint_eq(rig.run_count, 2);
+}
+END_TEST
+
 START_TEST(whoever_lost_an_answer_for_a_hold_that_is_stopped_gets_another)
 {
 	booking_asked();
@@ -518,6 +594,7 @@ static Suite *suite(void)
 		a_voiced_frame_behind_the_verdict_stops_a_hold,
 		whoever_lost_an_answer_for_a_hold_that_is_stopped_gets_another,
 		whoever_does_not_want_an_answer_gets_none,
+		a_hold_named_again_while_its_permission_is_late_is_made_and_heard_once,
 		a_hold_is_not_made_after_the_end,
 		a_call_repeated_twice_is_still_the_one_that_was_put_in,
 		a_client_that_clears_its_buffer_is_answered_all_the_same,
@@ -546,6 +623,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, a_verdict_with_a_call_that_could_not_be_run_is_left_to_the_provider,
 			    0, 3);
 	tcase_add_test(c, a_takeover_without_room_is_declined_and_costs_nothing);
+	tcase_add_loop_test(
+		c, what_is_in_hand_beside_a_stopped_hold_does_not_wait_for_its_permission, 0, 4);
 	tcase_add_loop_test(c, w4_holds_of_a_verdict_run_one_after_the_other, 0, 2);
 	suite_add_tcase(s, c);
 	return s;
