@@ -8,7 +8,7 @@ that nothing arrives before it was sent.
 import collections
 import json
 
-from dialogues import kind_of
+from dialogues import can_be_undone, kind_of
 
 COMMIT_SLACK = 0.02  # seconds the client may hear of a commit later than the gateway acted on it
 
@@ -180,15 +180,17 @@ def waste_of(requests, final, live):
     return wasted, seconds
 
 
-def early_effects(requests, turn, live, manual):
-    """Writes that reached a tool before the turn was committed and were not taken back.  Where the client ends its turns
-    itself, its last word is the commit."""
+def early_effects(requests, turn, live, manual, undoable=()):
+    """Writes that reached a tool before the turn was committed and were not taken back: (those that could not have been,
+    those of tools declared with their inverse).  Where the client ends its turns itself, its last word is the commit."""
     committed = turn["ended"] if manual else turn.get("first_commit") or turn["committed"] or turn["ended"]
     if committed is None:
-        return 0
+        return 0, 0
     kept = collections.Counter(live)
-    return sum(1 for request in requests if request["write"] and request["verdict"] not in ("repeat", "undo")
-               and request["arrived"] < committed - COMMIT_SLACK and kept[(request["tool"], request["args"])] > 0)
+    early = [request["tool"] in undoable for request in requests
+             if request["write"] and request["verdict"] not in ("repeat", "undo")
+             and request["arrived"] < committed - COMMIT_SLACK and kept[(request["tool"], request["args"])] > 0]
+    return early.count(False), early.count(True)
 
 
 def false_ends(turn):
@@ -227,9 +229,10 @@ def responses_of(lines, index, zero, offset, last):
 class Manner:
     """How a run was played, as far as its records must be read differently."""
 
-    def __init__(self, manual=False, real=False):
-        self.manual = manual  # the client ended its turns itself
-        self.real = real      # a real model: nobody knows its words
+    def __init__(self, manual=False, real=False, reversible=False):
+        self.manual = manual          # the client ended its turns itself
+        self.real = real              # a real model: nobody knows its words
+        self.reversible = reversible  # writes were declared with their inverse, where they have one
 
 
 class Joined:
@@ -241,6 +244,7 @@ class Joined:
         self.windows = Windows(self.turns)
         self.lines = log_lines
         writes = {tool["name"] for tool in job.dialogue["tools"] if not tool["read_only"]}
+        self.undoable = {tool["name"] for tool in job.dialogue["tools"] if manner.reversible and can_be_undone(tool)}
         self.schemas = Schemas(job.dialogue["tools"])
         self.requests = tools_of(calls, self.windows, self.turns, writes, self.schemas)
         self.live = collections.defaultdict(list)
@@ -258,6 +262,7 @@ class Joined:
         wasted, wasted_s = waste_of(requests, final, self.live[index])
         gold = collections.Counter(self.schemas.key(call["name"], call["args"]) for call in script.get("calls") or [])
         heard, told = false_ends(turn)
+        early, undoable = early_effects(requests, turn, self.live[index], self.manner.manual, self.undoable)
         return {
             "set": self.job.group.name, "dialogue": self.job.dialogue["id"], "turn": index, "kind": kind_of(script),
             "alone": self.job.alone is not None, "repair": turn["repair"], "user": turn["user"],
@@ -273,7 +278,7 @@ class Joined:
             "effects": self.live[index], "order_holds": order_holds(self.live[index], script, self.schemas),
             "final": [[name, args] for name, args, _ in final],
             "accurate": collections.Counter((name, args) for name, args, _ in final) == gold if self.has_items else None,
-            "early_effects": early_effects(requests, turn, self.live[index], self.manner.manual),
+            "early_effects": early, "early_undoable": undoable,
             "stale_answers": sum(1 for _, _, output in final if output and '"stale":true' in output.replace(" ", "")),
             "false_ends": heard, "false_commits": told,
             "undone": sum(1 for request in requests if request["verdict"] == "undo"), "wasted": wasted, "wasted_s": round(wasted_s, 4)}

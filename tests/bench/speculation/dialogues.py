@@ -31,6 +31,11 @@ def kind_of(turn):
     return "dependent reads" if any(call.get("depends_on") for call in calls) else "parallel reads"
 
 
+def can_be_undone(tool):
+    """Whether a write declares a request that takes it back."""
+    return not tool["read_only"] and (tool.get("inverse") or {}).get("kind") in ("exact", "compensate")
+
+
 class Set:
     """One file."""
 

@@ -207,8 +207,9 @@ def behaviour(rows):
             "uncommitted_effects": sum(row["early_effects"] for row in rows),
             "stale_reads": sum(row["stale_answers"] for row in rows),
             "duplicates": sum(call["verdict"] == "duplicate" for row in rows for call in row["tools"]),
-            "undone": sum(row["undone"] for row in rows),
+            "early_undoable": sum(row["early_undoable"] for row in rows), "undone": sum(row["undone"] for row in rows),
             "false_ends": sum(row["false_ends"] for row in rows),
+            "false_commits": sum(row["false_commits"] for row in rows),
             "split_turns": sum(row["commits"] > 1 for row in rows),
             "cancelled": sum(response["status"] == "cancelled" for row in rows for response in row["responses"])}
 
@@ -283,11 +284,12 @@ def eager_summary(results):
     if not ours:
         return None
     b1, vad = ours["vs"].get("B1"), ours["vs"].get("B1-vad")
-    falsely = [result["ends"][base]["false_ends"] for result, base in ((ours, "B1"), (pauses, "pauses B1"))
-               if result and base in result["ends"]]
+    ends = [result["ends"][base] for result, base in ((ours, "B1"), (pauses, "pauses B1"))
+            if result and base in result["ends"]]
+    falsely, told = [found["false_ends"] for found in ends], [found["false_commits"] for found in ends]
     return {"vs_b1": b1 and b1["calling"]["ratio"], "vs_b1_vad": vad and vad["calling"]["ratio"],
             "nocall_p50_ms": b1 and b1["nocall"]["p50_ms"], "nocall_vs_b1_vad_p50_ms": vad and vad["nocall"]["p50_ms"],
-            "false_ends": sum(falsely) if falsely else None,
+            "false_ends": sum(falsely) if falsely else None, "false_commits": sum(told) if told else None,
             "cancelled": (pauses or ours)["cancelled"], "split_turns": (pauses or ours)["split_turns"],
             "turns": (pauses or ours)["turns"]}
 
@@ -329,6 +331,7 @@ TARGETS = (
     ("N0 against its B1, ms", ("n0_ms",), "within", 5.0, True),
     ("N1 against B1", ("n1_ratio",), "most", 1.02, True),
     ("eager turn, false ends heard", ("eager_turn", "false_ends"), "most", 0, False),
+    ("eager turn, false ends told", ("eager_turn", "false_commits"), "most", 0, False),
     ("control against B0", ("control", "vs_b0"), "least", 1.3, True),
     ("control against B1", ("control", "vs_b1"), "least", 1.15, True),
 )

@@ -73,9 +73,9 @@ def safety_table(results):
                      number(result["accuracy"]["repair"], "{:.2%}"), result["uncommitted_effects"],
                      result["stale_reads"], result["duplicates"], f"{result['waste']:.1%}",
                      number(result["wasted_s"], "{:.1f}"), number(nocall["p50_ms"], "{:+.1f}"),
-                     number(nocall["p99_ms"], "{:+.1f}"), result["unanswered"], result["undone"]])
+                     number(nocall["p99_ms"], "{:+.1f}"), result["unanswered"], result["early_undoable"], result["undone"]])
     return table(rows, ["run", "state = B0", "right calls", "with repair", "early effects", "stale", "twice", "waste",
-                        "wasted s", "no-call p50 ms", "p99", "unanswered", "undone"])
+                        "wasted s", "no-call p50 ms", "p99", "unanswered", "early, undoable", "undone"])
 
 
 def ends_table(results):
@@ -85,11 +85,12 @@ def ends_table(results):
         b1, vad = base_of(result), base_of(result, "B1-vad")
         ends = next((found for base, found in result["ends"].items() if base.endswith("B1")), None)
         if vad or name.endswith(("B1", "B1-vad")):
-            rows.append([name, result["turns"], result["false_ends"], ends["false_ends"] if ends else "-",
+            rows.append([name, result["turns"], result["false_ends"], result["false_commits"],
+                         *([ends["false_ends"], ends["false_commits"]] if ends else "--"),
                          result["split_turns"], result["cancelled"], number(b1 and b1["nocall"]["p50_ms"], "{:+.0f}"),
                          number(vad and vad["nocall"]["p50_ms"], "{:+.0f}"), ratio_text(b1 and b1["calling"]),
                          ratio_text(vad and vad["calling"])])
-    return table(rows, ["ends of turns", "turns", "false ends heard", "not in B1", "split turns", "cancelled",
+    return table(rows, ["ends of turns", "turns", "false ends heard", "told", "heard, not in B1", "told, not in B1", "split turns", "cancelled",
                         "no-call ms to B1", "to B1-vad", "calling to B1", "to B1-vad"]) if rows else []
 
 
@@ -158,6 +159,9 @@ def page_of_text(found):
         part = kind_table({name: result for name, result in results.items() if name not in ("B0", "B1")}, base)
         lines += part + [""] if part else []
     lines += found["ceiling_lines"] + [""]
+    sooner = found.get("sooner_than_ceiling")
+    if sooner:
+        lines += [f"{len(sooner['found'])} of {sooner['turns']} turns of confirm_all were answered sooner than the ceiling allows.", ""]
     for part in (latency_table, safety_table, ends_table, cost_table):
         lines += part(results) + [""]
     lines += verdict_lines(found["verdicts"]) + [""]

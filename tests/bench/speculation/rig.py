@@ -21,6 +21,8 @@ import tomllib
 import urllib.error
 import urllib.request
 
+from dialogues import can_be_undone
+
 READY_WITHIN = 60  # seconds a program may take to start or to end; generous, none depends on it
 SLOT_WAIT = 0.02  # seconds until a run that may not open a session looks again whether it may
 RELOADED = b"configuration read again"
@@ -49,10 +51,8 @@ def request_toml(scene, url, body):
 
 
 def undo_toml(scene, base, tool):
-    """The request that takes a call back, or None where the dialogue declares none that can be written down."""
-    inverse = tool.get("inverse")
-    if not inverse or inverse.get("kind") not in ("exact", "compensate"):
-        return None
+    """The request that takes a call back."""
+    inverse = tool["inverse"]
     members = (f"{json.dumps(name)}: {{{reference.lstrip('$')}}}" if str(reference).startswith("$")
                else f"{json.dumps(name)}: {json.dumps(reference)}" for name, reference in inverse["args"].items())
     return request_toml(scene, base + inverse["name"], "{" + ", ".join(members) + "}")
@@ -61,7 +61,7 @@ def undo_toml(scene, base, tool):
 def tool_toml(scene, tool, port, reversible):
     """One [[tool]].  Effect classes are conservative: a write is held, unless reversible writes are what is measured."""
     base = f"http://127.0.0.1:{port}/d/{scene}/tools/"
-    undo = undo_toml(scene, base, tool) if reversible and not tool["read_only"] else None
+    undo = undo_toml(scene, base, tool) if reversible and can_be_undone(tool) else None
     effect = "read" if tool["read_only"] else "reversible" if undo else "hold"
     lines = ["[[tool]]", f"name = {quoted(tool['name'])}",
              f"description = {quoted(tool.get('description') or tool['name'])}",

@@ -147,7 +147,7 @@ class Bench:
             ended = rig.stop_gateway()
             rig.stop_provider()
         log = collect.load_log(rig.path("provider.log")) if self.settings.provider is None else collect.Log([])
-        manner = collect.Manner(run.turns != "vad", self.settings.provider is not None)
+        manner = collect.Manner(run.turns != "vad", self.settings.provider is not None, run.reversible)
         rows, problems = collect.rows_of(jobs, timelines, calls, effects, ahead, log, manner)
         if ended != 0:
             problems.append(f"backchanneld ended with {ended}, see {folder}")
@@ -260,6 +260,15 @@ class Bench:
             control = ceiling.compute(self.jobs["control"], timing, changed)
         return service, control
 
+    def beaten(self, played, timing):
+        """What contradicts the ceiling, of the first seed; None where there is nothing to compare."""
+        if self.settings.provider is not None or not {"B1", "confirm_all"} <= set(played):
+            return None
+        ours, base = (played[name].get(1) for name in ("confirm_all", "B1"))
+        if not ours or not base:
+            return None
+        return ceiling.beaten(self.jobs["service"], timing, self.settings, ours.rows, base.rows)
+
     def noise_of(self, played):
         ends = [result.end for seeds in played.values() for result in seeds.values()]
         late = [row["late"] * 1000 for seeds in played.values() for result in seeds.values() for row in result.rows
@@ -367,7 +376,7 @@ def measure(bench, plan, runs, timing):
     lines = ceiling_lines(service, results, "confirm_all", "B1") + ceiling_lines(
         control, results, "control-confirm_all", "control-B1")
     found = {"summary": summary, "head": bench.head(plan), "results": results, "ceiling": service,
-             "ceiling_control": control, "ceiling_lines": lines, "verdicts": metrics.verdicts(summary, bench.judges_speed()),
+             "ceiling_control": control, "ceiling_lines": lines, "sooner_than_ceiling": bench.beaten(played, timing), "verdicts": metrics.verdicts(summary, bench.judges_speed()),
              "red_flags": metrics.red_flags(summary, results), "noise": bench.noise_of(played),
              "problems": bench.problems[:200], "settings": bench.fingerprint()}
     write_outputs(bench, found, played)

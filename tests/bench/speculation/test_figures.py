@@ -44,7 +44,7 @@ def dialogue(identity="d", calls=()):
 def row(latency, **more):
     return {"set": "s", "dialogue": "d", "turn": 0, "kind": "single read", "repair": False, "speech": 2.0, "user": "hm",
             "latency": latency, "committed": 0.5, "commits": 1, "answers": [], "tools": [], "responses": [], "effects": [],
-            "order_holds": True, "final": [], "false_ends": 0, "false_commits": 0, "undone": 0, "accurate": True, "early_effects": 0, "stale_answers": 0, "wasted": 0,
+            "order_holds": True, "final": [], "false_ends": 0, "false_commits": 0, "undone": 0, "accurate": True, "early_effects": 0, "early_undoable": 0, "stale_answers": 0, "wasted": 0,
             "wasted_s": 0.0, "late": 0.0, **more}
 
 
@@ -254,6 +254,13 @@ class Records(unittest.TestCase):
     def test_an_effect_before_the_commit_is_seen(self):
         self.assertEqual(self.joined()[0]["early_effects"], 0)
         self.assertEqual(self.joined(booked=102.3)[0]["early_effects"], 1)
+
+    def test_an_early_effect_that_can_be_taken_back_is_another_matter(self):
+        request = {"tool": "book", "args": "{}", "write": True, "verdict": "recorded", "arrived": 1.0}
+        turn = {"ended": 1.5, "committed": 2.0}
+        for undoable, expected in (((), (1, 0)), ({"book"}, (0, 1))):
+            self.assertEqual(collect.early_effects([request], turn, [("book", "{}")], False, undoable), expected)
+        self.assertEqual(collect.early_effects([request], turn, [], False), (0, 0))
 
     def test_a_stale_answer_is_seen(self):
         self.assertEqual(self.joined(output='{"stale": true}')[0]["stale_answers"], 1)
@@ -482,15 +489,21 @@ class Ceiling(unittest.TestCase):
         self.assertAlmostEqual(unknown.ruled(), ceiling.QUIET + 0.2 + 2.0 + 0.1 + 1.0)
 
     def test_a_turn_that_beats_the_paper_is_named(self):
-        job = dialogues.Job(None, dialogue("d", [call("find")]))
+        job = dialogues.Job(types.SimpleNamespace(name="s"), dialogue("d", [call("find")]))
         settings = types.SimpleNamespace(profile="gpt-realtime", turns="vad", silence=None, rule="clause", tools="typical",
                                          repair_rate=0.0)
         best = ceiling.Turn(self.world, job.dialogue, 1).ruled()
-        rows = [row(best - 0.1, turn=1)]
+        b1 = ceiling.Turn(self.world, job.dialogue, 1).latencies()["b1"]
         with open(TIMING, encoding="utf-8") as file:
             timing = json.load(file)
-        self.assertEqual([found[:2] for found in ceiling.beaten([job], timing, settings, rows, 0.05)], [("d", 1)])
-        self.assertEqual(ceiling.beaten([job], timing, settings, rows, 0.2), [])
+
+        def beaten(latency, base):
+            found = ceiling.beaten([job], timing, settings, [row(latency, turn=1)], [row(base, turn=1)])
+            self.assertEqual(found["turns"], 1)
+            return [turn[:2] for turn in found["found"]]
+        self.assertEqual(beaten(best - 0.1, b1), [["d", 1]])
+        self.assertEqual(beaten(best - 0.03, b1), [])
+        self.assertEqual(beaten(best - 0.5, b1 - 0.5), [])  # its tool was quicker than on paper in both
 
 
 if __name__ == "__main__":
