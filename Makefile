@@ -72,15 +72,15 @@ bench-relay: $(BUILD)/build.ninja
 	@python3 tests/bench/relay.py --build $(BUILD) $(if $(QUICK),--quick) $(BENCH)
 
 # How much sooner a caller hears the answer: make bench-speculation [DATA=dir] [QUICK=1] [RESUME=1] [PROFILE=gpt-realtime]
-#   [TOOLS=fast|typical|slow|uniform] [RULE=clause|word] [MODE=strict] [SEEDS=5] [SESSIONS=256] [SCALE=1]
+#   [TOOLS=fast|typical|slow|uniform] [RULE=clause|word] [MODE=strict,...] [SEEDS=5] [SESSIONS=256] [SCALE=1] [GRID=1]
 #   [PROVIDER=wss://... KEY=env:... MODEL=...] [EXPLAIN=dialogue:turn] [BENCH="--pause-rate 0.1 ..."]
 bench-speculation: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD) backchanneld simprovider toolserver caller
 	@python3 tests/bench/speculation/speculation.py --build $(BUILD) $(if $(DATA),--data $(DATA)) \
 		$(if $(PROFILE),--profile $(PROFILE)) $(if $(TOOLS),--tools $(TOOLS)) $(if $(RULE),--rule $(RULE)) \
 		$(if $(MODE),--mode "$(MODE)") $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SESSIONS),--sessions $(SESSIONS)) \
-		$(if $(QUICK),--quick) $(if $(RESUME),--resume) $(if $(SCALE),--scale $(SCALE)) \
-		$(if $(PROVIDER),--provider $(PROVIDER) --key $(KEY) $(if $(MODEL),--model $(MODEL))) \
+		$(if $(QUICK),--quick) $(if $(GRID),--grid) $(if $(RESUME),--resume) $(if $(SCALE),--scale $(SCALE)) \
+		$(if $(PROVIDER),--provider "$(PROVIDER)" --key "$(KEY)" $(if $(MODEL),--model $(MODEL))) \
 		$(if $(EXPLAIN),--explain $(EXPLAIN)) $(BENCH)
 
 install: all

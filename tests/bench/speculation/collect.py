@@ -259,7 +259,8 @@ class Joined:
         zero = turn["ended"] or turn["began"]
         answer = substantive(turn, script, self.manner.real) if turn["ended"] else None
         requests, final = self.requests[index], self.final.get(index, [])
-        wasted, wasted_s = waste_of(requests, final, self.live[index])
+        # What a real provider's conversation holds nobody sees: then waste is the gateway's to count.
+        wasted, wasted_s = (0, 0.0) if self.manner.real else waste_of(requests, final, self.live[index])
         gold = collections.Counter(self.schemas.key(call["name"], call["args"]) for call in script.get("calls") or [])
         heard, told = false_ends(turn)
         early, undoable = early_effects(requests, turn, self.live[index], self.manner.manual, self.undoable)

@@ -147,7 +147,12 @@ def quick_sample(sets, turns=QUICK_TURNS, no_calls=QUICK_NO_CALLS):
     return chosen + silent
 
 
+def words_of(dialogue):
+    """How long a dialogue is, in words of both sides."""
+    return sum(len(turn["user"].split()) + len((turn.get("reply") or "").split()) for turn in dialogue["turns"])
+
+
 def whole(sets):
     """Every dialogue, sets mixed so that none has the machine for itself; long ones first, so that none is left over."""
     jobs = [Job(item, dialogue) for item in sets for dialogue in item.dialogues]
-    return sorted(jobs, key=lambda job: (-len(job.dialogue["turns"]), order_key(job)))
+    return sorted(jobs, key=lambda job: (-words_of(job.dialogue), order_key(job)))

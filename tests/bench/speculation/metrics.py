@@ -232,6 +232,21 @@ def base_of(result, which="B1"):
     return result["vs"][found[0]] if found else result["vs"].get("N0-base") if which == "B1" else None
 
 
+def by_gateway(figures, counters):
+    """Put in place of what only a simulated provider tells what the gateway counts; counters: its metrics of every seed."""
+    def total(name):
+        return sum(found.get(f"backchannel_spec_{name}_total", 0) for found in counters)
+    calling_turns = sum(found["n"] for found in figures["latency"].values()) or 1
+    figures["wasted"] = int(total("wasted"))
+    figures["wasted_s"] = total("wasted_milliseconds") / 1000
+    figures["waste"] = figures["wasted"] / figures["tool_calls"] if figures["tool_calls"] else 0.0
+    usd = total("pass_cost_microcents") / 1e8 / calling_turns
+    figures["cost"] = {"turns": calling_turns, "passes": total("passes") / calling_turns, "usd": usd, "usd_passes": usd}
+    if "extra_cost" in figures:
+        saved = max((pair["saved_s"] for name, pair in figures["vs"].items() if name.endswith("B1")), default=0.0)
+        figures["extra_cost"] = {"usd": usd, "usd_per_saved_second": usd * calling_turns / saved if saved > 0 else None}
+
+
 def flatten(run):
     return [row for rows in run.values() for row in rows]
 
@@ -349,12 +364,13 @@ def holds(value, comparison, bound):
     return abs(value) <= bound if comparison == "within" else value <= bound
 
 
-def verdicts(found, speed):
-    """[{"target", "value", "bound", "ok"}] of what this run can judge; ok None: no number, so no verdict."""
+def verdicts(found, speed, real=False):
+    """[{"target", "value", "bound", "ok"}] of what this run can judge; ok None: no number, so no verdict.  real: a real model
+    said different things in the compared runs, so their states may differ."""
     rows = []
     for name, path, comparison, bound, is_speed in TARGETS:
         value = look_up(found, path)
-        judged = value is not None and (speed or not is_speed)
+        judged = value is not None and (speed or not is_speed) and not (real and path[-1] == "state_equal")
         rows.append({"target": name, "value": value, "bound": f"at {'least' if comparison == 'least' else 'most'} {bound}",
                      "ok": holds(value, comparison, bound) if judged else None})
     return rows

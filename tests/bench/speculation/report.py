@@ -54,6 +54,20 @@ def cell_text(cell):
     return text if cell["enough"] else f"[{text}]"
 
 
+def grid_table(points):
+    """Every point of the grid: confirm_all against the baselines of that point, and what paper allows."""
+    rows = []
+    for name, point in points.items():
+        cost, b1, state = point.get("extra_cost") or {}, point["b1"], point.get("state")
+        rows.append([name, ratio_text(b1["calling"]), ratio_text(point.get("b0") and point["b0"]["calling"]),
+                     number(point["ceiling"] and point["ceiling"]["vs_b1"]), number(b1["nocall"]["p50_ms"], "{:+.1f}"),
+                     number(state and state["share"], "{:.2%}"), point["uncommitted_effects"], point["stale_reads"],
+                     f"{point['waste']:.1%}",
+                     number(cost.get("usd_per_saved_second") and cost["usd_per_saved_second"] * 100, "{:.2f}")])
+    return table(rows, ["confirm_all at", "against B1 (95 %)", "against B0 (95 %)", "ceiling", "no-call p50 ms", "state = B0",
+                        "early effects", "stale", "waste", "cents per saved s"])
+
+
 def latency_table(results):
     rows = []
     for name, result in results.items():
@@ -148,6 +162,63 @@ def noise_lines(noise):
             f"Frames of speech left {noise['late_p50_ms']:+.1f} ms late at p50 and {noise['late_p99_ms']:+.1f} ms at p99."
             if noise.get("late_p50_ms") is not None else ""]
 
+
+# ---- as Markdown, for the manual and the README ----
+
+def markdown_table(header, rows):
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in (header, *rows)]
+    return [lines[0], "| --- |" + " ---: |" * (len(header) - 1), *lines[1:]]
+
+
+def markdown_runs(results):
+    rows = []
+    for name, result in results.items():
+        b1, b0, extra, state = base_of(result), base_of(result, "B0"), result.get("extra_cost") or {}, result.get("state")
+        if not b1:
+            continue
+        rows.append([name, ratio_text(b1["calling"]), ratio_text(b0 and b0["calling"]), number(b1["task"]["ratio"]),
+                     number(b1["nocall"]["p50_ms"], "{:+.0f} ms"), number(state and state["share"], "{:.2%}"),
+                     result["uncommitted_effects"], result["stale_reads"], f"{result['waste']:.1%}",
+                     number(result["cost"] and result["cost"]["passes"]),
+                     number(extra.get("usd") and extra["usd"] * 100, "{:+.2f}"),
+                     number(extra.get("usd_per_saved_second") and extra["usd_per_saved_second"] * 100, "{:.1f}")])
+    return markdown_table(["run", "against B1 (95 %)", "against B0 (95 %)", "per task", "turns without calls", "state as B0",
+                           "early effects", "stale reads", "waste", "passes", "US cents more", "per second saved"], rows)
+
+
+def markdown_kinds(found):
+    ours, paper = found["results"].get("confirm_all"), found.get("ceiling")
+    if not ours or not paper or not base_of(ours) or not base_of(ours, "B0"):
+        return []
+    b1, b0 = base_of(ours), base_of(ours, "B0")
+    rows = [["all calling turns", paper["n"], ratio_text(b1["calling"]), number(paper["vs_b1"]), ratio_text(b0["calling"]),
+             number(paper["vs_b0"])]]
+    for kind, row in paper["kinds"].items():
+        rows.append([kind, row["n"], cell_text(b1["splits"].get(kind)), number(row["vs_b1"]), cell_text(b0["splits"].get(kind)),
+                     number(row["vs_b0"])])
+    return markdown_table(["confirm_all", "turns", "against B1", "ceiling", "against B0", "ceiling"], rows) + [""]
+
+
+def markdown(found):
+    """The results as a page of their own."""
+    words = {True: "holds", False: "**fails**", None: "not judged"}
+    lines = [f"# {found['head']['title']}", "", *[f"- {note}" for note in found["head"]["notes"]], ""]
+    lines += markdown_runs(found["results"]) + ["", *markdown_kinds(found)]
+    if found["summary"].get("eager_turn"):
+        eager = found["summary"]["eager_turn"]
+        lines += markdown_table(
+            ["eager turn", "against B1", "against B1-vad", "turns without calls", "false ends heard", "split turns",
+             "cancelled responses"],
+            [["", number(eager["vs_b1"]), number(eager["vs_b1_vad"]), number(eager["nocall_p50_ms"], "{:+.0f} ms"),
+              number(eager["false_ends"], "{:d}"), f"{eager['split_turns']} of {eager['turns']}", eager["cancelled"]]]) + [""]
+    lines += markdown_table(["target", "measured", "bound", "verdict"],
+                            [[row["target"], number(row["value"], "{:.3f}"), row["bound"], words[row["ok"]]]
+                             for row in found["verdicts"]])
+    lines += ["", *[f"- {line}" for line in noise_lines(found["noise"]) if line]]
+    return "\n".join(lines + [f"- Red flag: {flag}" for flag in found["red_flags"]]) + "\n"
+
+
+# ---- as text ----
 
 def page_of_text(found):
     """The whole report; found is what goes into the JSON."""

@@ -343,9 +343,8 @@ class Rig:
         return sum(cpu_seconds(process.pid) for _, process in list(self.processes))
 
     def command(self, number, job):
-        url = f"ws://localhost:{self.ports['gateway']}/v1/realtime?model={job.scene}"
-        if self.settings.model:
-            url = f"ws://localhost:{self.ports['gateway']}/v1/realtime?model={self.settings.model}"
+        model = (self.settings.model or "{dialogue}").replace("{dialogue}", job.scene)
+        url = f"ws://localhost:{self.ports['gateway']}/v1/realtime?model={model}"
         return {"id": number, "url": url, "dialogue": job.dialogue["id"], "alone": job.alone}
 
     # ---- what is left behind ----

@@ -3,6 +3,7 @@
 Every run is the shipped daemon with another configuration; provider, tools and caller are the same programs with the same
 draws.  What a daemon does not have yet is left out and named.
 """
+import re
 
 # What the daemon has on top of a mode: name, option in [speculation], its value on and off.  A test holds them against the
 # shipped daemon; one it does not have is left out and named.
@@ -85,7 +86,7 @@ class Run:
 
     @property
     def label(self):
-        return f"{self.name}-{self.seed}".replace(" ", "-")
+        return re.sub("[ ,:]+", "-", f"{self.name}-{self.seed}")
 
     def identity(self):
         """All that tells this run from another; what a kept result must agree with to be used again."""

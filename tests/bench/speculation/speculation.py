@@ -2,12 +2,13 @@
 """Measures how much sooner a caller hears the answer, at what cost, and whether anything is ever different.
 
 README.md beside this file says how.  Everything runs on this machine: a simulated provider with published timing, the
-tool server, the shipped daemon and one caller that plays all sessions.  Prints the results, writes speculation.json and
-speculation.html, and exits 0 only if every target that the run judges held.
+tool server, the shipped daemon and one caller that plays all sessions.  Prints the results, writes speculation.json,
+.md and .html, and exits 0 only if every target that the run judges held.
 """
 import argparse
 import concurrent.futures
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+import urllib.parse
 
 import ceiling
 import collect
@@ -30,7 +32,7 @@ from runs import Plan
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 SERVICE_SETS = {"bfcl", "sgd", "tau", "tm4"}  # what the targets were set for
-AT_ONCE = 3  # runs at the same time: a run begins when the one before it has no session left to open
+AT_ONCE = 4  # runs at the same time: a run begins when the one before it has no session left to open
 PAUSE_TURNS, PAUSE_NO_CALLS = 600, 200  # single turns that are played with callers who pause
 
 
@@ -103,11 +105,22 @@ class Bench:
             quick_sample(self.service, PAUSE_TURNS, PAUSE_NO_CALLS) if self.service else [])
         self.out = out or os.path.join(settings.build, "bench")
         self.store = Store(os.path.join(self.out, "speculation"), self.fingerprint())
+        self.lock = self.alone()
         self.problems = []
         self.rigs = []
         self.slots = threading.BoundedSemaphore(settings.sessions)
         self.opening = threading.Lock()  # held by the run that opens sessions
         self.cpu_of_ended = 0.0
+
+    def alone(self):
+        """An open file that is locked: two benchmarks would write into one another's folders."""
+        file = open(os.path.join(self.out, "speculation", "lock"), "w", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise BadData(f"another benchmark writes to {self.out}; give one of them a build folder of its own") from error
+        return file
 
     def sample(self, sets):
         if not sets:
@@ -211,13 +224,15 @@ class Bench:
         say(f"{run.label}: {report.load_text(result.end)}, {len(result.end['problems'])} problems")
         return result
 
-    def play_all(self, runs):
-        """{name: {seed: Result}}"""
+    def play_all(self, runs, slim=lambda result: result):
+        """{name: {seed: Result}}; slim: what is kept in memory of a result."""
         found = {}
         pool = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
         try:
-            for run, result in zip(runs, pool.map(self.result_of, runs)):
-                found.setdefault(run.name, {})[run.seed] = result
+            started = {pool.submit(self.result_of, run): run for run in runs}
+            for future in concurrent.futures.as_completed(started):
+                run, result = started[future], future.result()  # raises what went wrong, at once
+                found.setdefault(run.name, {})[run.seed] = slim(result)
                 self.problems += [f"{run.label}: {problem}" for problem in result.end["problems"]]
         finally:
             # When a run has failed or we are told to stop, nothing is left running.
@@ -225,7 +240,7 @@ class Bench:
             for rig in list(self.rigs):
                 rig.abort()
             pool.shutdown()
-        return found
+        return {run.name: found[run.name] for run in runs}
 
     # ---- judging ----
 
@@ -243,6 +258,8 @@ class Bench:
             if base:
                 figures["extra_cost"] = metrics.extra_cost(
                     metrics.cost(metrics.flatten(rows[base])), figures["cost"], figures["vs"][base]["saved_s"])
+            if self.settings.provider is not None:
+                metrics.by_gateway(figures, [result.end["metrics"] for result in seeds.values()])
             cpu = sum(result.end["cpu"].get("backchanneld", 0.0) for result in seeds.values())
             figures["gateway_cpu_ms_per_turn"] = 1000 * cpu / max(figures["turns"], 1)
             figures["seconds"] = sum(result.end["seconds"] for result in seeds.values())
@@ -300,6 +317,9 @@ class Bench:
         if settings.scale != 1:
             notes.append(f"SCALED: the simulated world ran {settings.scale:g} times as fast as a real one. These are no "
                          "measurements.")
+        if settings.provider is not None:
+            notes.append("A provider that was not simulated: typed turns; waste, passes and their cost are the gateway's own "
+                         "counts; two runs may differ in what the model says, so equality of state is not judged.")
         if plan.missing:
             notes.append("Not in this daemon, so not measured: " + ", ".join(plan.missing) + ".")
         notes += ["All runs are the shipped daemon with different configuration. Latency: last word's last frame sent to "
@@ -343,6 +363,8 @@ def write_outputs(bench, found, played):
     pairs = pairs_shown(played, base, name)
     with open(os.path.join(bench.out, "speculation.html"), "w", encoding="utf-8") as file:
         file.write(page.page(found, curves_of(played), pairs, (base, name)))
+    with open(os.path.join(bench.out, "speculation.md"), "w", encoding="utf-8") as file:
+        file.write(report.markdown(found))
 
 
 def explain_turn(bench, runs, text):
@@ -376,16 +398,53 @@ def measure(bench, plan, runs, timing):
     lines = ceiling_lines(service, results, "confirm_all", "B1") + ceiling_lines(
         control, results, "control-confirm_all", "control-B1")
     found = {"summary": summary, "head": bench.head(plan), "results": results, "ceiling": service,
-             "ceiling_control": control, "ceiling_lines": lines, "sooner_than_ceiling": bench.beaten(played, timing), "verdicts": metrics.verdicts(summary, bench.judges_speed()),
+             "ceiling_control": control, "ceiling_lines": lines, "sooner_than_ceiling": bench.beaten(played, timing), "verdicts": metrics.verdicts(summary, bench.judges_speed(), bench.settings.provider is not None),
              "red_flags": metrics.red_flags(summary, results), "noise": bench.noise_of(played),
              "problems": bench.problems[:200], "settings": bench.fingerprint()}
     write_outputs(bench, found, played)
     print("\n".join(report.page_of_text(found)))
+    return finish(bench, [row["target"] for row in found["verdicts"] if row["ok"] is False])
+
+
+def grid_point(bench, plan_runs, name, timing):
+    """The figures of one point of the grid; runs are read from where they are kept."""
+    ours = [run for run in plan_runs if run.name == name]
+    rows = {run.seed: bench.store.load(run).rows for run in ours}
+    figures = metrics.one_run(rows)
+    for base in ours[0].bases:
+        kept = {run.seed: bench.store.load(run).rows for run in plan_runs if run.name == base}
+        figures["b1" if base.endswith("B1") else "b0"] = found = metrics.compare(kept, rows)
+        if base.endswith("B0"):
+            figures["state"] = metrics.state_equality(kept, rows)
+        else:
+            figures["extra_cost"] = metrics.extra_cost(metrics.cost(metrics.flatten(kept)), figures["cost"], found["saved_s"])
+    settings = argparse.Namespace(**{**vars(bench.settings), **{key: getattr(ours[0], key) for key in (
+        "profile", "tools", "rule", "silence", "repair_rate")}})
+    figures["ceiling"] = ceiling.compute(bench.jobs["service"], timing, settings)
+    return figures
+
+
+def measure_grid(bench, plan, runs, timing):
+    """Play and show all points; each run is kept and read again for its points, for together they are large."""
+    bench.play_all(runs, slim=lambda result: None)
+    points = {name.removesuffix(": confirm_all"): grid_point(bench, runs, name, timing)
+              for name in dict.fromkeys(run.name for run in runs) if name.endswith(": confirm_all")}
+    lines = report.grid_table(points)
+    head = bench.head(plan)
+    with open(os.path.join(bench.out, "speculation-grid.json"), "w", encoding="utf-8") as file:
+        json.dump({"head": head, "points": points, "problems": bench.problems[:200], "settings": bench.fingerprint()}, file,
+                  indent=1)
+    print("\n".join([head["title"], *head["notes"], "", *lines]))
+    return finish(bench, [f"{name}: {what} {point[key]}" for name, point in points.items()
+                          for key, what in (("uncommitted_effects", "effects before their commit"), ("stale_reads", "stale reads"))
+                          if point[key]])
+
+
+def finish(bench, failed):
     for problem in bench.problems[:20]:
         print(f"PROBLEM: {problem}")
     if len(bench.problems) > 20:
-        print(f"... and {len(bench.problems) - 20} more, see speculation.json")
-    failed = [row["target"] for row in found["verdicts"] if row["ok"] is False]
+        print(f"... and {len(bench.problems) - 20} more, see the JSON")
     if failed:
         print(f"bench-speculation: FAILED: {', '.join(failed)}")
     return 1 if failed or bench.problems else 0
@@ -400,7 +459,8 @@ def parse_arguments(arguments):
     parser.add_argument("--tools", default="typical", help="fast, typical, slow, uniform, or seconds")
     parser.add_argument("--rule", default="clause", choices=("clause", "word"))
     parser.add_argument("--mode", help="only the runs of these names, separated by commas, and what they are compared with")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, help="of B1 and confirm_all; 5, of a grid 1")
+    parser.add_argument("--grid", action="store_true", help="providers, tools and rules, and one parameter at a time")
     parser.add_argument("--sessions", type=int, default=256)
     parser.add_argument("--quick", action="store_true", help="a fixed sample of single turns")
     parser.add_argument("--resume", action="store_true", help="keep results of runs that were finished")
@@ -412,7 +472,7 @@ def parse_arguments(arguments):
     parser.add_argument("--resume-rate", type=float, default=0.0)
     parser.add_argument("--provider", help="a real provider, wss://…: needs --key; turns are typed")
     parser.add_argument("--key", help="where its key is: env:NAME, file:PATH")
-    parser.add_argument("--model", help="the real provider's model")
+    parser.add_argument("--model", help="the real provider's model; {dialogue} in it becomes the dialogue's id")
     parser.add_argument("--limit", type=int, help="only so many sessions")
     parser.add_argument("--keep", action="store_true", help="keep logs and configuration of every run")
     parser.add_argument("--explain", metavar="DIALOGUE:TURN", help="what a turn of a kept run waited for; plays nothing")
@@ -421,6 +481,7 @@ def parse_arguments(arguments):
 
 def complete(settings):
     settings.build = os.path.abspath(settings.build)
+    settings.seeds = settings.seeds or (1 if settings.grid else 5)
     settings.timing = os.path.abspath(settings.timing)
     settings.timing_sha256 = file_hash(settings.timing)
     with open(settings.timing, encoding="utf-8") as file:
@@ -432,12 +493,18 @@ def complete(settings):
     if settings.provider is not None:
         if not settings.key:
             raise BadData("a real provider needs --key env:NAME or file:PATH")
+        parts = urllib.parse.urlsplit(settings.provider)
+        if parts.scheme not in ("ws", "wss") or not parts.netloc:
+            raise BadData(f"{settings.provider} is no ws:// or wss:// address")
+        settings.provider = parts._replace(path=parts.path.rstrip("/") or "/v1/realtime").geturl()
         settings.turns, settings.quick, settings.scale = "text", True, 1.0
         settings.model = settings.model or settings.profile
     return timing
 
 
 def choose_runs(settings, plan):
+    if settings.grid:
+        return plan.grid()
     if settings.mode:
         return plan.chosen(settings.mode)
     if settings.provider is not None:
@@ -469,7 +536,7 @@ def main(arguments):
             return 0
         if not runs:
             raise BadData(f"nothing to run: no mode or means {settings.mode}, or no dialogue for it")
-        return measure(bench, plan, runs, timing)
+        return (measure_grid if settings.grid else measure)(bench, plan, runs, timing)
     except (BadData, RigError, OSError) as error:
         print(f"bench-speculation: {error}", file=sys.stderr)
         return 2

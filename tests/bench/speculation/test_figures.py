@@ -404,6 +404,12 @@ class Figures(unittest.TestCase):
         found = {"summary": summary, "head": {"title": "T", "notes": []}, "results": results, "ceiling_lines": [],
                  "verdicts": metrics.verdicts(summary, True), "red_flags": [], "noise": None}
         self.assertIn("1.25", "\n".join(report.page_of_text(found)))
+        found["ceiling"] = {"n": 1, "vs_b1": 1.3, "vs_b0": 1.4, "kinds": {"single read": {"n": 1, "vs_b1": 1.31, "vs_b0": 1.4}}}
+        lines = report.markdown(found).splitlines()
+        self.assertIn("| confirm_all | 1.25 (1.25-1.25) | 1.50 (1.50-1.50) |", "\n".join(lines))
+        self.assertIn("| single read | 1 | [1.25] | 1.31 | [1.50] | 1.40 |", lines)
+        tables = [line for line in lines if line.startswith("|")]
+        self.assertTrue(all(line.endswith("|") for line in tables))
         pair = (row(2.5), row(2.0, tools=[{"tool": "find", "args": "{}", "from": -1.0, "to": None, "verdict": "recorded",
                                            "write": False}]))
         text = page.page(found, {"s": [("B1", [2.5]), ("confirm_all", [2.0])]}, [pair], ("B1", "confirm_all"))
