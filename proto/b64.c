@@ -2,7 +2,9 @@
 
 #include <stdint.h>
 #include <string.h>
-#ifdef __SSE2__
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
@@ -133,10 +135,76 @@ static bool decode_16(uint8_t *out, const char *digits_16)
 	return true;
 }
 
+#if defined(__x86_64__)
+/* The same 16 bytes in both halves of a register. */
+__attribute__((target("avx2"))) static __m256i table(const char bytes[16])
+{
+	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)bytes));
+}
+
+/*
+ * Decode 32 digits at a time to 24 bytes, each time writing 32; stops in front of what is no digit.  Both halves of a
+ * byte are looked up: each upper half stands for a class of digits, each lower half forbids some of the classes.
+ * Source: Mula, Lemire: Faster Base64 Encoding and Decoding Using AVX2 Instructions, 2018.
+ */
+__attribute__((target("avx2"))) static size_t decode_avx2(uint8_t *out, const char *text,
+							  size_t len)
+{
+	static const char classes[16] = {16, 16, 1, 2, 4, 8, 4, 8, 16, 16, 16, 16, 16, 16, 16, 16};
+	static const char forbidden[16] = {21, 17, 17, 17, 17, 17, 17, 17,
+					   17, 17, 19, 26, 27, 27, 27, 26};
+	/* From a digit to its value, by its upper half; a slash has the one below that of plus. */
+	static const char distances[16] = {0,       63 - '/', 62 - '+', 52 - '0',
+					   0 - 'A', 0 - 'A',  26 - 'a', 26 - 'a'};
+	static const char order[16] = {2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1};
+	const __m256i half = _mm256_set1_epi8(0x0f);
+	const __m256i together = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7);
+	size_t done;
+
+	for (done = 0; len - done >= 44; done += 32) {
+		__m256i digits_32 =
+			_mm256_loadu_si256((const __m256i *)(const void *)(text + done));
+		__m256i upper = _mm256_and_si256(_mm256_srli_epi32(digits_32, 4), half);
+		__m256i lower = _mm256_and_si256(digits_32, half);
+		__m256i slash = _mm256_cmpeq_epi8(digits_32, _mm256_set1_epi8('/'));
+		__m256i value;
+
+		if (!_mm256_testz_si256(_mm256_shuffle_epi8(table(classes), upper),
+					_mm256_shuffle_epi8(table(forbidden), lower))) {
+			break;
+		}
+		value = _mm256_add_epi8(
+			digits_32,
+			_mm256_shuffle_epi8(table(distances), _mm256_add_epi8(upper, slash)));
+		/* Two neighbours make 12 bits, two of those make 24. */
+		value = _mm256_maddubs_epi16(value, _mm256_set1_epi16(1 << 8 | 1 << 6));
+		value = _mm256_madd_epi16(value, _mm256_set1_epi32(1 << 16 | 1 << 12));
+		value = _mm256_shuffle_epi8(value, table(order));
+		_mm256_storeu_si256((__m256i *)(void *)(out + done / 4 * 3),
+				    _mm256_permutevar8x32_epi32(value, together));
+	}
+	return done;
+}
+
+/* The processor was looked at before main(), so asking is one load in any thread. */
+static size_t decode_wide(uint8_t *out, const char *text, size_t len)
+{
+	return __builtin_cpu_supports("avx2") ? decode_avx2(out, text, len) : 0;
+}
+#else
+static size_t decode_wide(uint8_t *out, const char *text, size_t len)
+{
+	(void)out;
+	(void)text;
+	(void)len;
+	return 0;
+}
+#endif
+
 /* As many digits as whole blocks take, but never the last ones, whose stores would not fit; returns how many. */
 static size_t decode_blocks(uint8_t *out, const char *text, size_t len)
 {
-	size_t done = 0;
+	size_t done = decode_wide(out, text, len);
 
 	while (len - done >= 20 && decode_16(out + done / 4 * 3, text + done)) {
 		done += 16;

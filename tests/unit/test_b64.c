@@ -122,21 +122,28 @@ START_TEST(round_trips)
 }
 END_TEST
 
+static bool is_digit(unsigned c)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	return c != 0 && strchr(digits, (int)c) != NULL;
+}
+
 /* Blocks are decoded many digits at a time: a bad one must be found wherever it stands in them. */
 START_TEST(bad_digit_anywhere)
 {
-	static const char bad[] = "-_.,:;@[`{^~ =\n\x80\xff";
-	uint8_t out[64];
+	uint8_t out[128];
 	size_t len;
 
-	for (size_t at = 0; at < 62; at++) {
-		for (size_t b = 0; b < sizeof(bad); b++) { /* NUL as well */
-			char text[64];
+	for (size_t at = 0; at < 126; at++) {
+		for (unsigned c = 0; c < 256; c++) {
+			char text[128];
 
 			memset(text, 'A', sizeof(text));
-			text[at] = bad[b];
+			text[at] = (char)c;
 			ck_assert_int_eq(b64_decode(out, bc_span(text, sizeof(text)), &len),
-					 BC_E_SYNTAX);
+					 is_digit(c) ? BC_OK : BC_E_SYNTAX);
 		}
 	}
 }
@@ -147,18 +154,18 @@ START_TEST(every_digit_everywhere)
 {
 	static const char digits[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	uint8_t whole[64];
+	uint8_t whole[128];
 	uint8_t part[8];
 	size_t len;
 
 	for (size_t shift = 0; shift < 64; shift++) {
-		char text[64];
+		char text[128];
 
 		for (size_t i = 0; i < sizeof(text); i++) {
 			text[i] = digits[(i + shift) % 64];
 		}
 		ck_assert_int_eq(b64_decode(whole, bc_span(text, sizeof(text)), &len), BC_OK);
-		ck_assert_uint_eq(len, 48);
+		ck_assert_uint_eq(len, 96);
 		for (size_t i = 0; i < sizeof(text); i += 4) {
 			ck_assert_int_eq(b64_decode(part, bc_span(text + i, 4), &len), BC_OK);
 			ck_assert_mem_eq(part, whole + i / 4 * 3, 3);
