@@ -89,17 +89,19 @@ static uint64_t decoded_length(struct bc_span raw)
 
 void audio_sent(struct sess *sess, struct bc_span text)
 {
+	static const char *const keys[] = {"delta", "item_id"};
 	struct sent_audio *audio = &sess->agent->audio;
-	struct bc_span delta = field_raw(text, "delta");
+	struct bc_span found[BC_ARRAY_LEN(keys)];
 	struct sent_item *item;
 	char id[SESS_ID_MAX];
 	uint64_t bytes;
 	bc_usec now;
 
-	if (!json_raw_is_string(delta) || !field_id(text, "item_id", id)) {
+	if (json_members(text, keys, BC_ARRAY_LEN(keys), found) != BC_OK ||
+	    !json_raw_is_string(found[0]) || !field_id_of(found[1], id)) {
 		return;
 	}
-	bytes = decoded_length(delta);
+	bytes = decoded_length(found[0]);
 	item = get(audio, id);
 	item->bytes = (item->bytes + bytes) & (UINT64_MAX >> 1);
 	if (audio->bytes_per_ms > 0) {

@@ -50,21 +50,21 @@ static void item_create(struct sess *sess, struct bc_span text)
 	}
 }
 
-void client_event(struct sess *sess, struct bc_span text)
+void client_event(struct sess *sess, const struct oai_envelope *envelope)
 {
-	struct bc_span type;
+	struct bc_span text = envelope->text;
 
-	if (env_type(text, &type) != BC_OK) {
+	if (envelope->type.ptr == NULL) {
 		sess_event_invalid(sess, SESS_CLIENT, "no type");
 		forward(sess, text); /* the provider's error says it best */
 		return;
 	}
-	if (ext_is(type)) {
+	if (ext_is(envelope->type)) {
 		ext_client_event(sess, text);
 		return;
 	}
 	/* Only what the gateway has to know has a case; the list of all events is events.def. */
-	switch ((int)oai_event_find(type, OAI_CLIENT)) {
+	switch ((int)envelope->event) {
 	case OAI_INPUT_AUDIO_BUFFER_APPEND:
 		forward(sess, text);
 		hear_audio(sess, text);

@@ -151,8 +151,9 @@ static void flush(struct sess *sess)
 	eager->flushing = true;
 	while (rest.len > 0 && sess->state == SESS_OPEN) {
 		size_t len = strnlen(rest.ptr, rest.len);
+		struct oai_envelope envelope = oai_envelope(bc_span(rest.ptr, len), OAI_SERVER);
 
-		upstream_event(sess, bc_span(rest.ptr, len));
+		upstream_event(sess, &envelope);
 		rest = bc_span(rest.ptr + len + 1, rest.len - len - 1);
 	}
 	bc_buf_release(&queue);

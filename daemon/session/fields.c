@@ -13,13 +13,18 @@ struct bc_span field_raw(struct bc_span object, const char *key)
 	return raw;
 }
 
-bool field_id(struct bc_span object, const char *key, char out[SESS_ID_MAX])
+bool field_id_of(struct bc_span raw, char out[SESS_ID_MAX])
 {
 	size_t len;
 
 	/* What would have to be escaped is no id of anybody: it passes through unread. */
-	return json_string_get(field_raw(object, key), out, SESS_ID_MAX, &len) == BC_OK &&
-	       len > 0 && strcspn(out, "\"\\\n\r\t") == len;
+	return json_string_get(raw, out, SESS_ID_MAX, &len) == BC_OK && len > 0 &&
+	       strcspn(out, "\"\\\n\r\t") == len;
+}
+
+bool field_id(struct bc_span object, const char *key, char out[SESS_ID_MAX])
+{
+	return field_id_of(field_raw(object, key), out);
 }
 
 bool field_is(struct bc_span object, const char *key, const char *string)

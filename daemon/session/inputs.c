@@ -31,17 +31,19 @@ static struct ledger *begin(struct sess *sess)
 }
 
 void ledger_message(struct sess *sess, enum sess_side side, enum ws_opcode opcode,
-		    struct bc_span payload)
+		    const struct oai_envelope *envelope)
 {
 	struct ledger *ledger = begin(sess);
 
-	ledger->message = payload;
+	ledger->message = envelope->text;
 	ledger->input =
-		ledger_put_event(ledger, side_source(side), "said", payload, opcode == WS_TEXT);
+		opcode == WS_TEXT
+			? ledger_put_event(ledger, side_source(side), "said", envelope)
+			: ledger_put_bytes(ledger, side_source(side), "said", envelope->text.len);
 	if (ledger->recording) {
 		script_begin(ledger, "in", "message");
 		script_string(ledger, "side", bc_span_str(side_name(side)));
-		script_payload(ledger, opcode, payload);
+		script_payload(ledger, opcode, envelope->text);
 		script_end(ledger);
 	}
 }
@@ -132,7 +134,7 @@ void ledger_reasoned(struct sess *sess, struct bc_span bytes)
 	struct ledger *ledger = begin(sess);
 
 	/* Kept or not. */
-	(void)ledger_put_event(ledger, LEDGER_PROVIDER, "reasoned", bytes, false);
+	(void)ledger_put_bytes(ledger, LEDGER_PROVIDER, "reasoned", bytes.len); /* kept or not */
 	script_begin(ledger, "in", "reasoned");
 	script_payload(ledger, WS_BINARY, bytes);
 	script_end(ledger);

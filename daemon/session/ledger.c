@@ -74,7 +74,9 @@ static void forget_oldest(struct ledger *ledger)
 	ledger->bytes -= sizeof(*entry) + entry->len;
 	ledger->input = ledger->input == entry ? NULL : ledger->input;
 	for (size_t i = 0; i < LEDGER_RUNS_MAX; i++) {
-		ledger->runs[i] = ledger->runs[i] == entry ? NULL : ledger->runs[i];
+		if (ledger->runs[i].entry == entry) {
+			ledger->runs[i].entry = NULL;
+		}
 	}
 	free(entry);
 }
@@ -271,16 +273,24 @@ static bool is_frame(struct bc_span type)
 	return ends_with(type, ".delta") || bc_span_is(type, "input_audio_buffer.append");
 }
 
-static struct ledger_entry *count_frame(struct ledger *ledger, enum ledger_source source,
-					const char *kind, struct bc_span type, size_t bytes)
+static bool is_same(const struct ledger_frames *frames, const struct ledger_frames *other,
+		    struct bc_span type)
 {
-	struct ledger_entry *entry = NULL;
+	return frames->event == other->event && frames->source == other->source &&
+	       frames->kind == other->kind &&
+	       (other->event != OAI_UNKNOWN ||
+		bc_span_eq(bc_span(frames->entry->detail, frames->entry->len), type));
+}
+
+static struct ledger_entry *count_frame(struct ledger *ledger, struct ledger_frames frames,
+					struct bc_span type, size_t bytes)
+{
 	size_t at = 0;
 
-	for (; at < LEDGER_RUNS_MAX && ledger->runs[at] != NULL; at++) {
-		entry = ledger->runs[at];
-		if (entry->source == source && entry->kind == kind &&
-		    bc_span_eq(bc_span(entry->detail, entry->len), type)) {
+	for (; at < LEDGER_RUNS_MAX && ledger->runs[at].entry != NULL; at++) {
+		struct ledger_entry *entry = ledger->runs[at].entry;
+
+		if (is_same(&ledger->runs[at], &frames, type)) {
 			entry->count++;
 			entry->bytes += bytes;
 			entry->at = ledger->at;
@@ -291,37 +301,52 @@ static struct ledger_entry *count_frame(struct ledger *ledger, enum ledger_sourc
 		end_runs(ledger);
 		at = 0;
 	}
-	entry = put(ledger, source, kind, type);
+	frames.entry = put(ledger, (enum ledger_source)frames.source, frames.kind, type);
+	if (frames.entry != NULL) {
+		frames.entry->bytes = bytes;
+		ledger->runs[at] = frames;
+	}
+	return frames.entry;
+}
+
+struct ledger_entry *ledger_put_bytes(struct ledger *ledger, enum ledger_source source,
+				      const char *kind, size_t bytes)
+{
+	return count_frame(ledger, (struct ledger_frames){.kind = kind, .source = (uint8_t)source},
+			   BC_SPAN_LIT("binary"), bytes);
+}
+
+/* An entry of its own, with the ids of what the event is about. */
+static struct ledger_entry *put_described(struct ledger *ledger, enum ledger_source source,
+					  const char *kind, struct bc_span type,
+					  struct bc_span text)
+{
+	struct detail detail = {.len = type.len};
+	struct ledger_entry *entry;
+
+	memcpy(detail.text, type.ptr, type.len);
+	put_ids(&detail, text);
+	end_runs(ledger);
+	entry = put(ledger, source, kind, bc_span(detail.text, detail.len));
 	if (entry != NULL) {
-		entry->bytes = bytes;
-		ledger->runs[at] = entry;
+		entry->bytes = text.len;
 	}
 	return entry;
 }
 
 struct ledger_entry *ledger_put_event(struct ledger *ledger, enum ledger_source source,
-				      const char *kind, struct bc_span payload, bool text)
+				      const char *kind, const struct oai_envelope *envelope)
 {
-	struct detail detail = {.len = 0};
-	struct bc_span type = BC_SPAN_LIT("?");
-	struct ledger_entry *entry;
+	struct ledger_frames frames = {
+		.kind = kind, .source = (uint8_t)source, .event = (uint8_t)envelope->event};
+	struct bc_span type = envelope->type;
 
-	if (!text) {
-		return count_frame(ledger, source, kind, BC_SPAN_LIT("binary"), payload.len);
+	/* The types of the protocol are words: only those of others have to be looked at. */
+	if (envelope->event == OAI_UNKNOWN && !is_word(type)) {
+		type = BC_SPAN_LIT("?");
 	}
-	if (env_type(payload, &type) == BC_OK && is_frame(type) && is_word(type)) {
-		return count_frame(ledger, source, kind, type, payload.len);
-	}
-	type = is_word(type) ? type : BC_SPAN_LIT("?");
-	memcpy(detail.text, type.ptr, type.len);
-	detail.len = type.len;
-	put_ids(&detail, payload);
-	end_runs(ledger);
-	entry = put(ledger, source, kind, bc_span(detail.text, detail.len));
-	if (entry != NULL) {
-		entry->bytes = payload.len;
-	}
-	return entry;
+	return is_frame(type) ? count_frame(ledger, frames, type, envelope->text.len)
+			      : put_described(ledger, source, kind, type, envelope->text);
 }
 
 /* ---- looking ---- */

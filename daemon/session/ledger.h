@@ -20,7 +20,9 @@
 
 #include "daemon/base/buf.h"
 #include "daemon/session/session.h"
+#include "proto/openai/event.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -62,6 +64,16 @@ struct ledger_entry {
 
 TAILQ_HEAD(ledger_list, ledger_entry);
 
+/* Frames of one kind that are being counted: all that is compared, so that the entries of others are not touched. */
+struct ledger_frames {
+	struct ledger_entry *entry; /* NULL: none */
+	const char *kind;
+	uint8_t source;
+	uint8_t event; /* enum oai_event; OAI_UNKNOWN: the entry has the type */
+};
+
+static_assert(OAI_EVENT__COUNT <= UINT8_MAX, "an event fits in a byte");
+
 /* A tool run between tool_run() and its settlement. */
 struct ledger_run {
 	TAILQ_ENTRY(ledger_run) link;
@@ -87,9 +99,9 @@ struct ledger {
 	void *world_arg;
 	struct ledger_list entries;
 	struct ledger_entry *input; /* of the message being handled; NULL: none, or forgotten */
-	struct ledger_entry *runs[LEDGER_RUNS_MAX]; /* entries that may still count another frame */
-	struct bc_span message;                     /* being handled */
-	bool resumed;                               /* it came with an earlier input */
+	struct ledger_frames runs[LEDGER_RUNS_MAX];
+	struct bc_span message; /* being handled */
+	bool resumed;           /* it came with an earlier input */
 	uint64_t numbered;
 	uint64_t forgotten;
 	uint32_t count;
@@ -114,16 +126,19 @@ void ledger_free(struct sess *sess);
 /* Add an entry; detail as printf, without anything a caller, a model or a tool has said. */
 void ledger_note(struct sess *sess, enum ledger_source source, const char *kind, const char *format,
 		 ...) BC_PRINTF(4, 5);
-/* Add an entry about a message, or count it with others of its kind.  NULL: no entry is kept. */
+/* Add an entry about an event, or count it with others of its kind.  NULL: no entry is kept. */
 struct ledger_entry *ledger_put_event(struct ledger *ledger, enum ledger_source source,
-				      const char *kind, struct bc_span payload, bool text);
+				      const char *kind, const struct oai_envelope *envelope);
+/* Likewise of so many bytes that are no event. */
+struct ledger_entry *ledger_put_bytes(struct ledger *ledger, enum ledger_source source,
+				      const char *kind, size_t bytes);
 
 /* ---- inputs.c: what happens to a session ---- */
 
 void ledger_opened(struct sess *sess);
 void ledger_failed(struct sess *sess, enum bc_err err, unsigned status, const char *detail);
 void ledger_message(struct sess *sess, enum sess_side side, enum ws_opcode opcode,
-		    struct bc_span payload);
+		    const struct oai_envelope *envelope);
 /* A message that was kept back is handled now: it counts as what is being handled. */
 void ledger_resumed(struct sess *sess, struct bc_span payload);
 void ledger_closed(struct sess *sess, enum sess_side side, enum bc_err err, uint16_t code,

@@ -18,15 +18,17 @@ void sess_event_invalid(struct sess *sess, enum sess_side side, const char *what
 
 /* ---- client.c, upstream.c: events of the two sides, with gateway tools ---- */
 
-void client_event(struct sess *sess, struct bc_span text);
-void upstream_event(struct sess *sess, struct bc_span text);
+void client_event(struct sess *sess, const struct oai_envelope *envelope);
+void upstream_event(struct sess *sess, const struct oai_envelope *envelope);
 /* Without gateway tools: forwarded already, only responses are noted. */
-void upstream_event_note(struct sess *sess, struct bc_span text);
+void upstream_event_note(struct sess *sess, const struct oai_envelope *envelope);
 
 /* ---- fields.c: small reads from raw events ---- */
 
 /* Copy a string member as plain text; false: absent, no string, or too long. */
 bool field_id(struct bc_span object, const char *key, char out[SESS_ID_MAX]);
+/* Likewise of a raw value in hand. */
+bool field_id_of(struct bc_span raw, char out[SESS_ID_MAX]);
 /* A raw member; empty span when absent or the object is malformed. */
 struct bc_span field_raw(struct bc_span object, const char *key);
 bool field_is(struct bc_span object, const char *key, const char *string);

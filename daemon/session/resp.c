@@ -83,19 +83,14 @@ struct resp *resp_new(struct sess *sess, const char *id)
 
 /* ---- without gateway tools ---- */
 
-void upstream_event_note(struct sess *sess, struct bc_span text)
+void upstream_event_note(struct sess *sess, const struct oai_envelope *envelope)
 {
-	struct bc_span type;
-	enum oai_event event;
+	enum oai_event event = envelope->event;
 	char id[SESS_ID_MAX];
 	struct resp *resp;
 
-	if (env_type(text, &type) != BC_OK) {
-		return;
-	}
-	event = oai_event_find(type, OAI_SERVER);
 	if ((event != OAI_RESPONSE_CREATED && event != OAI_RESPONSE_DONE) ||
-	    !field_id(field_raw(text, "response"), "id", id)) {
+	    !field_id(field_raw(envelope->text, "response"), "id", id)) {
 		return;
 	}
 	resp = resp_find(sess, id);

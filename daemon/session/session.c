@@ -277,39 +277,51 @@ static void enqueue(struct sess *sess, enum ws_opcode opcode, struct bc_span pay
 	}
 }
 
-static void client_message(struct sess *sess, enum ws_opcode opcode, struct bc_span payload)
+static struct oai_envelope read_envelope(enum sess_side side, enum ws_opcode opcode,
+					 struct bc_span payload)
+{
+	if (opcode != WS_TEXT) {
+		return (struct oai_envelope){.text = payload, .event = OAI_UNKNOWN};
+	}
+	return oai_envelope(payload, side == SESS_CLIENT ? OAI_CLIENT : OAI_SERVER);
+}
+
+static void client_message(struct sess *sess, enum ws_opcode opcode,
+			   const struct oai_envelope *envelope)
 {
 	if (sess->agent != NULL && opcode == WS_TEXT) {
-		client_event(sess, payload);
+		client_event(sess, envelope);
 	} else {
 		(void)send_to(sess, SESS_UPSTREAM, opcode,
-			      payload); /* pressure is handled inside */
+			      envelope->text); /* pressure is handled inside */
 	}
 }
 
-static void upstream_message(struct sess *sess, enum ws_opcode opcode, struct bc_span payload)
+static void upstream_message(struct sess *sess, enum ws_opcode opcode,
+			     const struct oai_envelope *envelope)
 {
 	if (sess->agent != NULL && opcode == WS_TEXT) {
-		upstream_event(sess, payload);
+		upstream_event(sess, envelope);
 		return;
 	}
-	(void)send_to(sess, SESS_CLIENT, opcode, payload); /* pressure is handled inside */
-	if (opcode == WS_TEXT) {
-		upstream_event_note(sess, payload);
-	}
+	(void)send_to(sess, SESS_CLIENT, opcode, envelope->text); /* pressure is handled inside */
+	upstream_event_note(sess, envelope);
 }
 
 void sess_message(struct sess *sess, enum sess_side side, enum ws_opcode opcode,
 		  struct bc_span payload)
 {
+	struct oai_envelope envelope;
+
 	BC_CHECK(sess, SESS_MAGIC);
 	if (sess->state == SESS_ENDED) {
 		return;
 	}
-	ledger_message(sess, side, opcode, payload);
+	envelope = read_envelope(side, opcode, payload);
+	ledger_message(sess, side, opcode, &envelope);
 	count(sess, side, payload.len);
 	if (side == SESS_UPSTREAM) {
-		upstream_message(sess, opcode, payload);
+		upstream_message(sess, opcode, &envelope);
 	} else if (!sess->world->charge(sess->world_arg, payload.len)) {
 		bc_metric_inc(BC_M_QUOTA_CLOSES);
 		sess_end(sess, BC_E_LIMIT, "rate_limit_exceeded",
@@ -317,7 +329,7 @@ void sess_message(struct sess *sess, enum sess_side side, enum ws_opcode opcode,
 	} else if (sess->state == SESS_CONNECTING) {
 		enqueue(sess, opcode, payload);
 	} else {
-		client_message(sess, opcode, payload);
+		client_message(sess, opcode, &envelope);
 	}
 }
 
@@ -339,12 +351,14 @@ void sess_upstream_open(struct sess *sess)
 	bc_buf_init(&sess->start_queue, 1);
 	rest = bc_buf_span(&queue);
 	while (rest.len > 0 && sess->state == SESS_OPEN) {
+		struct oai_envelope envelope;
 		uint32_t head[2];
 
 		memcpy(head, rest.ptr, sizeof(head));
-		ledger_resumed(sess, bc_span(rest.ptr + sizeof(head), head[1]));
-		client_message(sess, (enum ws_opcode)head[0],
-			       bc_span(rest.ptr + sizeof(head), head[1]));
+		envelope = read_envelope(SESS_CLIENT, (enum ws_opcode)head[0],
+					 bc_span(rest.ptr + sizeof(head), head[1]));
+		ledger_resumed(sess, envelope.text);
+		client_message(sess, (enum ws_opcode)head[0], &envelope);
 		rest = bc_span(rest.ptr + sizeof(head) + head[1],
 			       rest.len - sizeof(head) - head[1]);
 	}

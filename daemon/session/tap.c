@@ -33,6 +33,22 @@ static bool is_handled_message(const struct ledger *ledger, struct bc_span paylo
 	       payload.len > 0;
 }
 
+/* A message that is not the one being handled. */
+static void note_sent(struct ledger *ledger, enum sess_side side, enum ws_opcode opcode,
+		      struct bc_span payload)
+{
+	const char *kind = side == SESS_CLIENT ? "to_client" : "to_provider";
+
+	if (opcode == WS_TEXT) {
+		struct oai_envelope envelope =
+			oai_envelope(payload, side == SESS_CLIENT ? OAI_SERVER : OAI_CLIENT);
+
+		(void)ledger_put_event(ledger, LEDGER_GATEWAY, kind, &envelope); /* kept or not */
+	} else {
+		(void)ledger_put_bytes(ledger, LEDGER_GATEWAY, kind, payload.len);
+	}
+}
+
 static bool tap_send(void *world, enum sess_side side, enum ws_opcode opcode,
 		     struct bc_span payload)
 {
@@ -41,9 +57,7 @@ static bool tap_send(void *world, enum sess_side side, enum ws_opcode opcode,
 	bool full = ledger->world->send(ledger->world_arg, side, opcode, payload);
 
 	if (!same) {
-		(void)ledger_put_event(ledger, LEDGER_GATEWAY,
-				       side == SESS_CLIENT ? "to_client" : "to_provider", payload,
-				       opcode == WS_TEXT);
+		note_sent(ledger, side, opcode, payload);
 	} else if (ledger->input != NULL) {
 		ledger->input->passed++;
 	}

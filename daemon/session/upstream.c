@@ -380,23 +380,23 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 	}
 }
 
-void upstream_event(struct sess *sess, struct bc_span text)
+void upstream_event(struct sess *sess, const struct oai_envelope *envelope)
 {
-	struct bc_span type;
-	enum oai_event event;
+	struct bc_span text = envelope->text;
+	enum oai_event event = envelope->event;
 
-	if (env_type(text, &type) != BC_OK) {
+	if (envelope->type.ptr == NULL) {
 		sess_event_invalid(sess, SESS_UPSTREAM, "no type");
 		forward(sess, text);
 		return;
 	}
-	event = oai_event_find(type, OAI_SERVER);
 	if (eager_keeps(sess, event, text)) {
 		return;
 	}
-	if (bc_span_has_prefix(type, "response.")) {
+	if (bc_span_has_prefix(envelope->type, "response.")) {
 		response_event(sess, event, text);
-	} else if (bc_span_has_prefix(type, "conversation.item.input_audio_transcription.")) {
+	} else if (bc_span_has_prefix(envelope->type,
+				      "conversation.item.input_audio_transcription.")) {
 		transcript_event(sess, event, text);
 	} else {
 		other_event(sess, event, text);

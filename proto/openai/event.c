@@ -45,6 +45,16 @@ enum oai_event oai_event_find(struct bc_span type, enum oai_sender sender)
 	return OAI_UNKNOWN;
 }
 
+struct oai_envelope oai_envelope(struct bc_span text, enum oai_sender sender)
+{
+	struct oai_envelope envelope = {.text = text, .event = OAI_UNKNOWN};
+
+	if (env_type(text, &envelope.type) == BC_OK) {
+		envelope.event = oai_event_find(envelope.type, sender);
+	}
+	return envelope;
+}
+
 const char *oai_event_type(enum oai_event event)
 {
 	BC_BUG_ON(event == OAI_UNKNOWN || event >= OAI_EVENT__COUNT);

@@ -26,6 +26,16 @@ enum oai_sender {
  */
 enum oai_event oai_event_find(struct bc_span type, enum oai_sender sender);
 
+/* A message as far as everybody who gets it needs it: read once when it comes, and handed on. */
+struct oai_envelope {
+	struct bc_span text; /* the whole message */
+	struct bc_span type; /* as it stands there; ptr NULL: it has none that can be read */
+	enum oai_event event;
+};
+
+/* Read what a text message of that side is.  The spans point into text.  Pure. */
+struct oai_envelope oai_envelope(struct bc_span text, enum oai_sender sender);
+
 /* The type of a row.  Static storage; not for OAI_UNKNOWN. */
 const char *oai_event_type(enum oai_event event);
 
