@@ -33,6 +33,7 @@ static enum audio_format format_of(struct bc_span session, enum audio_format oth
 static void forget_audio(struct hearing *hearing)
 {
 	bc_buf_clear(&hearing->audio);
+	preroll_forget(&hearing->preroll);
 	hearing->onset_at = 0;
 	hearing->heard = 0;
 }
@@ -78,6 +79,7 @@ void hear_fini(struct agent *agent)
 {
 	if (agent->hearing.on) {
 		bc_buf_release(&agent->hearing.audio);
+		preroll_forget(&agent->hearing.preroll);
 		bc_buf_release(&agent->hearing.transcript);
 		bc_buf_release(&agent->hearing.words.pending);
 	}
@@ -89,7 +91,7 @@ static size_t preroll_bytes(const struct hearing *hearing)
 	       audio_sample_size(hearing->format);
 }
 
-/* Drop audio that belongs to no turn, but keep the beginning of a word that is just being said. */
+/* Drop audio of a turn that is over, or too long. */
 static void trim(struct hearing *hearing, size_t keep)
 {
 	size_t len = bc_buf_len(&hearing->audio);
@@ -103,6 +105,16 @@ static void trim(struct hearing *hearing, size_t keep)
 		hearing->onset_at -= hearing->onset_at < cut ? hearing->onset_at : cut;
 		hearing->heard -= hearing->heard < cut ? hearing->heard : cut;
 	}
+}
+
+/* What came last belongs to no turn: of it and what came before, keep the beginning of a word that is just being said. */
+static void settle(struct hearing *hearing)
+{
+	preroll_keep(&hearing->preroll, bc_buf_span(&hearing->audio), preroll_bytes(hearing),
+		     audio_sample_size(hearing->format));
+	bc_buf_clear(&hearing->audio);
+	hearing->onset_at = 0;
+	hearing->heard = 0;
 }
 
 bc_usec hear_position(const struct sess *sess)
@@ -142,6 +154,7 @@ void hear_open(struct sess *sess)
 		return;
 	}
 	hearing->opened = hear_position(sess);
+	spec_heard(sess->agent->spec, hearing->opened, hearing->last_input);
 	hearing->opened_at = sess_now(sess);
 	hearing->turn_open = true;
 	hearing->spoken = false;
@@ -160,10 +173,16 @@ void hear_open(struct sess *sess)
 /* The running turn has a voice. */
 static void speak(struct sess *sess)
 {
+	struct hearing *hearing = &sess->agent->hearing;
+
 	hear_open(sess);
-	if (!sess->agent->hearing.spoken) {
+	if (!hearing->spoken) {
+		size_t before = preroll_give(&hearing->preroll, &hearing->audio);
+
+		hearing->heard += before;
+		hearing->onset_at += before;
 		count_samples(sess);
-		sess->agent->hearing.spoken = true;
+		hearing->spoken = true;
 	}
 	words_resumed(sess);
 }
@@ -173,7 +192,9 @@ static char *make_room(struct hearing *hearing, size_t len)
 {
 	char *room;
 
-	if (!hearing->turn_open || !hearing->spoken || hearing->overflow) {
+	if (!hearing->turn_open || !hearing->spoken) {
+		settle(hearing);
+	} else if (hearing->overflow) {
 		trim(hearing, preroll_bytes(hearing));
 	}
 	if (bc_buf_room(&hearing->audio, len, &room) == BC_OK) {
@@ -201,6 +222,9 @@ static void note(struct sess *sess, enum audio_event event)
 
 		hearing->voiced = hearing->detector.last_voiced;
 		hearing->last_input = voiced > hearing->last_input ? voiced : hearing->last_input;
+	}
+	if (event == AUDIO_NONE) {
+		return;
 	}
 	position = hear_position(sess);
 	spec_heard(sess->agent->spec, position, hearing->last_input);
@@ -238,6 +262,26 @@ static void listen(struct sess *sess)
 	}
 }
 
+/* Between turns, while nobody speaks and nothing is guessed: then a piece of silence changes nothing for anybody. */
+static bool is_idle(const struct agent *agent)
+{
+	return !agent->hearing.turn_open && !agent->hearing.detector.speech &&
+	       agent->take.state == TAKE_IDLE && !agent->take.waits && agent->reasoner == NULL &&
+	       spec_is_idle(agent->spec);
+}
+
+/* What was heard may make something stable, or worth a look. */
+static void advance(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+
+	spec_heard(agent->spec, hear_position(sess), agent->hearing.last_input);
+	/* A reasoner looks when there are words, and no pass is made beside it. */
+	agent->passes.wanted = agent->passes.wanted ||
+			       (agent->reasoner == NULL && spec_pass_is_due(agent->spec));
+	pass_advance(sess);
+}
+
 void hear_audio(struct sess *sess, struct bc_span text)
 {
 	struct hearing *hearing = &sess->agent->hearing;
@@ -259,11 +303,9 @@ void hear_audio(struct sess *sess, struct bc_span text)
 		bc_buf_grow(&hearing->audio, len);
 		hearing->last_audio = sess_now(sess);
 		listen(sess);
-		/* A reasoner looks when there are words, and no pass is made beside it. */
-		sess->agent->passes.wanted =
-			sess->agent->passes.wanted ||
-			(sess->agent->reasoner == NULL && spec_pass_is_due(sess->agent->spec));
-		pass_advance(sess);
+		if (!is_idle(sess->agent)) {
+			advance(sess);
+		}
 	}
 }
 
@@ -355,7 +397,8 @@ void hear_committed(struct sess *sess)
 		     bc_buf_len(&hearing->audio) - hearing->onset_at + preroll_bytes(hearing));
 		speak(sess);
 	} else {
-		trim(hearing, preroll_bytes(hearing));
+		settle(hearing);
+		bc_buf_release(&hearing->audio);
 	}
 	words_turn_over(sess);
 }

@@ -357,6 +357,15 @@ void hear_changed(struct sess *sess);
 /* Where a recogniser ends a clause: what was said so far is worth a look. */
 bool hear_ends_clause(struct bc_span text);
 
+/* ---- preroll.c: what was heard before a turn ---- */
+
+/* Keep audio too, and of all that the last bytes: keep, or more by less than one sample, so that samples stay whole. */
+void preroll_keep(struct preroll *preroll, struct bc_span audio, size_t keep, unsigned sample);
+/* Put what is kept in front of audio, and keep nothing; returns how much that was.  0 when out of memory: it is lost. */
+size_t preroll_give(struct preroll *preroll, struct bc_buf *audio);
+/* Keep nothing, and free its memory. */
+void preroll_forget(struct preroll *preroll);
+
 /* ---- forsaken.c: passes that come to nothing ---- */
 
 /* Such a pass was asked for with that request. */

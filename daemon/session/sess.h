@@ -287,15 +287,26 @@ TAILQ_HEAD(update_list, update);
 
 /* ---- what the caller says ---- */
 
+/* The last audio before a turn; a ring. */
+struct preroll {
+	char *mem;   /* owned; NULL: nothing was kept yet */
+	size_t size; /* bytes of it */
+	size_t from; /* offset of the oldest byte */
+	size_t len;  /* bytes kept */
+};
+
 struct hearing {
 	bool on; /* the detector runs and audio is kept */
 	enum audio_format format;
 	struct audio_detector detector;
-	struct bc_buf audio; /* of the running turn, as it came, decoded from base64 */
-	bool overflow;       /* the turn is longer than what may be kept */
-	bc_usec last_audio;  /* monotonic: when the last of it came */
-	size_t heard;        /* bytes of audio the detector has taken */
-	size_t onset_at;     /* offset into audio where the running speech began */
+	/* Of the running turn, as it came, decoded from base64; without a voice in it only what came last. */
+	struct bc_buf audio;
+	struct preroll
+		preroll;    /* what stands before that; empty while the running turn has a voice */
+	bool overflow;      /* the turn is longer than what may be kept */
+	bc_usec last_audio; /* monotonic: when the last of it came */
+	size_t heard;       /* bytes of audio the detector has taken */
+	size_t onset_at;    /* offset into audio where the running speech began */
 	struct bc_buf
 		transcript; /* of the running turn, as far as the provider or the client has sent it */
 	uint64_t turn;      /* number of the running turn */

@@ -81,6 +81,11 @@ bool spec_is_heard(const struct spec *spec)
 	return false;
 }
 
+bool spec_is_idle(const struct spec *spec)
+{
+	return TAILQ_EMPTY(&spec->guesses) && spec->pass_running == 0;
+}
+
 bool spec_pass_is_due(const struct spec *spec)
 {
 	bc_usec since = spec->speech_since;
@@ -102,6 +107,7 @@ uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 
 	BC_BUG_ON(!spec_pass_may_start(spec, input->pause));
 	pass = &spec->pass[free_place(spec) - spec->pass];
+	spec->pass_running++;
 	*pass = (struct spec_pass){.number = ++spec->pass_count,
 				   .turn = spec->turn,
 				   .horizon = input->horizon,
@@ -283,5 +289,6 @@ void spec_pass_end(struct spec *spec, uint64_t number, bool valid)
 		spec->beyond_horizon = pass->horizon;
 	}
 	pass->number = 0;
+	spec->pass_running--;
 	pass->premises = 0;
 }

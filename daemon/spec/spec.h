@@ -174,6 +174,9 @@ bool spec_is_heard(const struct spec *spec);
 /* Whether the caller has spoken for so long without a pass that one is due. */
 bool spec_pass_is_due(const struct spec *spec);
 
+/* Whether there is neither a guess nor a pass. */
+bool spec_is_idle(const struct spec *spec);
+
 /* A pass over the running turn starts; returns its number (> 0). */
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input);
 

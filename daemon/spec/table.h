@@ -32,6 +32,7 @@ struct spec {
 	unsigned guess_count;
 	uint32_t slots;   /* bits in use */
 	unsigned running; /* guesses in state RUNNING */
+	unsigned pass_running;
 	uint64_t turn;
 	bool committed; /* the running turn */
 	bool complete;  /* its input, as far as is known */
