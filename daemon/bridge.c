@@ -70,24 +70,43 @@ static void fire(void *arg)
 	sess_timer_fired(timer->bridge->sess, timer->which);
 }
 
+static struct bridge_timer *timer_free(struct bridge_timer *timer)
+{
+	if (timer != NULL) {
+		timer->timer = loop_timer_free(timer->timer);
+		free(timer);
+	}
+	return NULL;
+}
+
+/* NULL when out of memory. */
+static struct bridge_timer *timer_new(struct bridge *bridge, enum sess_timer which)
+{
+	struct bridge_timer *timer = calloc(1, sizeof(*timer));
+
+	if (timer == NULL) {
+		return NULL;
+	}
+	timer->bridge = bridge;
+	timer->which = which;
+	timer->timer = loop_timer_new(bridge->worker->loop, fire, timer);
+	return timer->timer == NULL ? timer_free(timer) : timer;
+}
+
 static void world_timer(void *world, enum sess_timer which, bc_usec delay)
 {
 	struct bridge *bridge = world;
-	struct bridge_timer *timer = &bridge->timers[which];
 
-	if (delay < 0) {
-		if (timer->timer != NULL) {
-			loop_timer_stop(timer->timer);
-		}
+	if (bridge->timers[which] == NULL && delay >= 0) {
+		bridge->timers[which] = timer_new(bridge, which);
+	}
+	if (bridge->timers[which] == NULL) {
 		return;
 	}
-	if (timer->timer == NULL) {
-		timer->bridge = bridge;
-		timer->which = which;
-		timer->timer = loop_timer_new(bridge->worker->loop, fire, timer);
-	}
-	if (timer->timer != NULL) {
-		loop_timer_start(timer->timer, delay);
+	if (delay < 0) {
+		loop_timer_stop(bridge->timers[which]->timer);
+	} else {
+		loop_timer_start(bridge->timers[which]->timer, delay);
 	}
 }
 
@@ -411,7 +430,7 @@ struct bridge *bridge_free(struct bridge *bridge)
 		bridge->links[i] = net_link_free(bridge->links[i]);
 	}
 	for (int i = 0; i < SESS_TIMER__COUNT; i++) {
-		bridge->timers[i].timer = loop_timer_free(bridge->timers[i].timer);
+		bridge->timers[i] = timer_free(bridge->timers[i]);
 	}
 	worker_session_ended(bridge->worker, bridge);
 	quota_release(&bridge->claim, &bridge->cfg->limits);

@@ -13,11 +13,11 @@
 
 struct loop_timer;
 
-/* One timer of a session; made when it is first needed. */
+/* One timer of a session. */
 struct bridge_timer {
 	struct bridge *bridge;
 	enum sess_timer which;
-	struct loop_timer *timer; /* NULL: not yet */
+	struct loop_timer *timer;
 };
 
 struct bridge {
@@ -37,7 +37,7 @@ struct bridge {
 	struct net_link *links[2];
 	struct net_connect *attempt; /* NULL: none is running */
 	struct reasoning reasoning;
-	struct bridge_timer timers[SESS_TIMER__COUNT];
+	struct bridge_timer *timers[SESS_TIMER__COUNT]; /* owned; NULL: not needed yet */
 	bool ended;
 };
 

@@ -8,11 +8,11 @@
 
 struct loop_io {
 	unsigned magic;
-	struct loop *loop;
-	ev_io watcher;
 	unsigned events; /* enum loop_io_events being waited for */
 	loop_io_fn *fn;
 	void *arg;
+	ev_io watcher;
+	struct loop *loop;
 };
 
 struct loop_timer {

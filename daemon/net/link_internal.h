@@ -44,34 +44,8 @@ struct net_io {
  * L4  backlog is non-empty only if tx does not hold this link's output: bytes leave in order
  */
 struct net_link {
+	/* What every message needs comes first. */
 	unsigned magic;
-	struct net_io *io;
-	LIST_ENTRY(net_link) entry;
-	struct net_wire wire;
-	struct loop_io *watch;
-	struct loop_timer *clock; /* pings and deadlines */
-	struct loop_timer *kick;  /* something to do in the next turn */
-	struct net_link_conf conf;
-	const struct net_link_ops *ops;
-	void *arg;
-	void (*give_back)(void *arg); /* NULL: fd and ssl are ours */
-	void *give_back_arg;
-
-	struct ws_decoder decoder;
-	struct bc_buf tail;    /* bytes read, not yet a complete frame or not yet delivered */
-	size_t need;           /* bytes the frame at the front of tail needs in all; 0: not known */
-	struct bc_buf backlog; /* bytes the kernel did not take */
-
-	size_t pong_mark; /* backlog bytes up to the end of an unsent pong; 0: none waits */
-	uint8_t *pong;    /* payload of the latest ping that came meanwhile; NULL: none */
-	size_t pong_len;  /* bytes */
-
-	bc_usec heard;        /* when bytes came last, monotonic */
-	bc_usec pinged;       /* when the unanswered ping was sent; 0: none */
-	bc_usec close_due;    /* when a close that was begun is given up */
-	bc_usec last_message; /* data in either direction */
-	enum bc_err failure;  /* why the link is broken, for closed() */
-
 	bool paused : 1;         /* the owner does not want to read */
 	bool stalled : 1;        /* tail begins with something deliverable */
 	bool pressured : 1;      /* drained() is owed */
@@ -82,6 +56,30 @@ struct net_link {
 	bool broken : 1;         /* fd is of no use */
 	bool shut : 1;           /* our side of the stream is ended */
 	bool freed : 1;          /* the owner has gone; what is unsent is being sent */
+	struct net_io *io;
+	struct net_wire wire;
+	struct loop_io *watch;
+	const struct net_link_ops *ops;
+	void *arg;
+	bc_usec heard;        /* when bytes came last, monotonic */
+	bc_usec pinged;       /* when the unanswered ping was sent; 0: none */
+	bc_usec last_message; /* data in either direction */
+	size_t need;          /* bytes the frame at the front of tail needs in all; 0: not known */
+	struct bc_buf tail;   /* bytes read, not yet a complete frame or not yet delivered */
+	struct net_link_conf conf;
+	struct bc_buf backlog; /* bytes the kernel did not take */
+	struct ws_decoder decoder;
+
+	LIST_ENTRY(net_link) entry;
+	struct loop_timer *clock;     /* pings and deadlines */
+	struct loop_timer *kick;      /* something to do in the next turn */
+	void (*give_back)(void *arg); /* NULL: fd and ssl are ours */
+	void *give_back_arg;
+	size_t pong_mark;    /* backlog bytes up to the end of an unsent pong; 0: none waits */
+	uint8_t *pong;       /* payload of the latest ping that came meanwhile; NULL: none */
+	size_t pong_len;     /* bytes */
+	bc_usec close_due;   /* when a close that was begun is given up */
+	enum bc_err failure; /* why the link is broken, for closed() */
 };
 
 /* Send what tx holds. */

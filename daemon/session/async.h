@@ -125,7 +125,8 @@ struct sent_item {
 };
 
 struct sent_audio {
-	struct sent_item items[ASYNC_AUDIO_ITEMS]; /* ring */
+	struct sent_item
+		*items; /* ring of ASYNC_AUDIO_ITEMS; owned; NULL: nothing was spoken yet */
 	unsigned next;
 	unsigned bytes_per_ms; /* of the session's output format; 0: not known */
 	bc_usec playing_until; /* monotonic: when a client that plays at once has played it all */

@@ -50,7 +50,7 @@ static struct sent_item *find(struct sent_audio *audio, const char *id)
 {
 	uint64_t key = hash(id);
 
-	for (unsigned i = 0; i < ASYNC_AUDIO_ITEMS; i++) {
+	for (unsigned i = 0; audio->items != NULL && i < ASYNC_AUDIO_ITEMS; i++) {
 		if (audio->items[i].id == key) {
 			return &audio->items[i];
 		}
@@ -58,12 +58,15 @@ static struct sent_item *find(struct sent_audio *audio, const char *id)
 	return NULL;
 }
 
-/* The oldest is forgotten: nobody truncates what was played long ago. */
+/* The oldest is forgotten: nobody truncates what was played long ago.  NULL when out of memory. */
 static struct sent_item *get(struct sent_audio *audio, const char *id)
 {
 	struct sent_item *item = find(audio, id);
 
-	if (item == NULL) {
+	if (audio->items == NULL) {
+		audio->items = calloc(ASYNC_AUDIO_ITEMS, sizeof(*audio->items));
+	}
+	if (item == NULL && audio->items != NULL) {
 		item = &audio->items[audio->next];
 		audio->next = (audio->next + 1) % ASYNC_AUDIO_ITEMS;
 		*item = (struct sent_item){.id = hash(id)};
@@ -73,7 +76,11 @@ static struct sent_item *get(struct sent_audio *audio, const char *id)
 
 void audio_aside(struct sess *sess, const char *id)
 {
-	get(&sess->agent->audio, id)->aside = 1;
+	struct sent_item *item = get(&sess->agent->audio, id);
+
+	if (item != NULL) {
+		item->aside = 1;
+	}
 }
 
 /* Of base64 text with its quotes. */
@@ -103,7 +110,9 @@ void audio_sent(struct sess *sess, struct bc_span text)
 	}
 	bytes = decoded_length(found[0]);
 	item = get(audio, id);
-	item->bytes = (item->bytes + bytes) & (UINT64_MAX >> 1);
+	if (item != NULL) {
+		item->bytes = (item->bytes + bytes) & (UINT64_MAX >> 1);
+	}
 	if (audio->bytes_per_ms > 0) {
 		now = sess_now(sess);
 		audio->playing_until = audio->playing_until > now ? audio->playing_until : now;

@@ -136,8 +136,8 @@ static struct ledger_entry *put(struct ledger *ledger, enum ledger_source source
 				       .kind = kind};
 	entry->begun = entry->at;
 	if (ledger->sess->agent != NULL) {
-		entry->turn = ledger->sess->agent->committed_turn;
-		entry->revision = ledger->sess->agent->input;
+		entry->turn = (uint32_t)ledger->sess->agent->committed_turn;
+		entry->revision = (uint32_t)ledger->sess->agent->input;
 	}
 	for (size_t i = 0; i < len; i++) {
 		/* Ids are others' to choose; none may look like a further line. */
@@ -273,24 +273,26 @@ static bool is_frame(struct bc_span type)
 	return ends_with(type, ".delta") || bc_span_is(type, "input_audio_buffer.append");
 }
 
+/* Whether these are frames of the same kind, which one event always is: each side has its own. */
 static bool is_same(const struct ledger_frames *frames, const struct ledger_frames *other,
-		    struct bc_span type)
+		    const char *kind, struct bc_span type)
 {
+	const struct ledger_entry *entry = frames->entry;
+
 	return frames->event == other->event && frames->source == other->source &&
-	       frames->kind == other->kind &&
-	       (other->event != OAI_UNKNOWN ||
-		bc_span_eq(bc_span(frames->entry->detail, frames->entry->len), type));
+	       (frames->event != OAI_UNKNOWN ||
+		(entry->kind == kind && bc_span_eq(bc_span(entry->detail, entry->len), type)));
 }
 
 static struct ledger_entry *count_frame(struct ledger *ledger, struct ledger_frames frames,
-					struct bc_span type, size_t bytes)
+					const char *kind, struct bc_span type, size_t bytes)
 {
 	size_t at = 0;
 
 	for (; at < LEDGER_RUNS_MAX && ledger->runs[at].entry != NULL; at++) {
 		struct ledger_entry *entry = ledger->runs[at].entry;
 
-		if (is_same(&ledger->runs[at], &frames, type)) {
+		if (is_same(&ledger->runs[at], &frames, kind, type)) {
 			entry->count++;
 			entry->bytes += bytes;
 			entry->at = ledger->at;
@@ -301,7 +303,7 @@ static struct ledger_entry *count_frame(struct ledger *ledger, struct ledger_fra
 		end_runs(ledger);
 		at = 0;
 	}
-	frames.entry = put(ledger, (enum ledger_source)frames.source, frames.kind, type);
+	frames.entry = put(ledger, (enum ledger_source)frames.source, kind, type);
 	if (frames.entry != NULL) {
 		frames.entry->bytes = bytes;
 		ledger->runs[at] = frames;
@@ -312,8 +314,9 @@ static struct ledger_entry *count_frame(struct ledger *ledger, struct ledger_fra
 struct ledger_entry *ledger_put_bytes(struct ledger *ledger, enum ledger_source source,
 				      const char *kind, size_t bytes)
 {
-	return count_frame(ledger, (struct ledger_frames){.kind = kind, .source = (uint8_t)source},
-			   BC_SPAN_LIT("binary"), bytes);
+	return count_frame(ledger,
+			   (struct ledger_frames){.source = (uint8_t)source, .event = OAI_UNKNOWN},
+			   kind, BC_SPAN_LIT("binary"), bytes);
 }
 
 /* An entry of its own, with the ids of what the event is about. */
@@ -337,15 +340,15 @@ static struct ledger_entry *put_described(struct ledger *ledger, enum ledger_sou
 struct ledger_entry *ledger_put_event(struct ledger *ledger, enum ledger_source source,
 				      const char *kind, const struct oai_envelope *envelope)
 {
-	struct ledger_frames frames = {
-		.kind = kind, .source = (uint8_t)source, .event = (uint8_t)envelope->event};
+	struct ledger_frames frames = {.source = (uint8_t)source,
+				       .event = (uint8_t)envelope->event};
 	struct bc_span type = envelope->type;
 
 	/* The types of the protocol are words: only those of others have to be looked at. */
 	if (envelope->event == OAI_UNKNOWN && !is_word(type)) {
 		type = BC_SPAN_LIT("?");
 	}
-	return is_frame(type) ? count_frame(ledger, frames, type, envelope->text.len)
+	return is_frame(type) ? count_frame(ledger, frames, kind, type, envelope->text.len)
 			      : put_described(ledger, source, kind, type, envelope->text);
 }
 
@@ -354,7 +357,7 @@ struct ledger_entry *ledger_put_event(struct ledger *ledger, enum ledger_source 
 static enum bc_err put_entry(const struct ledger_entry *entry, bc_usec since, struct bc_buf *out)
 {
 	enum bc_err err = bc_buf_printf(
-		out, "%" PRIu64 " at=%.6f turn=%" PRIu64 " revision=%" PRIu64 " from=%s %s %.*s",
+		out, "%" PRIu32 " at=%.6f turn=%" PRIu32 " revision=%" PRIu32 " from=%s %s %.*s",
 		entry->number, (double)(entry->begun - since) / (double)BC_USEC_PER_SEC,
 		entry->turn, entry->revision, source_names[entry->source], entry->kind,
 		(int)entry->len, entry->detail);

@@ -47,15 +47,15 @@ enum ledger_source {
 };
 
 struct ledger_entry {
+	bc_usec at;      /* monotonic; of the last of count */
+	uint64_t bytes;  /* of the payloads */
+	uint32_t count;  /* frames of one kind in a row are one entry */
+	uint32_t passed; /* of these, how many went on to the other side as they came */
 	TAILQ_ENTRY(ledger_entry) link;
-	uint64_t number;   /* from 1, never reused */
-	bc_usec at;        /* monotonic; of the last of count */
 	bc_usec begun;     /* of the first of count */
-	uint64_t turn;     /* of the last commit */
-	uint64_t revision; /* grows with all that the caller adds */
-	uint64_t bytes;    /* of the payloads */
-	uint32_t count;    /* frames of one kind in a row are one entry */
-	uint32_t passed;   /* of these, how many went on to the other side as they came */
+	uint32_t number;   /* from 1, never reused */
+	uint32_t turn;     /* of the last commit */
+	uint32_t revision; /* grows with all that the caller adds */
 	uint16_t len;      /* of detail */
 	uint8_t source;
 	const char *kind; /* static storage */
@@ -67,9 +67,8 @@ TAILQ_HEAD(ledger_list, ledger_entry);
 /* Frames of one kind that are being counted: all that is compared, so that the entries of others are not touched. */
 struct ledger_frames {
 	struct ledger_entry *entry; /* NULL: none */
-	const char *kind;
 	uint8_t source;
-	uint8_t event; /* enum oai_event; OAI_UNKNOWN: the entry has the type */
+	uint8_t event; /* enum oai_event: says the kind as well; OAI_UNKNOWN: the entry says more */
 };
 
 static_assert(OAI_EVENT__COUNT <= UINT8_MAX, "an event fits in a byte");
@@ -94,26 +93,27 @@ struct ledger {
 	uint32_t magic;
 	bool recording;
 	bool changed; /* something other than a counted frame since the waits were looked at */
-	struct sess *sess;
+	bool resumed; /* message came with an earlier input */
+	/* What every message needs comes first. */
 	const struct sess_world *world; /* the true one */
 	void *world_arg;
-	struct ledger_list entries;
+	bc_usec at;                 /* of the last input */
 	struct ledger_entry *input; /* of the message being handled; NULL: none, or forgotten */
+	struct bc_span message;     /* being handled */
 	struct ledger_frames runs[LEDGER_RUNS_MAX];
-	struct bc_span message; /* being handled */
-	bool resumed;           /* it came with an earlier input */
-	uint64_t numbered;
-	uint64_t forgotten;
+	struct sess *sess;
+	struct ledger_list entries;
+	uint32_t numbered;
 	uint32_t count;
+	uint64_t forgotten;
 	size_t bytes;
-	bc_usec at; /* of the last input */
 	struct ledger_runs tools;
 	uint64_t tool_count; /* runs ever started */
 	bc_usec state_since;
 	bc_usec lane_since;
-	uint32_t waits;                       /* reasons that hold, by bit */
-	bc_usec wait_since[LEDGER_WAITS_MAX]; /* of those */
-	struct bc_buf line;                   /* of the recording */
+	uint32_t waits;                        /* reasons that hold, by bit */
+	uint32_t wait_since[LEDGER_WAITS_MAX]; /* of those; ms of the session's life */
+	struct bc_buf line;                    /* of the recording */
 };
 
 /* ---- ledger.c: entries ---- */

@@ -398,6 +398,7 @@ enum bc_err pass_put_prepare(struct sess *sess, const char *event_id, uint64_t t
 
 /* ---- passes.c: asking what would be called, running guesses ---- */
 
+void pass_init(struct passes *passes);
 /* Something new is known: a clause has ended, a result has come. */
 void pass_trigger(struct sess *sess);
 /* The caller is silent: perhaps the turn is over. */

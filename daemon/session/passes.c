@@ -50,8 +50,25 @@ static bool may_start(struct sess *sess, bool pause)
 	return spec_pass_may_start(agent->spec, pause);
 }
 
+/* Free places for all sessions that have made no pass yet: only read, for a place is written to while it is taken. */
+static struct pass none[SPEC_PASSES_MAX];
+
+void pass_init(struct passes *passes)
+{
+	passes->running = none;
+}
+
+/* A place for one more, which there is; NULL when out of memory. */
 static struct pass *free_pass(struct agent *agent)
 {
+	if (agent->passes.running == none) {
+		struct pass *own = calloc(SPEC_PASSES_MAX, sizeof(*own));
+
+		if (own == NULL) {
+			return NULL;
+		}
+		agent->passes.running = own;
+	}
 	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
 		if (agent->passes.running[i].number == 0) {
 			return &agent->passes.running[i];
@@ -112,6 +129,9 @@ static void start(struct sess *sess, bool pause, enum pass_given given)
 	struct spec_input input = {
 		.horizon = hear_position(sess), .exact = hears_input(sess), .pause = pause};
 
+	if (pass == NULL) {
+		return; /* the next trigger tries again */
+	}
 	if (given != GIVEN_NONE) {
 		input.premises =
 			spec_each_finished(agent->spec, given == GIVEN_FIRSTS, count_pair, &pairs);
@@ -434,4 +454,7 @@ void pass_fini(struct sess *sess)
 		work_drop_guess(sess, guess);
 	}
 	agent->spec = spec_free(agent->spec);
+	if (agent->passes.running != none) {
+		free(agent->passes.running);
+	}
 }

@@ -296,27 +296,28 @@ struct preroll {
 };
 
 struct hearing {
-	bool on; /* the detector runs and audio is kept */
+	/* What every piece of audio needs comes first. */
+	bool on;        /* the detector runs and audio is kept */
+	bool turn_open; /* something was said or typed since the last commit */
+	bool spoken;    /* the running turn has a voice: its time is that of its samples */
+	bool overflow;  /* the turn is longer than what may be kept */
 	enum audio_format format;
 	struct audio_detector detector;
 	/* Of the running turn, as it came, decoded from base64; without a voice in it only what came last. */
 	struct bc_buf audio;
 	struct preroll
 		preroll;    /* what stands before that; empty while the running turn has a voice */
-	bool overflow;      /* the turn is longer than what may be kept */
-	bc_usec last_audio; /* monotonic: when the last of it came */
 	size_t heard;       /* bytes of audio the detector has taken */
+	bc_usec last_audio; /* monotonic: when the last of it came */
+	uint64_t voiced;    /* detector.last_voiced, as far as last_input knows of it */
 	size_t onset_at;    /* offset into audio where the running speech began */
+	bc_usec shift;      /* what typed turns have added to the time of the samples */
+	bc_usec last_input; /* stream time of what was said or typed last */
 	struct bc_buf
 		transcript; /* of the running turn, as far as the provider or the client has sent it */
 	uint64_t turn;      /* number of the running turn */
-	bool turn_open;     /* something was said or typed since the last commit */
-	bool spoken;        /* the running turn has a voice: its time is that of its samples */
-	uint64_t voiced;    /* detector.last_voiced, as far as last_input knows of it */
-	bc_usec shift;      /* what typed turns have added to the time of the samples */
 	bc_usec opened;     /* stream time at which the running turn was opened */
-	bc_usec opened_at;  /* monotonic time of that */
-	bc_usec last_input; /* stream time of what was said or typed last */
+	bc_usec opened_at; /* monotonic time of that */
 	struct words words;
 };
 
@@ -333,7 +334,7 @@ struct pass {
 };
 
 struct passes {
-	struct pass running[SPEC_PASSES_MAX];
+	struct pass *running; /* SPEC_PASSES_MAX places; owned from the first pass on */
 	uint64_t forsaken
 		[8]; /* requests, oldest first, for passes given up before they were created; 0: none */
 	bool wanted;          /* a trigger came while none could start */
@@ -353,14 +354,14 @@ struct passes {
 
 /* Ending turns before the client's silence has passed (eager.c). */
 struct eager {
-	char *own;           /* the client's turn_detection, raw; NULL: it is not one to shorten */
-	bc_usec silence;     /* of it */
-	unsigned asked;      /* requests for the shorter one that have no answer yet */
 	bool armed;          /* the provider uses the shorter one */
 	bool off;            /* it does not take it */
 	bool open;           /* a window is open: events are kept */
 	bool flushing;       /* they are being handled */
 	bool hiding;         /* … and the response among them is never shown */
+	char *own;           /* the client's turn_detection, raw; NULL: it is not one to shorten */
+	bc_usec silence;     /* of it */
+	unsigned asked;      /* requests for the shorter one that have no answer yet */
 	unsigned again;      /* times the window's end was put off */
 	struct bc_buf queue; /* events kept, each followed by a NUL */
 };
@@ -368,12 +369,12 @@ struct eager {
 /* Putting in what a verdict names, in place of the provider's own response (takeover.c). */
 struct takeover {
 	enum take_state state;
-	json_t *params; /* of the response that was cancelled for it; owned; NULL: none */
-	bool waits;     /* a kept request of the client waits for the verdict */
+	bool waits;          /* a kept request of the client waits for the verdict */
 	bool client_commits; /* the client has ended the turn itself, and the provider has not said so yet */
 	bool off;            /* the provider refuses calls it has not made itself */
 	bool provider_answers; /* the provider has ended the last turn, and begins an answer by itself */
 	bool unwanted; /* since the takeover began, the caller or the client has broken the answer off */
+	json_t *params;         /* of the response that was cancelled for it; owned; NULL: none */
 	uint64_t turn;          /* it is about */
 	uint64_t undisturbed;   /* agent->disturbances at the last commit */
 	uint64_t before_commit; /* … when the client committed */
@@ -388,6 +389,13 @@ struct spending {
 
 /* The part of a session that exists only with gateway tools. */
 struct agent {
+	/* What every message needs comes first. */
+	struct spec *spec;         /* NULL: speculation is off */
+	struct reasoner *reasoner; /* looks for calls in place of passes; NULL: there is none */
+	struct takeover take;
+	struct hearing hearing;
+	struct eager eager;
+	struct sent_audio audio;
 	struct items items;
 	struct update_list updates;
 	unsigned update_count;
@@ -423,7 +431,6 @@ struct agent {
 	unsigned unacked;   /* results put in that the provider has not confirmed */
 	struct results results;
 	struct filler filler;
-	struct sent_audio audio;
 	struct restarts restarts;
 	bc_usec deadline;      /* monotonic: when SESS_TIMER_DEADLINE fires; 0: it does not run */
 	json_t *owed_params;   /* for the follow-up; owned */
@@ -437,44 +444,40 @@ struct agent {
 	bool tool_choice_forced; /* session's tool_choice would make a follow-up call again */
 	uint64_t committed_turn; /* of the last commit: what calls belong to */
 	uint64_t input;          /* grows with everything the caller adds that wants an answer */
-	struct hearing hearing;
 	struct extension extension;
 	struct transcripts transcripts;
 	struct passes passes;
-	struct takeover take;
-	struct eager eager;
 	struct spending spending;
 	uint64_t
 		disturbances; /* grows when the caller speaks, and when the client cancels or clears */
-	struct spec *spec;    /* NULL: speculation is off */
 	struct trait_set traits;
-	uint32_t traits_assumed;   /* bits of those the operator has set */
-	bool speaks;               /* the session's answers are audio */
-	enum spec_mode mode;       /* the most that is done with a guess of any tool */
-	struct prepare *prepare;   /* calls that only wait for a yes; NULL: none are prepared */
-	struct reasoner *reasoner; /* looks for calls in place of passes; NULL: there is none */
+	uint32_t traits_assumed; /* bits of those the operator has set */
+	bool speaks;             /* the session's answers are audio */
+	enum spec_mode mode;     /* the most that is done with a guess of any tool */
+	struct prepare *prepare; /* calls that only wait for a yes; NULL: none are prepared */
 };
 
 struct sess {
 	uint32_t magic;
 	enum sess_state state;
-	struct bc_log_ctx log;
+	/* What every message needs comes first. */
 	const struct sess_world *world;
 	void *world_arg;
-	struct cfg *cfg;
-	const struct cfg_upstream *upstream;
-	struct toolset *tools; /* NULL: plain proxy */
-	struct agent *agent;   /* NULL: plain proxy */
-	struct resp_list responses;
-	unsigned response_count;
-	unsigned special_responses; /* of these, how many are not simply shown */
-	unsigned blocked[2];        /* enum flow_block, per side that is not read */
-	struct bc_buf start_queue;  /* client messages for the provider: opcode, length, payload */
 	struct ledger *ledger;      /* stands between the session and its world */
-	bc_usec started;
+	struct agent *agent;        /* NULL: plain proxy */
+	unsigned special_responses; /* of response_count, how many are not simply shown */
+	unsigned response_count;
 	bc_usec last_message;
 	uint64_t messages[2];
 	uint64_t bytes[2];
+	unsigned blocked[2]; /* enum flow_block, per side that is not read */
+	struct cfg *cfg;
+	const struct cfg_upstream *upstream;
+	struct toolset *tools; /* NULL: plain proxy */
+	struct resp_list responses;
+	struct bc_buf start_queue; /* client messages for the provider: opcode, length, payload */
+	bc_usec started;
+	struct bc_log_ctx log;
 };
 
 struct toolset {

@@ -163,6 +163,7 @@ static void agent_fini(struct sess *sess)
 	results_fini(&agent->results);
 	json_decref(agent->usage);
 	free(agent->transcripts.own);
+	free(agent->audio.items);
 	free(agent);
 	sess->agent = NULL;
 }
@@ -176,6 +177,7 @@ static enum bc_err agent_new(struct sess *sess, const struct sess_conf *from)
 	}
 	sess->agent = agent;
 	items_init(&agent->items);
+	pass_init(&agent->passes);
 	eager_init(&agent->eager);
 	TAILQ_INIT(&agent->updates);
 	TAILQ_INIT(&agent->kept);
@@ -253,7 +255,7 @@ struct sess *sess_free(struct sess *sess)
 
 static void count(struct sess *sess, enum sess_side side, size_t len)
 {
-	sess->last_message = sess_now(sess);
+	sess->last_message = sess->ledger->at;
 	sess->messages[side]++;
 	sess->bytes[side] += len;
 	bc_metric_inc(side == SESS_CLIENT ? BC_M_MESSAGES_UP : BC_M_MESSAGES_DOWN);

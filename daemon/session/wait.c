@@ -184,6 +184,7 @@ static int64_t to_ms(bc_usec time)
 void wait_note(struct ledger *ledger, uint32_t reasons, bc_usec at)
 {
 	uint32_t differ = ledger->waits ^ reasons;
+	uint32_t now = (uint32_t)to_ms(at - ledger->sess->started);
 
 	ledger->waits = reasons;
 	for (unsigned i = 0; differ != 0; i++, differ >>= 1) {
@@ -191,10 +192,10 @@ void wait_note(struct ledger *ledger, uint32_t reasons, bc_usec at)
 			continue;
 		}
 		if ((reasons >> i & 1) != 0) {
-			ledger->wait_since[i] = at;
+			ledger->wait_since[i] = now;
 			bc_metric_inc(metrics[i].count);
 		} else {
-			bc_metric_add(metrics[i].milliseconds, to_ms(at - ledger->wait_since[i]));
+			bc_metric_add(metrics[i].milliseconds, now - ledger->wait_since[i]);
 		}
 	}
 }

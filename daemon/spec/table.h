@@ -26,13 +26,13 @@ struct spec_pass {
 
 struct spec {
 	uint32_t magic;
-	struct spec_conf conf;
+	unsigned pass_running; /* passes that have no end yet */
 	/* of the running turn and, until they are missed, of the last one */
 	struct guess_list guesses;
 	unsigned guess_count;
 	uint32_t slots;   /* bits in use */
 	unsigned running; /* guesses in state RUNNING */
-	unsigned pass_running;
+	struct spec_conf conf;
 	uint64_t turn;
 	bool committed; /* the running turn */
 	bool complete;  /* its input, as far as is known */

@@ -9,13 +9,17 @@
 #include <assert.h>
 
 /* Every session. */
-static_assert(sizeof(struct bridge) <= 416, "struct bridge is over its budget");
-static_assert(sizeof(struct sess) <= 256, "struct sess is over its budget");
-static_assert(sizeof(struct net_link) <= 448, "struct net_link is over its budget; there are two");
+static_assert(sizeof(struct bridge) <= 288, "struct bridge is over its budget");
+static_assert(sizeof(struct sess) <= 224, "struct sess is over its budget");
+static_assert(sizeof(struct net_link) <= 400, "struct net_link is over its budget; there are two");
+/* What happened in it, and what was decided. */
+static_assert(sizeof(struct ledger) <= 384, "struct ledger is over its budget");
+static_assert(sizeof(struct ledger_entry) <= 72,
+	      "struct ledger_entry is over its budget; there are up to session.ledger_entries");
 
 /* Sessions with gateway tools. */
 /* With the audio a client may truncate, late results, fillers, restarts, what guessing has cost and what is known of the provider. */
-static_assert(sizeof(struct agent) <= 1680, "struct agent is over its budget");
+static_assert(sizeof(struct agent) <= 1312, "struct agent is over its budget");
 static_assert(sizeof(struct item) <= 160,
 	      "struct item is over its budget; there are up to SESS_ITEMS_MAX");
 static_assert(sizeof(struct resp) <= 272, "struct resp is over its budget");
