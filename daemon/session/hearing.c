@@ -277,8 +277,8 @@ static void advance(struct sess *sess)
 
 	spec_heard(agent->spec, hear_position(sess), agent->hearing.last_input);
 	/* A reasoner looks when there are words, and no pass is made beside it. */
-	agent->passes.wanted = agent->passes.wanted ||
-			       (agent->reasoner == NULL && spec_pass_is_due(agent->spec));
+	agent->passes.wanted =
+		agent->passes.wanted || (agent->reasoner == NULL && spec_pass_is_due(agent->spec));
 	pass_advance(sess);
 }
 
