@@ -117,7 +117,6 @@ void resp_item_done(struct sess *sess, struct bc_span text);
 void resp_done(struct sess *sess, struct bc_span text);
 /* Any other response event: shown, held, hidden or renamed; false: the client does not get it. */
 bool resp_event(struct sess *sess, struct bc_span text);
-void resp_rate_limits(struct sess *sess, struct bc_span text);
 /* Keep an event back behind what is held already; false: too much, nothing was added. */
 bool resp_hold(struct resp *resp, struct bc_span text);
 /* Show what was held, and forget it. */
@@ -181,6 +180,8 @@ void eager_lost(struct sess *sess);
 
 /* ---- usage.c ---- */
 
+/* A rate_limits.updated: shown, held or hidden with the response it stands beside. */
+void resp_rate_limits(struct sess *sess, struct bc_span text);
 /* Add the numbers of b to a, member by member. */
 void usage_owe(struct agent *agent, struct bc_span usage);
 /* Send a response.done: output without hidden items, usage with what is owed, metadata and id as the client knows them. */

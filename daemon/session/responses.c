@@ -241,20 +241,6 @@ void resp_created(struct sess *sess, struct bc_span text)
 	take_advance(sess);
 }
 
-void resp_rate_limits(struct sess *sess, struct bc_span text)
-{
-	struct agent *agent = sess->agent;
-
-	if (agent->rate_limits_with != NULL) {
-		(void)resp_hold(agent->rate_limits_with,
-				text); /* an event the client can do without */
-	} else if (!agent->hide_rate_limits) {
-		(void)sess_to_client(sess, text); /* pressure shows with the next message */
-	}
-	agent->hide_rate_limits = false;
-	agent->rate_limits_with = NULL;
-}
-
 void resp_release_held(struct sess *sess, struct resp *resp)
 {
 	struct bc_span held = bc_buf_span(&resp->held);

@@ -1,4 +1,4 @@
-/* The end of a response as the client may see it: items, tokens, metadata and id. */
+/* The end of a response as the client may see it: items, tokens, metadata and id; and what it says of limits. */
 #include "daemon/session/sess.h"
 
 #include <stdlib.h>
@@ -149,4 +149,18 @@ void done_show(struct sess *sess, const struct resp *resp, struct bc_span text)
 	}
 	(void)sess_to_client(sess, rewrite_end(&rewrite, &out) ? bc_buf_span(&out) : text);
 	bc_buf_release(&out);
+}
+
+void resp_rate_limits(struct sess *sess, struct bc_span text)
+{
+	struct agent *agent = sess->agent;
+
+	if (agent->rate_limits_with != NULL) {
+		(void)resp_hold(agent->rate_limits_with,
+				text); /* an event the client can do without */
+	} else if (!agent->hide_rate_limits) {
+		(void)sess_to_client(sess, text); /* pressure shows with the next message */
+	}
+	agent->hide_rate_limits = false;
+	agent->rate_limits_with = NULL;
 }
