@@ -35,20 +35,9 @@ void audio_configure(struct sess *sess, struct bc_span session)
 	}
 }
 
-/* FNV-1a; never 0, which is a free place. */
-static uint64_t hash(const char *id)
-{
-	uint64_t value = 0xcbf29ce484222325u;
-
-	for (; *id != '\0'; id++) {
-		value = (value ^ (unsigned char)*id) * 0x100000001b3u;
-	}
-	return value | 1;
-}
-
 static struct sent_item *find(struct sent_audio *audio, const char *id)
 {
-	uint64_t key = hash(id);
+	uint64_t key = id_hash(id);
 
 	for (unsigned i = 0; audio->items != NULL && i < ASYNC_AUDIO_ITEMS; i++) {
 		if (audio->items[i].id == key) {
@@ -69,7 +58,7 @@ static struct sent_item *get(struct sent_audio *audio, const char *id)
 	if (item == NULL && audio->items != NULL) {
 		item = &audio->items[audio->next];
 		audio->next = (audio->next + 1) % ASYNC_AUDIO_ITEMS;
-		*item = (struct sent_item){.id = hash(id)};
+		*item = (struct sent_item){.id = id_hash(id)};
 	}
 	return item;
 }

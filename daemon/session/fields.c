@@ -40,6 +40,16 @@ bool error_is_about(struct bc_span error, const char *request)
 	       bc_span_has_prefix(bc_span(param.ptr + 1, param.len - 1), request);
 }
 
+uint64_t id_hash(const char *id)
+{
+	uint64_t value = 0xcbf29ce484222325u; /* FNV-1a */
+
+	for (; *id != '\0'; id++) {
+		value = (value ^ (unsigned char)*id) * 0x100000001b3u;
+	}
+	return value | 1;
+}
+
 char *field_dup(struct bc_span raw)
 {
 	return bc_span_dup(raw);

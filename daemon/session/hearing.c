@@ -400,7 +400,6 @@ void hear_committed(struct sess *sess)
 		settle(hearing);
 		bc_buf_release(&hearing->audio);
 	}
-	words_turn_over(sess);
 }
 
 void hear_cleared(struct sess *sess)

@@ -40,6 +40,8 @@ char *field_dup(struct bc_span raw);
 char *field_text(struct bc_span raw);
 /* Append all text that a message item holds, typed or spoken; ret_typed: it holds typed text only. */
 enum bc_err field_words(struct bc_span item, struct bc_buf *out, bool *ret_typed) BC_MUST;
+/* 64 bits that stand for an id where a wrong one of 2^64 does little harm; never 0. */
+uint64_t id_hash(const char *id);
 
 /* ---- rewrite.c: change an event by splicing ---- */
 

@@ -236,6 +236,9 @@ void resp_created(struct sess *sess, struct bc_span text)
 	}
 	begin_by_origin(sess, resp, create, text);
 	create_free(create);
+	if (resp->default_conversation) {
+		words_answered(sess);
+	}
 	agent->hide_rate_limits = resp->view == RESP_HIDDEN || resp->view == RESP_MERGED;
 	agent->rate_limits_with = resp->view == RESP_WITHHELD ? resp : NULL;
 	take_advance(sess);

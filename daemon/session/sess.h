@@ -8,7 +8,6 @@
 #include "daemon/config/traits.h"
 #include "daemon/session/ledger.h"
 #include "daemon/session/session.h"
-#include "daemon/session/words.h"
 #include "daemon/spec/spec.h"
 #include "proto/audio.h"
 #include "proto/json.h"
@@ -36,8 +35,9 @@ struct reasoner;
 #define SESS_LEFTOVERS_MAX 32     /* items of a response that leaves the conversation */
 #define SESS_HELD_MAX      65536  /* bytes of events kept back with one withheld response */
 
-/* What is told late, or spoken beside the conversation; needs the limits above. */
+/* What is told late, or spoken beside the conversation, and words of the client; they need the limits above. */
 #include "daemon/session/async.h"
+#include "daemon/session/words.h"
 
 enum sess_state {
 #define STATE(id, name) SESS_##id,
@@ -167,7 +167,7 @@ struct resp {
 	bool unwanted;       /* the client has cancelled it: nobody speaks about its calls */
 	bool overtaken;      /* the caller spoke before it was created */
 	bc_usec cancel_sent; /* monotonic; 0: not */
-	bool unheard;        /* made of a turn that went on: never shown, and deleted */
+	bool unheard; /* made of a turn that went on: never shown, and its calls are not run */
 	bool taken; /* it is being cancelled because a verdict takes its place: what it still says is held */
 	unsigned context; /* number of the last result it knows, see struct results */
 	uint64_t turn;    /* of the last commit before it began */
@@ -181,7 +181,7 @@ struct resp {
 	char shown_id[SESS_ID_MAX]; /* MERGED: the id the client knows */
 	bool cut; /* it was taken, but had said too much to be held, and was shown */
 	char (*leftovers)
-		[SESS_ID_MAX]; /* taken: items it began; owned, SESS_LEFTOVERS_MAX; NULL: none */
+		[SESS_ID_MAX]; /* taken or hidden: items it began; owned, SESS_LEFTOVERS_MAX; NULL: none */
 	unsigned leftover_count;
 };
 

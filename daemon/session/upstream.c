@@ -7,12 +7,13 @@ static void forward(struct sess *sess, struct bc_span text)
 	(void)sess_to_client(sess, text); /* pressure shows with the next message */
 }
 
-/* What the caller said or typed is complete: calls belong to this turn from now on. */
-static void turn_ends(struct sess *sess)
+/* What the caller said or typed with this item is complete: calls belong to this turn from now on. */
+static void turn_ends(struct sess *sess, const char *item)
 {
 	bool stopped = take_turn_ends(sess);
 
 	hear_committed(sess);
+	words_turn_ends(sess, item);
 	sess->agent->take.client_commits = false;
 	take_advance(sess);
 	works_forget(sess, sess->agent->committed_turn);
@@ -88,7 +89,7 @@ static struct item *note_item(struct sess *sess, struct bc_span text, struct bc_
 	}
 	if (!item->placed && field_is(raw, "role", "user")) {
 		/* What was spoken has its place since the commit: this was typed, and is a turn as well. */
-		turn_ends(sess);
+		turn_ends(sess, id);
 		reasoner_typed(sess, raw);
 	}
 	place_item(sess, text, item);
@@ -137,6 +138,16 @@ static void item_done(struct sess *sess, struct bc_span text)
 	}
 }
 
+/* Whatever becomes of an item now, a pass may name what was said with it, or never will. */
+static void item_is_done(struct sess *sess, struct bc_span object, const char *key)
+{
+	char id[SESS_ID_MAX];
+
+	if (field_id(object, key, id)) {
+		words_item_done(sess, id);
+	}
+}
+
 static void item_truncated(struct sess *sess, struct bc_span text)
 {
 	char id[SESS_ID_MAX];
@@ -173,8 +184,11 @@ static void committed(struct sess *sess, struct bc_span text)
 	char id[SESS_ID_MAX];
 	struct item *item;
 
+	if (!field_id(text, "item_id", id)) {
+		id[0] = '\0';
+	}
 	/* The item takes its place now, so that the answer's events find it. */
-	if (field_id(text, "item_id", id) && (item = items_get(&agent->items, id)) != NULL) {
+	if (id[0] != '\0' && (item = items_get(&agent->items, id)) != NULL) {
 		place_item(sess, text, item);
 		reasoner_committed(sess, id);
 	}
@@ -184,7 +198,7 @@ static void committed(struct sess *sess, struct bc_span text)
 	agent->answer_expected = true;
 	hear_unheard(sess);
 	agent->take.provider_answers = agent->create_response && !agent->take.client_commits;
-	turn_ends(sess);
+	turn_ends(sess, id);
 	lane_pump(sess);
 }
 
@@ -264,7 +278,7 @@ static void error_event(struct sess *sess, struct bc_span text)
 	}
 	if (!ours) {
 		/* Perhaps it answers what was to end a turn: words wait no longer. */
-		words_turn_over(sess);
+		words_turn_refused(sess);
 		forward(sess, text);
 		return;
 	}
@@ -338,17 +352,22 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 		tools_session_updated(sess, text);
 		break;
 	case OAI_CONVERSATION_ITEM_ADDED:
+		item_added(sess, text);
+		break;
 	case OAI_CONVERSATION_ITEM_CREATED:
 		item_added(sess, text);
+		item_is_done(sess, field_raw(text, "item"), "id"); /* no more is said of it */
 		break;
 	case OAI_CONVERSATION_ITEM_DONE:
 		item_done(sess, text);
+		item_is_done(sess, field_raw(text, "item"), "id");
 		break;
 	case OAI_CONVERSATION_ITEM_TRUNCATED:
 		item_truncated(sess, text);
 		break;
 	case OAI_CONVERSATION_ITEM_DELETED:
 		item_deleted(sess, text);
+		item_is_done(sess, text, "item_id");
 		break;
 	case OAI_CONVERSATION_ITEM_RETRIEVED:
 		forward_ordered(sess, text, forward);

@@ -101,7 +101,7 @@ enum bc_err words_take(struct sess *sess, struct bc_span text, bool final)
 	if (!hearing->on) {
 		return BC_OK; /* nobody guesses */
 	}
-	if (words->ahead > 0) {
+	if (words->ahead > 0 || words->ending != 0) {
 		return keep(words, text, final);
 	}
 	hear_open(sess);
@@ -131,7 +131,8 @@ bool words_complete(struct sess *sess, bool settled)
 {
 	const struct hearing *hearing = &sess->agent->hearing;
 
-	if (!hearing->on || !hearing->turn_open || hearing->words.ahead > 0) {
+	if (!hearing->on || !hearing->turn_open || hearing->words.ahead > 0 ||
+	    hearing->words.ending != 0) {
 		return false;
 	}
 	complete(sess, settled);
@@ -188,12 +189,14 @@ void words_end(struct sess *sess, struct bc_span item)
 	hearing->words.ahead++;
 }
 
-void words_turn_over(struct sess *sess)
+/* Words that were kept come, unless another turn is to end before them. */
+static void take_pending(struct sess *sess)
 {
 	struct words *words = &sess->agent->hearing.words;
 	struct bc_span text = bc_buf_span(&words->pending);
 
-	if (words->ahead == 0 || --words->ahead > 0 || text.len == 0) {
+	words->ending = 0;
+	if (words->ahead > 0 || text.len == 0) {
 		return;
 	}
 	if (words_take(sess, text, words->pending_final) != BC_OK) {
@@ -202,11 +205,54 @@ void words_turn_over(struct sess *sess)
 	bc_buf_clear(&words->pending);
 }
 
+void words_turn_ends(struct sess *sess, const char *item)
+{
+	struct words *words = &sess->agent->hearing.words;
+
+	if (words->ahead == 0) {
+		return;
+	}
+	words->ahead--;
+	/* A pass that began now could not name what was just said. */
+	words->ending = id_hash(item);
+	if (item[0] == '\0') {
+		take_pending(sess);
+	}
+}
+
+void words_item_done(struct sess *sess, const char *item)
+{
+	const struct words *words = &sess->agent->hearing.words;
+
+	if (words->ending == id_hash(item)) {
+		take_pending(sess);
+	}
+}
+
+void words_answered(struct sess *sess)
+{
+	if (sess->agent->hearing.words.ending != 0) {
+		take_pending(sess);
+	}
+}
+
+void words_turn_refused(struct sess *sess)
+{
+	struct words *words = &sess->agent->hearing.words;
+
+	if (words->ahead > 0) {
+		words->ahead--;
+		if (words->ending == 0) {
+			take_pending(sess);
+		}
+	}
+}
+
 bool words_are_ahead(const struct agent *agent)
 {
 	const struct words *words = &agent->hearing.words;
 
-	return words->ahead > 0 && bc_buf_len(&words->pending) > 0;
+	return bc_buf_len(&words->pending) > 0;
 }
 
 /* ---- the time of a typed turn ---- */

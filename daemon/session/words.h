@@ -23,11 +23,12 @@ struct work;
 /* The running turn's words where they come from the client: they stand in hearing.transcript. */
 struct words {
 	bool given; /* the client gives them: the provider's transcript of this turn is not used */
-	bool complete;         /* the client says that this is all, unless the caller goes on */
-	bool unasked;          /* they have changed since a pass was last wanted */
-	size_t settled;        /* leading bytes of the transcript that will not change any more */
-	bc_usec changed_at;    /* monotonic time of the last change */
-	unsigned ahead;        /* turns the client has ended and the provider has not confirmed */
+	bool complete;      /* the client says that this is all, unless the caller goes on */
+	bool unasked;       /* they have changed since a pass was last wanted */
+	size_t settled;     /* leading bytes of the transcript that will not change any more */
+	bc_usec changed_at; /* monotonic time of the last change */
+	unsigned ahead;     /* turns the client has ended and the provider has not confirmed */
+	uint64_t ending;    /* hash of the last confirmed one's item, which is not done; 0: none */
 	struct bc_buf pending; /* words of the turn behind those */
 	bool pending_final;
 };
@@ -58,8 +59,14 @@ bool words_complete(struct sess *sess, bool settled);
 void words_resumed(struct sess *sess);
 /* The client has ended a turn itself, with an item (raw) or, item empty, by a commit: words to come are of the next. */
 void words_end(struct sess *sess, struct bc_span item);
-/* The provider has confirmed the end of a turn (or refused it): the next one's words may come. */
-void words_turn_over(struct sess *sess);
+/* The provider has confirmed the end of a turn with this item (id, "": none): the next one's words come when it is done. */
+void words_turn_ends(struct sess *sess, const char *item);
+/* The item is done: a pass may name it, and the next turn's words may come. */
+void words_item_done(struct sess *sess, const char *item);
+/* The provider goes on to its answer, whether or not it has said that the item is done. */
+void words_answered(struct sess *sess);
+/* The provider has refused the end of a turn: the words behind it may come. */
+void words_turn_refused(struct sess *sess);
 /* Whether words of the client wait for the turn they belong to. */
 bool words_are_ahead(const struct agent *agent);
 /* Let a typed turn's time pass, before something is decided; and see to be woken when it decides something. */

@@ -330,6 +330,9 @@ START_TEST(waits_of_guesses_have_names)
 	ck_assert(waits_for("words_ahead"));
 	rig_up(&rig, "{'type':'conversation.item.added','previous_item_id':null,'item':{'id':'u1',"
 		     "'type':'message','role':'user','content':[]}}");
+	ck_assert(waits_for("words_ahead"));
+	rig_up(&rig, "{'type':'conversation.item.done','previous_item_id':null,'item':{'id':'u1',"
+		     "'type':'message','role':'user','content':[]}}");
 	ck_assert(!waits_for("words_ahead"));
 	ck_assert(!waits_for("eager_window"));
 	rig.sess->agent->eager.armed = true;

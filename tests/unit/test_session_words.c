@@ -395,6 +395,55 @@ START_TEST(words_behind_an_item_are_of_the_next_turn)
 }
 END_TEST
 
+/* What ends the wait for an item that was added: the provider says it is done, answers it, or deletes it. */
+static const char *const endings[] = {
+	"{'type':'conversation.item.done','previous_item_id':null,'item':{'id':'u1','type':'message','role':'user','content':[]}}",
+	"{'type':'response.created','response':{'id':'r1','status':'in_progress','conversation_id':'c','metadata':null,'output':[]}}",
+	"{'type':'conversation.item.deleted','item_id':'u1'}",
+};
+
+START_TEST(words_behind_an_item_wait_until_a_pass_may_name_it)
+{
+	type_item("u1", "Order 7, please");
+	partial(1, "And order 8.");
+	rig_up(&rig,
+	       "{'type':'conversation.item.added','previous_item_id':null,'item':{'id':'u1','type':'message','role':'user','content':[]}}");
+	rig_silent(&rig, SESS_UPSTREAM);
+	partial(2, "And order 9.");
+	rig_up(&rig,
+	       "{'type':'conversation.item.done','previous_item_id':null,'item':{'id':'u0','type':'message','role':'assistant','content':[]}}");
+	rig_silent(&rig, SESS_UPSTREAM);
+	rig_up(&rig, "%s", endings[_i]);
+	expect_pass("And order 9.");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+START_TEST(words_behind_an_item_the_beta_names_once_wait_no_longer)
+{
+	type_item("u1", "Order 7, please");
+	partial(1, "And order 8.");
+	rig_up(&rig,
+	       "{'type':'conversation.item.created','previous_item_id':null,'item':{'id':'u1','type':'message','role':'user','content':[]}}");
+	expect_pass("And order 8.");
+}
+END_TEST
+
+START_TEST(words_behind_two_items_wait_for_both)
+{
+	type_item("u1", "Order 7, please");
+	rig_client(
+		&rig,
+		"{'type':'conversation.item.create','item':{'id':'u2','type':'message','role':'user','content':[{'type':'input_text','text':'Now.'}]}}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	partial(1, "And order 8.");
+	item_is_there("u1");
+	rig_silent(&rig, SESS_UPSTREAM);
+	item_is_there("u2");
+	expect_pass("And order 8.");
+}
+END_TEST
+
 START_TEST(words_behind_an_item_that_is_refused_come_at_last)
 {
 	type_item("u1", "Hello");
@@ -583,6 +632,8 @@ static Suite *suite(void)
 		an_end_that_a_pass_has_heard_asks_for_no_second_one,
 		an_end_without_a_turn_is_stale,
 		words_behind_an_item_are_of_the_next_turn,
+		words_behind_an_item_the_beta_names_once_wait_no_longer,
+		words_behind_two_items_wait_for_both,
 		words_behind_an_item_that_is_refused_come_at_last,
 		late_words_of_a_placed_item_are_stale,
 		a_spoken_turn_takes_the_clients_words_too,
@@ -599,6 +650,8 @@ static Suite *suite(void)
 	for (size_t i = 0; i < BC_ARRAY_LEN(cases); i++) {
 		tcase_add_test(c, cases[i]);
 	}
+	tcase_add_loop_test(c, words_behind_an_item_wait_until_a_pass_may_name_it, 0,
+			    BC_ARRAY_LEN(endings));
 	tcase_add_loop_test(c, a_typed_guess_is_joined_by_the_real_call, 0, 2);
 	tcase_add_loop_test(c, an_eager_end_is_looked_at_at_once_and_believed, 0, 2);
 	tcase_add_loop_test(c, who_goes_on_is_not_believed_to_have_ended, 0, 2);
