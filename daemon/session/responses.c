@@ -481,7 +481,8 @@ static bool ends_unseen(struct sess *sess, struct resp *resp, struct bc_span res
 	if (resp->taken) {
 		return taken_ends(sess, resp, completed || limited);
 	}
-	if (resp->unheard) {
+	if (resp->view == RESP_HIDDEN) {
+		/* Neither the client nor a later turn is to know what nobody has heard. */
 		taken_delete(sess, resp);
 	}
 	return resp->view == RESP_HIDDEN || end_unseen(sess, resp, completed);
@@ -505,7 +506,8 @@ static bool aside_done(struct sess *sess, struct resp *resp, struct bc_span text
 /* Whether it spoke in the conversation, or not at all, and named none of the gateway's tools. */
 static bool has_called_nothing(const struct resp *resp)
 {
-	return resp->default_conversation && resp->step == NULL && resp->gateway_items == 0;
+	return resp->default_conversation && resp->view != RESP_HIDDEN && resp->step == NULL &&
+	       resp->gateway_items == 0;
 }
 
 /* The response goes; an answer is what calls can be prepared behind. */

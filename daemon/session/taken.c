@@ -54,7 +54,8 @@ void taken_note(struct resp *resp, struct bc_span item)
 {
 	char id[SESS_ID_MAX];
 
-	if ((!resp->taken && !resp->unheard) || !field_id(item, "id", id)) {
+	if ((!resp->taken && resp->view != RESP_HIDDEN) || !resp->default_conversation ||
+	    !field_id(item, "id", id)) {
 		return;
 	}
 	if (resp->leftovers == NULL) {
