@@ -90,9 +90,10 @@ struct filler {
 		[BC_ID_SIZE]; /* of the request that is unanswered or whose response runs; "": none */
 	struct resp *resp;    /* NULL: not begun, or nobody hears it any more */
 	uint64_t number;      /* of the request among all that were sent */
-	bool unwanted;        /* to be cancelled as soon as it begins */
-	bool off;             /* the provider does not make them */
-	bc_usec asked;        /* monotonic */
+	uint64_t late; /* of the one that was given up before it was answered; 0: none, or it is */
+	bool unwanted; /* to be cancelled as soon as it begins */
+	bool off;      /* the provider does not make them */
+	bc_usec asked; /* monotonic */
 };
 
 /* Ask for a line if it is time; returns when to look again, -1: no step needs one. */
@@ -110,7 +111,7 @@ bool filler_failed(struct sess *sess, struct bc_span client_id, struct bc_span e
 void filler_stop(struct sess *sess, const char *reason);
 /* The client cancels (named: raw id, empty: whatever is active); true: it meant the filler. */
 bool filler_client_cancel(struct sess *sess, struct bc_span named);
-/* Whether the answer has to wait for its end; one that nobody has heard yet is dropped instead. */
+/* Whether the answer has to wait for its end; one that nobody has heard yet is dropped, one in the way of a result that cannot wait is cancelled. */
 bool filler_holds(struct sess *sess);
 /* What an operator is told: "none", "asked", "speaking". */
 const char *filler_state(const struct sess *sess);

@@ -9,7 +9,8 @@
  *   the caller    it is asked for, and begun, in silence only; speech ends it.  The provider's own interruption does not
  *                 reach such a response, so it is cancelled by its id, and the client is told at once.
  *   the answer    is asked for when the filler has ended at the provider, so their audio cannot mix on the way; a client
- *                 plays in the order it was sent.  A filler nobody has heard yet is dropped instead of waited for.
+ *                 plays in the order it was sent.  A filler nobody has heard yet is dropped instead of waited for, and one
+ *                 that is in the way of a result that cannot wait is cancelled: its end, as any other, is shown.
  *   another one   a response that begins unasked for ends it.
  *
  * Invariant F1: one filler at a time, and one per step.
@@ -22,8 +23,6 @@
 #include <string.h>
 
 #define LOOK_AGAIN (500 * BC_USEC_PER_MS) /* while something is in the way of a line that is due */
-#define LINE_MAX \
-	(10 * BC_USEC_PER_SEC) /* for the provider to make it; then the answer waits no longer */
 #define TOKENS_MAX 1024
 
 static const char made_directive[] =
@@ -168,11 +167,12 @@ static void forget(struct filler *filler)
 static bc_usec watch(struct sess *sess)
 {
 	struct filler *filler = &sess->agent->filler;
-	bc_usec end = filler->asked + LINE_MAX;
+	bc_usec end = filler->asked + sess->cfg->tools.filler_timeout;
 
 	if (sess_now(sess) < end) {
 		return end;
 	}
+	filler->late = filler->resp == NULL ? filler->number : 0;
 	filler_stop(sess, "client_cancelled");
 	forget(filler); /* and what begins late is cancelled then */
 	lane_pump(sess);
@@ -189,8 +189,8 @@ bc_usec filler_due(struct sess *sess)
 	if (runs(&agent->filler)) {
 		return watch(sess);
 	}
-	if (agent->filler.off) {
-		return -1;
+	if (agent->filler.off || agent->filler.late != 0) {
+		return -1; /* the provider makes none, or too slowly to be asked for another */
 	}
 	TAILQ_FOREACH(step, &agent->steps, link) {
 		bc_usec due;
@@ -201,7 +201,7 @@ bc_usec filler_due(struct sess *sess)
 		}
 		if (now >= due && may_ask(sess)) {
 			ask(sess, step, tool);
-			return runs(&agent->filler) ? agent->filler.asked + LINE_MAX : -1;
+			return runs(&agent->filler) ? watch(sess) : -1;
 		}
 		due = now >= due ? now + LOOK_AGAIN : due;
 		soonest = soonest < 0 || due < soonest ? due : soonest;
@@ -211,31 +211,24 @@ bc_usec filler_due(struct sess *sess)
 
 /* ---- its response ---- */
 
-/* A pass was asked for, and the provider has not said anything to it. */
-static bool pass_is_asked(const struct agent *agent)
+/* The number of our oldest request the provider has said nothing to; 0: there is none. */
+static uint64_t asked_first(const struct filler *filler)
 {
-	bool asked = false;
-
-	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
-		const struct pass *pass = &agent->passes.running[i];
-
-		asked = asked || (pass->number != 0 && pass->response[0] == '\0');
+	if (filler->late != 0) {
+		return filler->late;
 	}
-	return asked;
+	return runs(filler) && filler->resp == NULL ? filler->number : 0;
 }
 
-/* Nobody else waits for a response outside of the conversation. */
-static bool is_only_one_asked(const struct sess *sess)
+/* Where the provider shows no metadata: requests are answered in their order. */
+static bool is_next_aside(const struct sess *sess)
 {
-	const struct agent *agent = sess->agent;
-	const struct create *create;
+	struct agent *agent = sess->agent;
+	const struct create *create = lane_oldest_sent(agent, true);
+	uint64_t own = asked_first(&agent->filler);
 
-	TAILQ_FOREACH(create, &agent->sent, link) {
-		if (create->out_of_band) {
-			return false;
-		}
-	}
-	return runs(&agent->filler) && agent->filler.resp == NULL && !pass_is_asked(agent);
+	return own != 0 && (create == NULL || own < create->number) &&
+	       own < pass_oldest_asked(agent);
 }
 
 bool filler_is(const struct sess *sess, struct bc_span metadata, bool out_of_band)
@@ -243,8 +236,8 @@ bool filler_is(const struct sess *sess, struct bc_span metadata, bool out_of_ban
 	if (!out_of_band) {
 		return false;
 	}
-	if (metadata.len == 0 || bc_span_is(metadata, "null")) {
-		return is_only_one_asked(sess); /* a provider that shows none */
+	if (metadata_is_empty(metadata)) {
+		return sess->agent->traits.value[TRAIT_METADATA] != 1 && is_next_aside(sess);
 	}
 	/* One that was given up is still ours; a client's use of our key meets no request of ours. */
 	return field_is(metadata, "bc", "w") && sess->agent->filler.asked != 0;
@@ -267,7 +260,9 @@ void filler_created(struct sess *sess, struct resp *resp, struct bc_span text)
 {
 	struct filler *filler = &sess->agent->filler;
 
-	if (!runs(filler) || filler->resp != NULL || filler->unwanted || !may_ask(sess)) {
+	if (filler->late != 0 || !runs(filler) || filler->resp != NULL || filler->unwanted ||
+	    !may_ask(sess)) {
+		filler->late = 0;
 		resp_view_set(sess, resp, RESP_HIDDEN);
 		(void)lane_send_cancel(sess, resp->id);
 		if (filler->resp == NULL) {
@@ -318,33 +313,23 @@ void filler_done(struct sess *sess, struct resp *resp, struct bc_span text)
 	lane_pump(sess);
 }
 
-static bool is_pass_older(const struct agent *agent)
-{
-	bool older = false;
-
-	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
-		const struct pass *pass = &agent->passes.running[i];
-
-		older = older || (pass->number != 0 && pass->response[0] == '\0' &&
-				  pass->request < agent->filler.number);
-	}
-	return older;
-}
-
 static bool answers_filler(const struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
-	return json_string_is(client_id, sess->agent->filler.event_id) ||
-	       (error_is_about(error, "response") && !is_pass_older(sess->agent) &&
-		sess->agent->filler.number == lane_oldest_asked(sess));
+	uint64_t own = asked_first(&sess->agent->filler);
+
+	return bc_span_has_prefix(client_id, "\"bc_w") ||
+	       (error_is_about(error, "response") && own < pass_oldest_asked(sess->agent) &&
+		own == lane_oldest_asked(sess));
 }
 
 bool filler_failed(struct sess *sess, struct bc_span client_id, struct bc_span error)
 {
 	struct filler *filler = &sess->agent->filler;
 
-	if (!runs(filler) || filler->resp != NULL || !answers_filler(sess, client_id, error)) {
+	if (asked_first(filler) == 0 || !answers_filler(sess, client_id, error)) {
 		return false;
 	}
+	filler->late = 0;
 	bc_metric_inc(BC_M_FILLERS_FAILED);
 	bc_log(BC_LOG_WARNING, &sess->log,
 	       "provider refused a line outside of the conversation (%.*s), asking for no more",
@@ -382,9 +367,11 @@ void filler_stop(struct sess *sess, const char *reason)
 		filler->unwanted = true;
 		return;
 	}
-	bc_metric_inc(BC_M_FILLERS_CUT);
 	forget(filler);
-	(void)lane_send_cancel(sess, resp->id);
+	if (resp->cancel_sent == 0) {
+		bc_metric_inc(BC_M_FILLERS_CUT);
+		(void)lane_send_cancel(sess, resp->id);
+	}
 	if (resp->view == RESP_WITHHELD) {
 		resp_hide(sess, resp);
 		return;
@@ -418,11 +405,16 @@ bool filler_holds(struct sess *sess)
 	if (!runs(filler)) {
 		return false;
 	}
-	if (filler->resp != NULL && filler->resp->visible_items > 0) {
-		return true;
+	if (filler->resp == NULL || filler->resp->visible_items == 0) {
+		filler_stop(sess, "client_cancelled");
+		return false;
 	}
-	filler_stop(sess, "client_cancelled");
-	return false;
+	if (sess->agent->owed_at_once && filler->resp->cancel_sent == 0) {
+		filler->resp->cancel_sent = sess_now(sess);
+		bc_metric_inc(BC_M_FILLERS_CUT);
+		(void)lane_send_cancel(sess, filler->resp->id); /* else it ends by itself */
+	}
+	return true;
 }
 
 const char *filler_state(const struct sess *sess)

@@ -113,19 +113,24 @@ static struct pass *oldest_asked(struct agent *agent)
 	return oldest;
 }
 
+uint64_t pass_oldest_asked(struct agent *agent)
+{
+	const struct pass *pass = oldest_asked(agent);
+	uint64_t forsaken = agent->passes.forsaken[0];
+	uint64_t oldest = pass == NULL ? UINT64_MAX : pass->request;
+
+	return forsaken != 0 && forsaken < oldest ? forsaken : oldest;
+}
+
 bool pass_is_unmarked(const struct sess *sess, struct bc_span metadata)
 {
 	struct agent *agent = sess->agent;
 	const struct create *create = lane_oldest_sent(agent, true);
-	const struct pass *pass = oldest_asked(agent);
-	uint64_t forsaken = agent->passes.forsaken[0];
-	uint64_t first = pass == NULL ? UINT64_MAX : pass->request;
+	uint64_t first = pass_oldest_asked(agent);
 
-	if (agent->spec == NULL ||
-	    (metadata.len > 0 && !bc_span_is(metadata, "null") && !bc_span_is(metadata, "{}"))) {
+	if (agent->spec == NULL || !metadata_is_empty(metadata)) {
 		return false;
 	}
-	first = forsaken != 0 && forsaken < first ? forsaken : first;
 	return first != UINT64_MAX && (create == NULL || first < create->number);
 }
 

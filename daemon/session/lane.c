@@ -179,7 +179,10 @@ uint64_t lane_oldest_asked(const struct sess *sess)
 	if (sent != NULL && sent->number < oldest) {
 		oldest = sent->number;
 	}
-	/* Of the gateway's own beside the conversation only this one: passes compare themselves. */
+	/* Of the gateway's own beside the conversation only these: passes compare themselves. */
+	if (filler->late != 0 && filler->late < oldest) {
+		oldest = filler->late;
+	}
 	return filler->event_id[0] != '\0' && filler->resp == NULL && filler->number < oldest
 		       ? filler->number
 		       : oldest;
@@ -480,7 +483,7 @@ static void cut_off(struct sess *sess)
 	lane_cancel(sess, agent->current);
 }
 
-/* Nothing is active or asked for in the default conversation, and no tool is waited for. */
+/* Nothing is active or asked for in the default conversation, and no tool is waited for, unless a result cannot wait. */
 static bool is_free(const struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
@@ -492,7 +495,8 @@ static bool is_free(const struct sess *sess)
 		return false; /* what the provider has begun is not known yet */
 	}
 	return agent->lane == LANE_IDLE && agent->current == NULL && agent->followup[0] == '\0' &&
-	       lane_oldest_sent(agent, false) == NULL && !step_is_open(sess);
+	       lane_oldest_sent(agent, false) == NULL &&
+	       (agent->owed_at_once || !step_is_open(sess));
 }
 
 void lane_pump(struct sess *sess)

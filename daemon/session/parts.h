@@ -143,7 +143,7 @@ void resp_merge_close(struct sess *sess, const char *status, const char *reason,
 void taken_hold(struct sess *sess, struct resp *resp, struct bc_span text);
 /* The same for an event of the conversation about one of its items. */
 void taken_hold_current(struct sess *sess, struct bc_span text);
-/* It begins an item. */
+/* It begins an item, which is to go with it if it is taken over or hidden. */
 void taken_note(struct resp *resp, struct bc_span item);
 /* A call of it is complete, and stays: it gets an output like any other. */
 void taken_keep(struct resp *resp, struct bc_span item);
@@ -188,6 +188,8 @@ void resp_rate_limits(struct sess *sess, struct bc_span text);
 void usage_owe(struct agent *agent, struct bc_span usage);
 /* Send a response.done: output without hidden items, usage with what is owed, metadata and id as the client knows them. */
 void done_show(struct sess *sess, const struct resp *resp, struct bc_span text);
+/* Whether metadata (raw JSON) say nothing: absent, null or without a pair. */
+bool metadata_is_empty(struct bc_span metadata);
 /* metadata without the gateway's keys, as raw JSON in out (initialised here; the caller releases it). */
 void metadata_strip(struct bc_span metadata, struct bc_buf *out);
 
@@ -377,6 +379,8 @@ void pass_forsake(struct agent *agent, uint64_t request);
 void pass_forsaken_created(struct agent *agent);
 /* An error that answers a pass; true: it was, and is hidden. */
 bool pass_failed(struct sess *sess, struct bc_span client_id, struct bc_span error);
+/* The number of the oldest request for a pass that is unanswered, also of one that was given up; UINT64_MAX: there is none. */
+uint64_t pass_oldest_asked(struct agent *agent);
 /* Whether a response out of band is a pass, although it shows no metadata: none of the client's was asked for before. */
 bool pass_is_unmarked(const struct sess *sess, struct bc_span metadata);
 /* Such a response was created: it is none to wait for, and no more passes are made. */

@@ -43,6 +43,11 @@ void usage_owe(struct agent *agent, struct bc_span usage)
 	json_decref(more);
 }
 
+bool metadata_is_empty(struct bc_span metadata)
+{
+	return metadata.len == 0 || bc_span_is(metadata, "null") || bc_span_is(metadata, "{}");
+}
+
 void metadata_strip(struct bc_span metadata, struct bc_buf *out)
 {
 	json_t *object = metadata.len == 0 ? NULL : json_parse(metadata);

@@ -12,11 +12,15 @@
 	"[[tool]]\nname = \"" name "\"\ndescription = \"x\"\neffect = \"read\"\n" more \
 	"\nparameters = { type = \"object\" }\n"                                       \
 	"request = { method = \"POST\", url = \"http://localhost:1/x\", body = \"{*}\" }\n"
-#define CONFIG                                                                                                     \
-	"[[listen]]\nport = 8080\n[auth]\nmode = \"open\"\n[[upstream]]\nurl = \"ws://localhost:1/v1/realtime\"\n" \
-	"[speculation]\nmode = \"off\"\n" TOOL("slow",                                                             \
-					       "filler_after = \"2s\"\nfiller = \"One moment.\"")                  \
-		TOOL("own", "filler_after = \"2s\"") TOOL("mute", "")
+#define CONFIG_OF(upstream)                                                                                                 \
+	"[[listen]]\nport = 8080\n[auth]\nmode = \"open\"\n[[upstream]]\nurl = \"ws://localhost:1/v1/realtime\"\n" upstream \
+	"[speculation]\nmode = \"off\"\n" TOOL("slow",                                                                      \
+					       "filler_after = \"2s\"\nfiller = \"One moment.\"")                           \
+		TOOL("own", "filler_after = \"2s\"") TOOL("mute", "")                                                       \
+			TOOL("alarm", "delivery = \"interrupt\"")                                                           \
+				TOOL("siren", "delivery = \"interrupt\"\nfiller_after = \"2s\"")
+#define CONFIG        CONFIG_OF("")
+#define CONFIG_MARKED CONFIG_OF("assume = [\"metadata=yes\"]\n")
 
 static struct rig rig;
 
@@ -91,9 +95,9 @@ static void ends(const char *status)
 	       status);
 }
 
-static void until_spoken(void)
+static void until_spoken_for(const char *tool)
 {
-	called("slow");
+	called(tool);
 	rig_wait(&rig, 2 * SEC);
 	expect_request();
 	begins();
@@ -102,6 +106,11 @@ static void until_spoken(void)
 	expect_string(SESS_CLIENT, "response.created", "response.id", "w1");
 	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
 	rig_expect(&rig, SESS_CLIENT, "response.output_audio.delta");
+}
+
+static void until_spoken(void)
+{
+	until_spoken_for("slow");
 }
 
 /* ---- when ---- */
@@ -287,6 +296,58 @@ START_TEST(the_answer_does_not_wait_for_a_line_nobody_has_heard)
 }
 END_TEST
 
+START_TEST(a_result_that_cannot_wait_cuts_it_off)
+{
+	until_spoken_for("siren");
+	rig_finish(&rig, 0, "{}");
+	rig_expect(&rig, SESS_UPSTREAM, "conversation.item.create");
+	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	rig_silent(&rig, SESS_UPSTREAM);
+	rig_silent(&rig, SESS_CLIENT);
+	/* Something else happens: it is cancelled once. */
+	rig_up(&rig, "{'type':'input_audio_buffer.cleared'}");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.cleared");
+	rig_silent(&rig, SESS_UPSTREAM);
+	ends("cancelled");
+	expect_string(SESS_CLIENT, "response.done", "response.status", "cancelled");
+	expect_string(SESS_UPSTREAM, "response.create", "response.metadata.bc", "f");
+}
+END_TEST
+
+START_TEST(a_result_that_cannot_wait_waits_for_the_caller)
+{
+	until_spoken_for("siren");
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	rig_finish(&rig, 0, "{}");
+	rig_expect(&rig, SESS_UPSTREAM, "conversation.item.create");
+	rig_silent(&rig, SESS_UPSTREAM);
+	ends("cancelled");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
+START_TEST(a_result_that_cannot_wait_ends_the_line_of_another_tool)
+{
+	called("alarm");
+	talk_commit(&rig, "u2", "f1");
+	talk_created(&rig, "r2", "null");
+	talk_call(&rig, "r2", "f2", "slow", "{}");
+	talk_done(&rig, "r2", "completed");
+	rig_wait(&rig, 2 * SEC);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_skip(&rig, SESS_CLIENT);
+	begins();
+	speaks();
+	rig_finish(&rig, 0, "{}");
+	rig_expect(&rig, SESS_UPSTREAM, "conversation.item.create");
+	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	ends("cancelled");
+	expect_string(SESS_UPSTREAM, "response.create", "response.metadata.bc", "f");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
 START_TEST(a_response_of_the_provider_ends_it)
 {
 	until_spoken();
@@ -437,6 +498,99 @@ START_TEST(one_that_fails_is_never_seen)
 }
 END_TEST
 
+/* ---- a provider that shows no metadata ---- */
+
+static void aside_begins(const char *id)
+{
+	rig_up(&rig,
+	       "{'type':'response.created','response':{'id':'%s','status':'in_progress','conversation_id':null,'metadata':null,'output':[]}}",
+	       id);
+}
+
+static void client_asks_aside(void)
+{
+	rig_client(
+		&rig,
+		"{'type':'response.create','event_id':'c1','response':{'conversation':'none','input':[]}}");
+	rig_expect(&rig, SESS_UPSTREAM, "response.create");
+}
+
+START_TEST(without_metadata_the_order_tells_it_from_the_clients)
+{
+	bool client_first = _i == 1;
+
+	called("slow");
+	if (client_first) {
+		rig_wait(&rig, 1 * SEC);
+		client_asks_aside();
+	}
+	rig_wait(&rig, client_first ? 1 * SEC : 2 * SEC);
+	if (client_first) {
+		/* No line while a request is unanswered. */
+		rig_silent(&rig, SESS_UPSTREAM);
+		aside_begins("x1");
+		expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+		rig_wait(&rig, 500 * MS);
+		expect_request();
+		aside_begins("w1");
+	} else {
+		expect_request();
+		client_asks_aside();
+		aside_begins("w1");
+		rig_silent(&rig, SESS_CLIENT);
+		/* A line is not begun beside what the client has asked for. */
+		expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+		aside_begins("x1");
+		expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+	}
+	rig_silent(&rig, SESS_CLIENT);
+}
+END_TEST
+
+START_TEST(without_metadata_one_that_was_given_up_is_still_ours)
+{
+	called("slow");
+	rig_wait(&rig, 2 * SEC);
+	expect_request();
+	rig_wait(&rig, 10 * SEC);
+	client_asks_aside();
+	aside_begins("w1");
+	rig_silent(&rig, SESS_CLIENT);
+	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	aside_begins("x1");
+	expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+}
+END_TEST
+
+START_TEST(a_provider_that_shows_metadata_is_believed)
+{
+	rig_fini(&rig);
+	talk_begin(&rig, CONFIG_MARKED, "pcm");
+	talk_commit(&rig, "u1", NULL);
+	called("slow");
+	rig_wait(&rig, 2 * SEC);
+	expect_request();
+	client_asks_aside();
+	aside_begins("x1");
+	expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+}
+END_TEST
+
+START_TEST(an_error_without_a_name_answers_the_one_that_was_given_up)
+{
+	called("slow");
+	rig_wait(&rig, 2 * SEC);
+	expect_request();
+	rig_wait(&rig, 10 * SEC);
+	client_asks_aside();
+	rig_up(&rig,
+	       "{'type':'error','error':{'code':'invalid_value','param':'response.conversation','event_id':null}}");
+	rig_silent(&rig, SESS_CLIENT);
+	aside_begins("x1");
+	expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("session_filler");
@@ -453,6 +607,13 @@ int main(void)
 	tcase_add_test(c, speech_ends_one_that_has_not_begun);
 	tcase_add_test(c, the_answer_waits_for_a_line_that_is_heard);
 	tcase_add_loop_test(c, the_answer_does_not_wait_for_a_line_nobody_has_heard, 0, 2);
+	tcase_add_test(c, a_result_that_cannot_wait_cuts_it_off);
+	tcase_add_test(c, a_result_that_cannot_wait_waits_for_the_caller);
+	tcase_add_test(c, a_result_that_cannot_wait_ends_the_line_of_another_tool);
+	tcase_add_loop_test(c, without_metadata_the_order_tells_it_from_the_clients, 0, 2);
+	tcase_add_test(c, without_metadata_one_that_was_given_up_is_still_ours);
+	tcase_add_test(c, a_provider_that_shows_metadata_is_believed);
+	tcase_add_test(c, an_error_without_a_name_answers_the_one_that_was_given_up);
 	tcase_add_test(c, a_response_of_the_provider_ends_it);
 	tcase_add_test(c, one_that_never_ends_does_not_block_the_answer);
 	tcase_add_loop_test(c, the_clients_cancel_ends_it_and_the_answer, 0, 2);

@@ -151,6 +151,8 @@ TOOLS = {
     'charge': ('amount', {'effect': 'hold', 'timeout': '300ms', 'host': 3}),
     'refund': ('amount', {'effect': 'hold', 'timeout': '2s', 'idempotency': 'key', 'status': True, 'host': 4}),
     'linger': ('id', {'effect': 'read', 'filler_after': '30ms', 'filler': 'One moment.'}),
+    'siren': ('id', {'effect': 'read', 'delivery': 'interrupt', 'filler_after': '30ms', 'filler': 'One moment.'}),
+    'login': ('pin', {'effect': 'read', 'secret_arguments': ['pin']}),
     'ponder': ('id', {'effect': 'read', 'filler_after': '30ms'}),
     'single': ('id', {'effect': 'read', 'concurrency_max': 1}),
     'weak': ('id', {'effect': 'read', 'attempts_max': 1, 'host': 1}),
@@ -170,7 +172,7 @@ GATEWAYS = {
                  'reasoner': {'model': 'm-1', 'interval': '0s', 'backoff': '60s', 'timeout': '60s'}},
     'placeholder': {'upstream': {'async_results': 'placeholder'}, 'tools': {'placeholder_after': '0s'}},
     'deadlines': {'session': {'answer_timeout': '2s'}, 'speculation': {'mode': 'strict', 'pass_timeout': '1s'},
-                  'tools': {'breaker_cooldown': '60s'}},
+                  'tools': {'breaker_cooldown': '60s', 'filler_timeout': '500ms'}},
 }
 
 # In these the gateway asks the provider for more than its tools: transcripts, a shorter silence.
