@@ -525,6 +525,8 @@ void take_disturb(struct sess *sess);
 void take_unwanted(struct sess *sess);
 /* The client says that the turn is over; the provider has not confirmed it yet. */
 void take_client_commits(struct sess *sess);
+/* The provider has refused something of the client: perhaps that end. */
+void take_client_refused(struct sess *sess, struct bc_span error);
 /* It is over.  true: holds of an earlier one will not start, and step_advance() must follow. */
 bool take_turn_ends(struct sess *sess);
 /* An error that answers a call the gateway has put in; true: it was. */

@@ -469,6 +469,16 @@ void take_client_commits(struct sess *sess)
 	take->before_commit = sess->agent->disturbances;
 }
 
+void take_client_refused(struct sess *sess, struct bc_span error)
+{
+	struct bc_span code = field_raw(error, "code");
+
+	if (bc_span_has_prefix(code, "\"input_audio_buffer_commit") ||
+	    bc_span_has_prefix(code, "\"item_create")) {
+		sess->agent->take.client_commits = false;
+	}
+}
+
 bool take_turn_ends(struct sess *sess)
 {
 	struct agent *agent = sess->agent;

@@ -279,6 +279,7 @@ static void error_event(struct sess *sess, struct bc_span text)
 	if (!ours) {
 		/* Perhaps it answers what was to end a turn: words wait no longer. */
 		words_turn_refused(sess);
+		take_client_refused(sess, error);
 		forward(sess, text);
 		return;
 	}
