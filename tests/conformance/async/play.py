@@ -19,6 +19,7 @@ import stage  # first: it says where ws and gateway are
 from actors import Client, Reasoner, Scripted, Tools
 from ears import PATIENCE, SYNC, Failure, member, short
 from language import BadScript, Script
+from meters import Meters
 from simulating import Simulating
 from ws import Server, connect, wait_until
 
@@ -58,6 +59,7 @@ class Play:
         self.dirty, self.gone = set(), False
         self.syncs = 0
         self.results, self.named = self.stage.results(), self.stage.named()
+        self.daemon = Meters(self, self.stage.gateway, script.lines)
         # What a provider does is remembered by its model: each scenario has its own.
         model = os.path.splitext(os.path.basename(script.path))[0]
         self.client = Client(self, self.stage.gateway.connect(query=f'model={model}'), tuple(stage.TOOLS))
@@ -131,10 +133,10 @@ class Play:
     # ---- steps ----
 
     def act(self, line):
-        if line.actor not in ('client', 'provider', 'tool', 'reasoner'):
+        if line.actor not in ('client', 'provider', 'tool', 'reasoner', 'daemon'):
             raise BadScript(f'{line.actor} is no actor')
         actor = getattr(self, line.actor)
-        looks = line.verb in ('gets', 'loses', 'waits') or (line.actor, line.verb) == ('tool', 'ends')
+        looks = line.verb in ('gets', 'loses', 'waits', 'counts') or (line.actor, line.verb) == ('tool', 'ends')
         if not looks:
             for other in sorted(self.dirty - {line.actor}):
                 self.sync(other)
