@@ -14,7 +14,6 @@
 
 #define CLIENT_ASKS_WAIT \
 	(300 * BC_USEC_PER_MS) /* for the client's response.create behind its output */
-#define CLIENT_OUTPUT_WAIT (30 * BC_USEC_PER_SEC) /* for the client's own outputs */
 
 static struct step *step_new(struct agent *agent, json_t *params)
 {
@@ -345,7 +344,7 @@ static bool client_is_done(struct sess *sess, struct step *step, bc_usec *soones
 	if (step->client_since == 0) {
 		step->client_since = sess_now(sess);
 	}
-	wait = owes ? CLIENT_OUTPUT_WAIT : CLIENT_ASKS_WAIT;
+	wait = owes ? sess->cfg->tools.client_output_timeout : CLIENT_ASKS_WAIT;
 	waited = sess_now(sess) - step->client_since;
 	if (waited >= wait) {
 		return true;

@@ -125,7 +125,7 @@ START_TEST(of_a_result_whose_response_runs)
 }
 END_TEST
 
-START_TEST(of_the_client_beside_a_tool)
+static void client_tool_beside(void)
 {
 	talk_begin(&rig, TALK_CONFIG OFF, "pcm");
 	rig_client(&rig,
@@ -140,10 +140,25 @@ START_TEST(of_the_client_beside_a_tool)
 	rig_finish(&rig, 0, "{}");
 	ck_assert_uint_eq(talk_outputs(&rig), 1);
 	waits(&rig, "client_output");
+}
+
+START_TEST(of_the_client_beside_a_tool)
+{
+	client_tool_beside();
 	rig_client(&rig, "{'type':'conversation.item.create','item':{'type':'function_call_output',"
 			 "'call_id':'c_f2','output':'x'}}");
 	waits(&rig, "client_create");
 	rig_wait(&rig, 300 * MS);
+	waits(&rig, "create_unanswered,followup_unbegun");
+}
+END_TEST
+
+START_TEST(of_a_client_that_never_answers)
+{
+	client_tool_beside();
+	rig_wait(&rig, 29 * BC_USEC_PER_SEC);
+	waits(&rig, "client_output");
+	rig_wait(&rig, 1 * BC_USEC_PER_SEC);
 	waits(&rig, "create_unanswered,followup_unbegun");
 }
 END_TEST
@@ -265,6 +280,7 @@ int main(void)
 		of_a_result_whose_response_runs,
 		of_the_client_beside_a_tool,
 		of_a_request_in_tool_time,
+		of_a_client_that_never_answers,
 		of_an_earlier_call,
 		of_the_caller,
 		of_another_response,

@@ -172,7 +172,7 @@ GATEWAYS = {
                  'reasoner': {'model': 'm-1', 'interval': '0s', 'backoff': '60s', 'timeout': '60s'}},
     'placeholder': {'upstream': {'async_results': 'placeholder'}, 'tools': {'placeholder_after': '0s'}},
     'deadlines': {'session': {'answer_timeout': '2s'}, 'speculation': {'mode': 'strict', 'pass_timeout': '1s'},
-                  'tools': {'breaker_cooldown': '60s', 'filler_timeout': '500ms',
+                  'tools': {'breaker_cooldown': '60s', 'filler_timeout': '500ms', 'client_output_timeout': '500ms',
                             'on_name_clash': 'refuse'}},
 }
 
