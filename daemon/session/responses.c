@@ -562,6 +562,7 @@ void resp_done(struct sess *sess, struct bc_span text)
 		/* The turn was answered without a call: what was guessed for it is a miss. */
 		pass_withdraw(sess, resp->turn);
 	}
+	take_lost_to(sess, resp, completed);
 	waits = agent->merge == resp;
 	answered = called_nothing && resp->visible_items > 0;
 	step_response_done(sess, resp, !cancelled && !resp->unwanted);

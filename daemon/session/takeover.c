@@ -8,7 +8,8 @@
  *   V2  A hold starts only when no response of the provider is alive, no voice follows what the verdict has heard, the
  *       caller has been silent for hold_quiet, and since the commit nobody spoke, cancelled or cleared (J5); asked again in
  *       the step that receives the permission to start.
- *   V3  A response that came to its own end before the cancel reached it wins, and so does one that named a call.
+ *   V3  A response that came to its own end before the cancel reached it wins, and so does one that named a call: what a
+ *       pass named in place of its calls is not put in later, beside them.
  *   V4  Whoever loses an answer by a takeover that comes to nothing gets another one.
  *   V5  A takeover for which there is no room is declined, and the provider's own response decides: a bound costs the gain,
  *       never the session.
@@ -226,6 +227,7 @@ static void put_level(struct sess *sess, const struct share *share, unsigned beg
 static void put_in(struct sess *sess, const struct share *share)
 {
 	unsigned begin = 0;
+	unsigned steps = 0;
 
 	bc_metric_inc(BC_M_TAKEOVERS);
 	bc_metric_add(BC_M_REASONER_VERDICTS, sess->agent->reasoner != NULL);
@@ -240,7 +242,9 @@ static void put_in(struct sess *sess, const struct share *share)
 		put_level(sess, share, begin, end);
 		step_advance(sess); /* its outputs stand in front of what follows from them */
 		begin = end;
+		steps++;
 	}
+	spec_decided(sess->agent->spec, steps);
 	take_move(sess, TAKE_EV_PUT);
 	forget_params(&sess->agent->take);
 	if (sess->state == SESS_OPEN) {
@@ -262,6 +266,16 @@ static void drop(struct sess *sess)
 	forget_params(&agent->take);
 	take_wait_ends(sess);
 	lane_pump(sess);
+}
+
+void take_lost_to(struct sess *sess, const struct resp *resp, bool completed)
+{
+	const struct agent *agent = sess->agent;
+
+	if (completed && agent->spec != NULL && resp->default_conversation &&
+	    resp->gateway_items > 0 && resp->turn == agent->committed_turn) {
+		spec_decided(agent->spec, 1);
+	}
 }
 
 /* ---- advancing ---- */

@@ -101,6 +101,20 @@ bool spec_pass_is_due(const struct spec *spec)
 	       spec->conf.growth + spec->conf.growth * spec->passes_in_turn / 4;
 }
 
+/* Steps of calls that stand before what follows from these results. */
+static unsigned depth_behind(const struct spec *spec, uint32_t premises)
+{
+	const struct guess *guess;
+	unsigned depth = 0;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		if ((premises & guess_bit(guess)) != 0 && depth <= guess->depth) {
+			depth = guess->depth + 1;
+		}
+	}
+	return depth;
+}
+
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 {
 	struct spec_pass *pass;
@@ -112,6 +126,7 @@ uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 				   .turn = spec->turn,
 				   .horizon = input->horizon,
 				   .premises = input->premises,
+				   .depth = depth_behind(spec, input->premises),
 				   .trigger = input->pause           ? SPEC_TRIGGER_PAUSE
 					      : input->premises != 0 ? SPEC_TRIGGER_RESULT
 								     : SPEC_TRIGGER_CLAUSE,
@@ -216,6 +231,12 @@ void spec_verdict_void(struct spec *spec)
 	}
 }
 
+void spec_decided(struct spec *spec, unsigned steps)
+{
+	BC_CHECK(spec, SPEC_MAGIC);
+	spec->decided += steps;
+}
+
 /* ---- end ---- */
 
 /* The pass was valid and has named this guess. */
@@ -232,6 +253,7 @@ static void note_named(struct guess *guess, const struct spec_pass *pass, unsign
 	guess->exact = pass->exact;
 	if ((pass->premises & guess_bit(guess)) == 0) {
 		guess->premises = pass->premises;
+		guess->depth = pass->depth;
 	} /* else it had its result before what else the pass was given, and rests on nothing of that */
 }
 

@@ -62,6 +62,18 @@ static uint32_t premises_of(struct guess *const guesses[], unsigned count, uint3
 	return mask;
 }
 
+static unsigned depth_of(struct guess *const guesses[], unsigned count, uint32_t needs)
+{
+	unsigned depth = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		if ((needs >> i & 1) != 0 && depth <= guesses[i]->depth) {
+			depth = guesses[i]->depth + 1;
+		}
+	}
+	return depth;
+}
+
 bool spec_reason_confirms(struct spec *spec, const struct spec_reasoned *calls, unsigned count,
 			  bc_usec horizon, bool exact)
 {
@@ -83,6 +95,8 @@ bool spec_reason_confirms(struct spec *spec, const struct spec_reasoned *calls, 
 		guess->horizon = horizon;
 		guess->exact = exact;
 		guess->premises = premises_of(guesses, count, calls[i].needs);
+		guess->depth =
+			depth_of(guesses, i, calls[i].needs); /* it needs earlier ones only */
 	}
 	return count > 0;
 }

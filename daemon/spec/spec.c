@@ -87,6 +87,7 @@ void spec_turn_begin(struct spec *spec, uint64_t turn)
 	spec->turn = turn;
 	spec->committed = false;
 	spec->complete = false;
+	spec->decided = 0;
 	spec->passes_in_turn = 0;
 	spec->confirms_in_turn = 0;
 	spec->valid_horizon = -1;
@@ -194,7 +195,8 @@ static uint32_t confirmed(const struct spec *spec)
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		if (guess->turn == spec->turn && guess->state != GUESS_WITHDRAWN &&
-		    guess->pass != 0 && guess->horizon >= spec->last_voiced) {
+		    guess->pass != 0 && guess->horizon >= spec->last_voiced &&
+		    guess->depth >= spec->decided) {
 			mask |= guess_bit(guess);
 		}
 	}
@@ -532,7 +534,8 @@ static bool counts(const struct spec *spec, const struct guess *guess, uint32_t 
 		return (mask & guess_bit(guess)) != 0; /* a reasoner names all or nothing */
 	}
 	/* One of a tool used with SPEC_STRICT counts too, to keep the others out. */
-	return spec_mode_of(&spec->conf, guess->tool) != SPEC_CONFIRM &&
+	return guess->depth >= spec->decided &&
+	       spec_mode_of(&spec->conf, guess->tool) != SPEC_CONFIRM &&
 	       guess->turn == spec->turn && guess->state == GUESS_DONE && !is_unnamed(guess) &&
 	       guess->tool->effect == CFG_EFFECT_READ;
 }

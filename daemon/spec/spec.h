@@ -86,6 +86,7 @@ struct guess {
 	bool overtaken;            /* a guessed effect that rests on it has changed what it read */
 	uint64_t since;            /* predicted: number of the last pass begun before that */
 	uint32_t premises;         /* guesses it depends on, less those that became real since */
+	unsigned depth; /* steps of calls whose results were known to who named it last */
 	unsigned
 		named; /* bits of the running passes that have named it, which prove nothing before their end */
 	unsigned order[SPEC_PASSES_MAX]; /* its place among what each of them named */
@@ -215,6 +216,12 @@ struct spec_call {
 	uint64_t turn;         /* the call belongs to */
 	bc_usec fresh_since; /* monotonic: guesses dispatched before this are too old and are withdrawn */
 };
+
+/*
+ * So many further steps of the running turn have their calls: the provider named them itself, or a verdict was put in.  What
+ * was named for such a step and is not among them only feeds the matcher from now on; both name one intent.
+ */
+void spec_decided(struct spec *spec, unsigned steps);
 
 struct spec_named {
 	struct guess *guess;

@@ -17,6 +17,7 @@ struct spec_pass {
 	bc_usec horizon;
 	uint32_t
 		premises; /* guesses whose results it was given, less those that became real since */
+	unsigned depth;   /* steps of calls that stand before what it names */
 	unsigned named;   /* calls it has named so far */
 	enum spec_trigger trigger;
 	bool exact;
@@ -37,6 +38,7 @@ struct spec {
 	bool committed; /* the running turn */
 	bool complete;  /* its input, as far as is known */
 	bool watch_only;
+	unsigned decided; /* steps of the running turn whose calls are real */
 
 	/* Passes; positions are stream time (G4). */
 	struct spec_pass pass[SPEC_PASSES_MAX];

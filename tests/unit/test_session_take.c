@@ -142,6 +142,39 @@ START_TEST(a_call_that_slips_in_is_the_real_one)
 }
 END_TEST
 
+/* Both name one intent: the provider's call was real before the verdict's could be put in, so that one never is. */
+START_TEST(what_the_provider_named_otherwise_is_not_put_in_beside_it)
+{
+	bool hold = _i == 1;
+
+	turn_naming(hold ? "book" : "get_order", hold ? TALK_NIGHT : TALK_ORDER);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	if (hold) {
+		expect_cancel("r1"); /* too late: it was complete */
+		talk_call(&rig, "r1", "f1", "book", "{\\\"night\\\":\\\"tue\\\"}");
+	} else {
+		talk_call(&rig, "r1", "f1", "get_order", "{\\\"id\\\":\\\"8\\\"}");
+	}
+	talk_done(&rig, "r1", "completed");
+	if (hold) {
+		ck_assert(rig_start(&rig, 0));
+		rig_finish(&rig, 0, "{}");
+	} else {
+		rig_finish(&rig, 0, "{\"at\":1}"); /* the read of the pass */
+		rig_silent(&rig, SESS_UPSTREAM);
+		rig_finish(&rig, 1, "{\"at\":2}");
+	}
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	talk_audio(&rig, 1000, false);
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		rig_expect(&rig, SESS_UPSTREAM, "input_audio_buffer.append");
+	}
+	ck_assert_uint_eq(rig.run_count, hold ? 1 : 2);
+}
+END_TEST
+
 START_TEST(what_was_cut_off_leaves_the_conversation)
 {
 	static const char *const kinds[] = {"message", "function_call"};
@@ -511,6 +544,7 @@ static Suite *suite(void)
 		tcase_add_test(c, cases[i]);
 	}
 	tcase_add_loop_test(c, a_read_that_runs_is_not_waited_for, 0, 2);
+	tcase_add_loop_test(c, what_the_provider_named_otherwise_is_not_put_in_beside_it, 0, 2);
 	tcase_add_loop_test(c, what_was_cut_off_leaves_the_conversation, 0, 2);
 	tcase_add_loop_test(c, a_hold_starts_when_the_caller_has_been_silent, 0, 2);
 	tcase_add_loop_test(c, j5_whatever_speaks_against_a_hold_stops_it, 0, 8);
