@@ -120,6 +120,20 @@ static void speak(struct call *call)
 	stage_set(call, CALL_SPEAKING);
 }
 
+/* Speak the next turn in which anything is said; where the caller only hears the other out, the call is over. */
+static void speak_next(struct call *call)
+{
+	while (call->turn < call->end &&
+	       dialogue_words(&call->conf.dialogue->turns[call->turn], false) == 0) {
+		call->turn++;
+	}
+	if (call->turn < call->end) {
+		speak(call);
+	} else {
+		hang_up(call);
+	}
+}
+
 /* The last word is out: without a VAD the client ends the turn. */
 static void spoken(struct call *call)
 {
@@ -150,11 +164,7 @@ static void listen(struct call *call)
 			return;
 		}
 		call->turn++;
-		if (call->turn < call->end) {
-			speak(call);
-		} else {
-			hang_up(call);
-		}
+		speak_next(call);
 	} else if (at > call->stage_began + call->conf.patience / call->conf.scale) {
 		give_up(call, "no answer");
 	}
@@ -229,7 +239,7 @@ static void on_ready(struct call *call)
 		history_load(call);
 		stage_set(call, CALL_LISTENING);
 	} else {
-		speak(call);
+		speak_next(call);
 	}
 }
 
