@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define WINDOW_MS     10
 #define ONSET_MS      30    /* voice of that length begins speech */
@@ -77,6 +78,21 @@ void audio_init(struct session *session)
 	audio_detection_changed(session);
 }
 
+/* When a turn was committed, on the clock that the tool server and the caller have, too. */
+static void commit_log(struct session *session, const struct heard *heard)
+{
+	struct timespec at = {0};
+	json_t *turns = json_array();
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &at);
+	for (size_t i = 0; i < heard->n; i++) {
+		json_array_append_new(turns, json_integer((json_int_t)heard->turns[i].turn));
+	}
+	log_line(session, "commit",
+		 json_pack("{s:f,s:o}", "at", (double)at.tv_sec + (double)at.tv_nsec / 1e9, "turns",
+			   turns));
+}
+
 void audio_commit(struct session *session)
 {
 	struct listening *listening = &session->listening;
@@ -92,6 +108,7 @@ void audio_commit(struct session *session)
 				  "completed", "role", "user", "content", "type", "input_audio",
 				  "transcript"));
 	item->format = listening->reader.format;
+	commit_log(session, &listening->heard);
 	item->heard = listening->heard;
 	item->audio = listening->buffer;
 	item->audio_s = (double)bc_buf_len(&item->audio) / (double)ms_bytes(listening, 1000);

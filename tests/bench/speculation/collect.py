@@ -10,7 +10,7 @@ import json
 
 from dialogues import can_be_undone, kind_of
 
-COMMIT_SLACK = 0.02  # seconds the client may hear of a commit later than the gateway acted on it
+COMMIT_SLACK = 0.02  # seconds the client may hear of a commit later than the gateway acted on it, where only it can be asked
 
 
 def canonical(value):
@@ -58,6 +58,7 @@ class Log:
         self.parameters = {}
         self.scene_of = {}
         self.responses = collections.defaultdict(list)
+        self.commits = collections.defaultdict(dict)  # session: {turn: the moment its first words were committed}
         self.items = {}
         for line in lines:
             kind, session = line.get("kind"), line.get("session")
@@ -67,6 +68,9 @@ class Log:
                 self.scene_of[session] = instance_of(line["name"])
             elif kind == "response":
                 self.responses[session].append(line)
+            elif kind == "commit":
+                for turn in line["turns"]:
+                    self.commits[session].setdefault(turn, line["at"])
             elif kind == "conversation":
                 self.items[session] = line["items"]
 
@@ -120,18 +124,28 @@ class UserItems:
         return index
 
 
-def conversation_calls(items, history, turns, schemas):
-    """The calls a conversation holds, by turn: {turn: [(tool, arguments, output)]}.  One that was cut off is none."""
+def conversation_turns(items, history, turns):
+    """The items a conversation holds behind the caller's words, by turn: {turn: [item]}."""
     found = {turn["turn"]: [] for turn in turns}
-    outputs = {item["call_id"]: item.get("output") for item in items if item["kind"] == "function_call_output"}
     users, at = UserItems(history, turns), None
     for item in items:
         if item.get("role") == "user":
             at = users.turn_of(item)
-        elif item["kind"] == "function_call" and at is not None and item.get("status") != "incomplete":
-            found[turns[at]["turn"]].append((*schemas.key(item["name"], json.loads(item["arguments"] or "{}")),
-                                             outputs.get(item["call_id"])))
+        elif at is not None:
+            found[turns[at]["turn"]].append(item)
     return found
+
+
+def calls_of(items, outputs, schemas):
+    """The calls among some items: [(tool, arguments, output)]; outputs: {call_id: output} of the whole conversation.  One
+    that was cut off is none."""
+    return [(*schemas.key(item["name"], json.loads(item["arguments"] or "{}")), outputs.get(item["call_id"]))
+            for item in items if item["kind"] == "function_call" and item.get("status") != "incomplete"]
+
+
+def said_of(items):
+    """What was said among some items: [[role, text]]."""
+    return [[item["role"], item.get("text")] for item in items if item["kind"] == "message"]
 
 
 class Windows:
@@ -180,17 +194,25 @@ def waste_of(requests, final, live):
     return wasted, seconds
 
 
-def early_effects(requests, turn, live, manual, undoable=()):
-    """Writes that reached a tool before the turn was committed and were not taken back: (those that could not have been,
-    those of tools declared with their inverse).  Where the client ends its turns itself, its last word is the commit."""
-    committed = turn["ended"] if manual else turn.get("first_commit") or turn["committed"] or turn["ended"]
+def commit_of(turn, told, manual):
+    """The moment before which a turn has no effect: told by the provider itself if it is a simulated one, else as the
+    client saw it.  Where the client ends its turns itself, its last word is the commit."""
+    if told is not None:
+        return told
+    seen = turn["ended"] if manual else turn.get("first_commit") or turn["committed"] or turn["ended"]
+    return None if seen is None else seen - COMMIT_SLACK
+
+
+def early_effects(requests, committed, live, undoable=()):
+    """Writes that reached a tool before the turn was committed: (those that could not be taken back, those of tools declared
+    with their inverse that were not)."""
     if committed is None:
         return 0, 0
     kept = collections.Counter(live)
-    early = [request["tool"] in undoable for request in requests
-             if request["write"] and request["verdict"] not in ("repeat", "undo")
-             and request["arrived"] < committed - COMMIT_SLACK and kept[(request["tool"], request["args"])] > 0]
-    return early.count(False), early.count(True)
+    early = [request for request in requests if request["write"] and request["verdict"] not in ("repeat", "undo")
+             and request["arrived"] < committed]
+    return (sum(request["tool"] not in undoable for request in early),
+            sum(request["tool"] in undoable and kept[(request["tool"], request["args"])] > 0 for request in early))
 
 
 def false_ends(turn):
@@ -238,11 +260,13 @@ class Manner:
 class Joined:
     """One session's part of all records."""
 
-    def __init__(self, job, timeline, calls, live, log_lines, items, offset, manner):
+    def __init__(self, job, timeline, calls, live, log, offset, manner):
+        session = log.by_scene().get(instance_of(job.scene))
+        items = log.items.get(session, [])
         self.job, self.timeline, self.offset, self.manner = job, timeline, offset, manner
         self.turns = timeline["turns"]
         self.windows = Windows(self.turns)
-        self.lines = log_lines
+        self.lines, self.commits = log.responses.get(session, []), log.commits.get(session, {})
         writes = {tool["name"] for tool in job.dialogue["tools"] if not tool["read_only"]}
         self.undoable = {tool["name"] for tool in job.dialogue["tools"] if manner.reversible and can_be_undone(tool)}
         self.schemas = Schemas(job.dialogue["tools"])
@@ -250,7 +274,8 @@ class Joined:
         self.live = collections.defaultdict(list)
         for effect in live:
             self.live[self.windows.turn_at(effect["at"])].append(self.schemas.key(effect["tool"], effect["args"]))
-        self.final = conversation_calls(items, job.alone or 0, self.turns, self.schemas)
+        self.items = conversation_turns(items, job.alone or 0, self.turns)
+        self.outputs = {item["call_id"]: item.get("output") for item in items if item["kind"] == "function_call_output"}
         self.has_items = bool(items)
 
     def row(self, turn):
@@ -258,12 +283,13 @@ class Joined:
         script = self.job.dialogue["turns"][index]
         zero = turn["ended"] or turn["began"]
         answer = substantive(turn, script, self.manner.real) if turn["ended"] else None
-        requests, final = self.requests[index], self.final.get(index, [])
+        requests, final = self.requests[index], calls_of(self.items[index], self.outputs, self.schemas)
         # What a real provider's conversation holds nobody sees: then waste is the gateway's to count.
         wasted, wasted_s = (0, 0.0) if self.manner.real else waste_of(requests, final, self.live[index])
         gold = collections.Counter(self.schemas.key(call["name"], call["args"]) for call in script.get("calls") or [])
         heard, told = false_ends(turn)
-        early, undoable = early_effects(requests, turn, self.live[index], self.manner.manual, self.undoable)
+        committed = commit_of(turn, self.commits.get(index), self.manner.manual)
+        early, undoable = early_effects(requests, committed, self.live[index], self.undoable)
         return {
             "set": self.job.group.name, "dialogue": self.job.dialogue["id"], "turn": index, "kind": kind_of(script),
             "alone": self.job.alone is not None, "repair": turn["repair"], "user": turn["user"],
@@ -277,7 +303,8 @@ class Joined:
                       for request in requests],
             "responses": responses_of(self.lines, index, zero, self.offset, turn is self.turns[-1]),
             "effects": self.live[index], "order_holds": order_holds(self.live[index], script, self.schemas),
-            "final": [[name, args] for name, args, _ in final],
+            "final": [[name, args] for name, args, _ in final], "outputs": [output for _, _, output in final],
+            "said": said_of(self.items[index]),
             "accurate": collections.Counter((name, args) for name, args, _ in final) == gold if self.has_items else None,
             "early_effects": early, "early_undoable": undoable,
             "stale_answers": sum(1 for _, _, output in final if output and '"stale":true' in output.replace(" ", "")),
@@ -293,7 +320,6 @@ def rows_of(jobs, timelines, calls, effects, ahead, log, manner):
     for effect in effects["effects"]:
         live[session_of(effect)].append({**effect, "at": effect["time"] / 1e6 - ahead})
     offset = clock_offset(log, [timeline for timeline in timelines.values() if timeline])
-    sessions = log.by_scene()
     rows, problems = [], []
     for number, job in enumerate(jobs):
         timeline = timelines.get(number)
@@ -301,9 +327,7 @@ def rows_of(jobs, timelines, calls, effects, ahead, log, manner):
             problems.append(f"{job.scene}: the session never began")
             continue
         scene = instance_of(job.scene)
-        session = sessions.get(scene)
-        joined = Joined(job, timeline, by_scene[scene], live[scene], log.responses.get(session, []),
-                        log.items.get(session, []), offset, manner)
+        joined = Joined(job, timeline, by_scene[scene], live[scene], log, offset, manner)
         problems += [f"{job.scene}: {breach}" for breach in timeline["breaches"]]
         rows += [joined.row(turn) for turn in joined.turns if turn["began"]]
     return rows, problems

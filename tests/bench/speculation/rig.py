@@ -25,9 +25,14 @@ from dialogues import can_be_undone
 
 READY_WITHIN = 60  # seconds a program may take to start or to end; generous, none depends on it
 SLOT_WAIT = 0.02  # seconds until a run that may not open a session looks again whether it may
+PATIENCE = 30.0  # seconds of the machine, in a world of any speed, after which a caller gives up waiting
 RELOADED = b"configuration read again"
 REFUSED = b"the new configuration is not usable"
-FRESH = "30s"  # how long a read stays true within a call; a write of the same call ends it at once
+FRESH = 30.0  # seconds a read stays true within a call; a write of the same call ends it at once
+# What the daemon counts by its own clock and decides by, in seconds: a world that runs faster has less of it.  Windows of
+# speech are samples and need nothing; time-outs are there for peers that fail, and nothing here comes near them.
+WASTE_PRICE = 0.05
+OWN_CLOCK = {"confirm_wait": 0.3, "learn_half_life": 1800.0, "kill_rest": 600.0}
 
 
 class RigError(Exception):
@@ -58,7 +63,12 @@ def undo_toml(scene, base, tool):
     return request_toml(scene, base + inverse["name"], "{" + ", ".join(members) + "}")
 
 
-def tool_toml(scene, tool, port, reversible):
+def duration(seconds, scale):
+    """A duration of the daemon's configuration, in a world that runs scale times faster."""
+    return f"{max(1, round(seconds * 1000 / scale))}ms"
+
+
+def tool_toml(scene, tool, port, reversible, scale=1.0):
     """One [[tool]].  Effect classes are conservative: a write is held, unless reversible writes are what is measured."""
     base = f"http://127.0.0.1:{port}/d/{scene}/tools/"
     undo = undo_toml(scene, base, tool) if reversible and can_be_undone(tool) else None
@@ -69,16 +79,17 @@ def tool_toml(scene, tool, port, reversible):
              f"request = {request_toml(scene, base + tool['name'], '{*}')}",
              f'effect = "{effect}"', 'disclosure = "first_party"',
              f'idempotency = "{"natural" if tool["read_only"] else "key"}"',
-             f"tags = [{quoted(scene)}]", "concurrency_max = 4096", 'timeout = "60s"']
+             f"tags = [{quoted(scene)}]", "concurrency_max = 4096", 'timeout = "60s"',
+             f'waste_price = "{duration(WASTE_PRICE, scale)}"']
     if effect == "read":
-        lines.append(f'fresh_for = "{FRESH}"')
+        lines.append(f'fresh_for = "{duration(FRESH, scale)}"')
     if undo:
         lines.append(f"undo = {undo}")
     return "\n".join(lines) + "\n"
 
 
-def tools_toml(job, port, reversible):
-    return "\n".join(tool_toml(job.scene, tool, port, reversible) for tool in job.dialogue["tools"])
+def tools_toml(job, port, reversible, scale=1.0):
+    return "\n".join(tool_toml(job.scene, tool, port, reversible, scale) for tool in job.dialogue["tools"])
 
 
 def toml_value(value):
@@ -217,7 +228,7 @@ class Rig:
             provider = self.start("simprovider", [
                 self.program("tests", "provider", "simprovider"), "--listen", "127.0.0.1:0", "--dialogues",
                 self.path("dialogues.jsonl"), "--profile", self.run.profile, "--rule", self.run.rule, "--key", key,
-                "--log", self.path("provider.log"), "--log-kinds", "parameters,session,response,conversation,closed",
+                "--log", self.path("provider.log"), "--log-kinds", "parameters,session,commit,response,conversation,closed",
                 *common, *self.run.provider])
             self.ports["provider"] = self.port_of("simprovider", provider)
             threading.Thread(target=provider.stdout.read, daemon=True).start()
@@ -231,12 +242,18 @@ class Rig:
         self.cpu = {name: -cpu_seconds(pid) for name, pid in self.watch.items()}
         self.began = time.monotonic()
 
+    def write_tools(self, job):
+        self.write("tools.toml", tools_toml(job, self.ports["tools"], self.run.reversible, self.settings.scale))
+
     def start_gateway(self, job):
         self.ports["gateway"], self.ports["admin"] = free_port(), free_port()
         options = {section: dict(pairs) for section, pairs in self.run.options.items()}
+        if self.settings.scale != 1:
+            clock = {name: duration(seconds, self.settings.scale) for name, seconds in OWN_CLOCK.items()}
+            options["speculation"] = {**clock, **options.get("speculation", {})}
         if self.settings.provider is not None:
             options["upstream"] = {"url": self.settings.provider, "key": self.settings.key}
-        self.write("tools.toml", tools_toml(job, self.ports["tools"], self.run.reversible))
+        self.write_tools(job)
         self.write("backchannel.toml", gateway_toml({"provider": 0, **self.ports}, options))
         process = self.start("backchanneld", [self.program("daemon", "backchanneld"), "--config",
                                               self.path("backchannel.toml")], subprocess.DEVNULL)
@@ -255,7 +272,8 @@ class Rig:
                    "--timing", self.settings.timing, "--provider", self.run.profile, "--seed", str(self.run.seed),
                    "--scale", str(self.settings.scale), "--format", "pcmu", "--turns", self.run.turns,
                    "--repair-rate", str(self.run.repair_rate), "--pause-rate", str(self.run.pause_rate),
-                   "--resume-rate", str(self.settings.resume_rate)]
+                   "--resume-rate", str(self.settings.resume_rate),
+                   "--patience", str(PATIENCE * max(1.0, self.settings.scale))]
         if self.run.silence is not None:
             command += ["--silence", str(self.run.silence)]
         self.caller = self.start("caller", command, stdin=subprocess.PIPE)
@@ -270,7 +288,7 @@ class Rig:
 
     def reload(self, job):
         """Give the daemon the tools of a job; returns when new sessions have them."""
-        self.write("tools.toml", tools_toml(job, self.ports["tools"], self.run.reversible))
+        self.write_tools(job)
         self.gateway.send_signal(1)
         self.reloads += 1
         limit = time.monotonic() + READY_WITHIN

@@ -107,6 +107,11 @@ class Configuration(unittest.TestCase):
         self.assertEqual((found["speculation"], found["tools"], found["listen"][0]["port"]),
                          ({"mode": "off", "prefetch": True}, {"sequential": True}, 3))
 
+    def test_a_faster_world_has_less_of_the_daemon_s_own_time(self):
+        job = dialogues.Job(None, dialogue(), 1)
+        found = tomllib.loads(rig.tools_toml(job, 1234, False, 4.0))["tool"][0]
+        self.assertEqual((found["fresh_for"], found["waste_price"], found["timeout"]), ("7500ms", "12ms", "60s"))
+
     def plan(self, options, modes=("off", "strict", "confirm", "inject"), **settings):
         known = {"tools": "typical", "rule": "clause", "turns": "vad", "silence": None, "seeds": 3, "control": True,
                  "profile": "gpt-realtime", "repair_rate": 0.06, "pause_rate": 0.0}
@@ -214,8 +219,10 @@ class Records(unittest.TestCase):
                  {"kind": "function_call", "name": "find", "arguments": '{"x":"a"}', "call_id": "1"},
                  {"kind": "function_call_output", "call_id": "1", "output": changes.get("output", "{}")},
                  {"kind": "function_call", "name": "book", "arguments": '{"x": "a"}', "call_id": "2"}]
+        commits = [{"kind": "commit", "session": 1, "at": at, "turns": [1]} for at in (changes.get("commit"), 900.0) if at]
         log = collect.Log([{"kind": "parameters", "session": 0, "t": 0, "sha256": "ab"},
                            {"kind": "session", "session": 1, "t": 0, "dialogue": "d", "name": "d@t1:1"},
+                           *(commits if "commit" in changes else []),
                            {"kind": "response", "session": 1, "id": "r1", "turn": 1, "aside": False, "status": "completed",
                             "created": 2.7, "first": 3.9, "done": 5.0, "tokens": {"text_in": 10}, "usd": 0.01},
                            {"kind": "response", "session": 1, "id": "p1", "turn": 1, "aside": True, "status": "completed",
@@ -255,12 +262,17 @@ class Records(unittest.TestCase):
         self.assertEqual(self.joined()[0]["early_effects"], 0)
         self.assertEqual(self.joined(booked=102.3)[0]["early_effects"], 1)
 
+    def test_the_provider_s_word_on_the_commit_leaves_no_slack(self):
+        self.assertEqual(self.joined(booked=102.495)[0]["early_effects"], 0)
+        self.assertEqual(self.joined(booked=102.495, commit=102.5)[0]["early_effects"], 1)
+        self.assertEqual(self.joined(booked=102.4, commit=102.3)[0]["early_effects"], 0)
+
     def test_an_early_effect_that_can_be_taken_back_is_another_matter(self):
         request = {"tool": "book", "args": "{}", "write": True, "verdict": "recorded", "arrived": 1.0}
-        turn = {"ended": 1.5, "committed": 2.0}
         for undoable, expected in (((), (1, 0)), ({"book"}, (0, 1))):
-            self.assertEqual(collect.early_effects([request], turn, [("book", "{}")], False, undoable), expected)
-        self.assertEqual(collect.early_effects([request], turn, [], False), (0, 0))
+            self.assertEqual(collect.early_effects([request], 2.0, [("book", "{}")], undoable), expected)
+        self.assertEqual(collect.early_effects([request], 2.0, [], {"book"}), (0, 0))
+        self.assertEqual(collect.early_effects([request], 2.0, []), (1, 0))  # one that the caller had cancelled later
 
     def test_a_stale_answer_is_seen(self):
         self.assertEqual(self.joined(output='{"stale": true}')[0]["stale_answers"], 1)
@@ -274,8 +286,9 @@ class Records(unittest.TestCase):
                  {"kind": "message", "role": "user", "text": "three"}, calls_of("b", 2),
                  {"kind": "message", "role": "user", "text": "four"}, calls_of("c", 3)]
         items.insert(1, {**calls_of("cut", 4), "arguments": '{"x": "un', "status": "incomplete"})
-        found = collect.conversation_calls(items, 0, turns, collect.Schemas([]))
-        self.assertEqual([[call[0] for call in found[turn]] for turn in (0, 1)], [["a", "b"], ["c"]])
+        found = collect.conversation_turns(items, 0, turns)
+        called = [[name for name, *_ in collect.calls_of(found[turn], {}, collect.Schemas([]))] for turn in (0, 1)]
+        self.assertEqual(called, [["a", "b"], ["c"]])
 
     def test_breaches_are_problems(self):
         self.assertEqual(self.joined(breaches=["x"])[1], ["d@t1:1: x"])
