@@ -36,12 +36,13 @@ check-sanitized: $(SANITIZED)/build.ninja
 	@meson compile -C $(SANITIZED)
 	@.ci/test $(SANITIZED) --no-suite lint --no-suite chance --timeout-multiplier 4
 
-# As many simulated calls as SOAK_MINUTES allow, the seeds drawn from the time, and 200 calls in which the daemon is killed
-# and worse: make soak [SOAK_MINUTES=60]
+# As many simulated calls as SOAK_MINUTES allow, the seeds drawn from the time, 200 calls in which the daemon is killed and
+# worse, and all dialogues with and without speculation: make soak [SOAK_MINUTES=60] [DATA=../shared/data] [EQUALITY=--resume]
 soak: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
 	@$(BUILD)/tests/sim/sim --minutes $(SOAK_MINUTES)
 	@python3 tests/chaos/chaos.py $(BUILD) . 200
+	@python3 tests/equality/equality.py --build $(BUILD) --data $(or $(DATA),../shared/data) $(EQUALITY)
 
 # The gateway in the foreground.
 run: $(BUILD)/build.ninja
