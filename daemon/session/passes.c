@@ -411,8 +411,10 @@ void pass_turn_committed(struct sess *sess)
 	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
 		struct pass *pass = &agent->passes.running[i];
 
-		if (pass->number != 0 && !spec_pass_is_complete(agent->spec, pass->number)) {
-			/* The provider's own pass, which starts now, will know better. */
+		/* One that missed the last words still finds reads before the provider's own response does; one that
+		 * was given other words than those that count does not. */
+		if (pass->number != 0 && !pass->with_audio &&
+		    !spec_pass_is_complete(agent->spec, pass->number)) {
 			give_up(sess, pass);
 		}
 	}

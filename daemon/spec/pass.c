@@ -55,6 +55,7 @@ void spec_input_complete(struct spec *spec, bool complete)
 {
 	BC_CHECK(spec, SPEC_MAGIC);
 	spec->complete = complete;
+	spec->end_voiced = spec->last_voiced;
 }
 
 bool spec_has_heard_all(const struct spec *spec)
@@ -89,6 +90,7 @@ bool spec_is_idle(const struct spec *spec)
 bool spec_pass_is_due(const struct spec *spec)
 {
 	bc_usec since = spec->speech_since;
+	bc_usec apart;
 
 	if (spec->conf.growth == 0 || !spec->speech || spec->turn == 0) {
 		return false;
@@ -97,8 +99,8 @@ bool spec_pass_is_due(const struct spec *spec)
 		since = spec->pass_last;
 	}
 	/* The later in a turn, the more a look is worth and the fewer are left: they move apart. */
-	return spec->position - since >=
-	       spec->conf.growth + spec->conf.growth * spec->passes_in_turn / 4;
+	apart = spec->conf.growth * spec->passes_in_turn * 3 / (2 * (bc_usec)spec->conf.passes_max);
+	return spec->position - since >= spec->conf.growth + apart;
 }
 
 /* Steps of calls that stand before what follows from these results. */

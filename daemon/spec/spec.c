@@ -98,6 +98,7 @@ void spec_turn_begin(struct spec *spec, uint64_t turn)
 void spec_turn_commit(struct spec *spec)
 {
 	BC_CHECK(spec, SPEC_MAGIC);
+	spec->end_voiced = spec->complete ? spec->end_voiced : spec->last_voiced;
 	spec->committed = true;
 }
 
@@ -235,12 +236,21 @@ static bool may_run(const struct spec *spec, const struct guess *guess)
 	return false;
 }
 
+/* Whether the turn has ended and nothing was said since: what a proposal would wait for does not come any more. */
+static bool is_over(const struct spec *spec)
+{
+	return (spec->committed || spec->complete) && spec->last_voiced <= spec->end_voiced;
+}
+
 static bool is_stable(const struct spec *spec, const struct guess *guess)
 {
 	if (guess->named_in_row >= 2 || guess->predicted) {
 		return true;
 	}
 	if ((spec->committed || spec->complete) && (confirmed(spec) & guess_bit(guess)) != 0) {
+		return true;
+	}
+	if (guess->tool->effect == CFG_EFFECT_READ && is_over(spec)) {
 		return true;
 	}
 	if (spec->committed && guess->reasoned && spec->last_voiced <= guess->horizon) {

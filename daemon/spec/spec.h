@@ -136,7 +136,10 @@ struct spec *spec_free(struct spec *spec); /* every guess must have been dropped
 /* The caller's input begins a new turn: passes are counted anew.  turn numbers grow. */
 void spec_turn_begin(struct spec *spec, uint64_t turn);
 
-/* The provider has committed the turn: what a pass over all of it named is stable at once. */
+/*
+ * The provider has committed the turn: what a pass over all of it named is stable at once, and so is a read that any pass
+ * named, while nothing more is said.
+ */
 void spec_turn_commit(struct spec *spec);
 
 /* What the detector and the transcript say; all in stream time. */
@@ -145,7 +148,7 @@ void spec_speech(struct spec *spec, bc_usec position, bool speech);
 
 /*
  * Somebody who can tell says that the running turn's input is complete, or (false) that it goes on.  While it is, it counts
- * as silence, and what a pass over all of it named is stable.
+ * as silence, and the same is stable as at a commit.
  */
 void spec_input_complete(struct spec *spec, bool complete);
 

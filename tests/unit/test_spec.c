@@ -237,7 +237,7 @@ START_TEST(a_pass_over_all_of_a_complete_input_is_stable)
 	ck_assert_ptr_null(spec_next_stable(spec));
 	spec_input_complete(spec, true);
 	ck_assert_ptr_nonnull(spec_next_stable(spec));
-	spec_heard(spec, 101 * MS, 101 * MS);
+	spec_heard(spec, 101 * MS, 101 * MS); /* more was said */
 	ck_assert(!spec_has_heard_all(spec));
 	ck_assert_ptr_null(spec_next_stable(spec));
 	spec_heard(spec, 102 * MS, 100 * MS);
@@ -331,6 +331,36 @@ START_TEST(a_pass_over_all_of_the_turn_is_stable_at_the_commit)
 	ck_assert_ptr_nonnull(spec_next_stable(spec));
 	spec_heard(spec, 110 * MS, 110 * MS); /* more was said */
 	ck_assert_ptr_null(spec_next_stable(spec));
+}
+END_TEST
+
+/* _i: how the end of the turn became known. */
+START_TEST(a_read_waits_for_nothing_when_the_turn_is_over)
+{
+	struct spec_conf confirm = conf;
+	uint64_t number;
+
+	teardown();
+	confirm.mode = SPEC_CONFIRM;
+	confirm.reversible = true;
+	spec = spec_new(&confirm);
+	spec_turn_begin(spec, 1);
+	spec_heard(spec, 100 * MS, 100 * MS);
+	number = begin(100 * MS);
+	spec_heard(spec, 200 * MS, 200 * MS);
+	if (_i == 0) {
+		spec_input_complete(spec, true);
+	} else {
+		spec_turn_commit(spec);
+	}
+	name(number, &reversible_tool, "{}"); /* an effect waits for who has heard the end */
+	name(number, &read_tool, "{}");
+	spec_pass_end(spec, number, true);
+	ck_assert_ptr_eq(spec_next_stable(spec)->tool, &read_tool);
+	spec_heard(spec, 210 * MS, 210 * MS); /* the caller goes on */
+	ck_assert_ptr_null(spec_next_stable(spec));
+	spec_turn_commit(spec);
+	ck_assert(spec_next_stable(spec) == NULL || _i == 1); /* it ended where it was said to */
 }
 END_TEST
 
@@ -888,6 +918,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("spec");
 
 	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_loop_test(c, a_read_waits_for_nothing_when_the_turn_is_over, 0, 2);
 	for (size_t i = 0; i < BC_ARRAY_LEN(cases); i++) {
 		tcase_add_test(c, cases[i]);
 	}
