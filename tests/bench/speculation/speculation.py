@@ -240,7 +240,7 @@ class Bench:
             for rig in list(self.rigs):
                 rig.abort()
             pool.shutdown()
-        return {run.name: found[run.name] for run in runs}
+        return {run.name: dict(sorted(found[run.name].items())) for run in runs}
 
     # ---- judging ----
 
