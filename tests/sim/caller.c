@@ -3,6 +3,9 @@
 
 #include "daemon/config/config.h"
 #include "daemon/loop/loop.h"
+#include "daemon/spec/admission.h"
+#include "daemon/spec/pattern.h"
+#include "daemon/tools/host.h"
 #include "proto/b64.h"
 
 #include <stdlib.h>
@@ -27,6 +30,8 @@ struct seat {
 	struct sim_caller *caller;
 	struct sim_conv *conv;
 	struct sess *sess;
+	struct sim_client *client;   /* NULL: it only listens */
+	struct pattern_trail *trail; /* NULL: no call has ended well */
 	bool ended;
 	struct seat_timer timers[SESS_TIMER__COUNT];
 	struct sim_event *closing[2];
@@ -64,6 +69,9 @@ static bool world_send(void *world, enum sess_side side, enum ws_opcode opcode,
 	(void)opcode;
 	if (side == SESS_UPSTREAM && seat->conv != NULL && !sim.dead) {
 		conv_send(seat->conv, payload);
+	}
+	if (side == SESS_CLIENT && seat->client != NULL && !sim.dead) {
+		client_hear(seat->client, payload);
 	}
 	return false;
 }
@@ -227,10 +235,68 @@ static void world_reason_cancel(void *world)
 	(void)world;
 }
 
+static struct admission_ask asks(const struct cfg_tool *tool, enum spec_trigger trigger)
+{
+	return (struct admission_ask){.conf = &process_cfg()->speculation,
+				      .tool = tool,
+				      .trigger = trigger,
+				      .key = "tester",
+				      .now = sim.now};
+}
+
+static enum admission_refusal world_admit(void *world, const struct cfg_tool *tool,
+					  enum spec_trigger trigger)
+{
+	struct admission_ask ask = asks(tool, trigger);
+
+	(void)world;
+	return sim.profile.variant == 0 ? ADMISSION_GRANTED
+					: admission_ask(process_admission(), &ask);
+}
+
+static void world_learn(void *world, const struct admission_event *event)
+{
+	struct admission_ask from = asks(event->tool, event->trigger);
+
+	(void)world;
+	admission_learn(process_admission(), &from, event);
+}
+
+static void world_observe(void *world, const struct pattern_call *call)
+{
+	struct seat *seat = world;
+
+	if (seat->trail == NULL) {
+		seat->trail = pattern_trail_new();
+		BC_BUG_ON(seat->trail == NULL);
+	}
+	pattern_observe(process_patterns(), seat->trail, call);
+}
+
+static unsigned world_predict(void *world, const struct pattern_call *call, uint64_t turn,
+			      struct pattern_guess out[PATTERN_GUESSES_MAX])
+{
+	struct seat *seat = world;
+
+	if (sim.profile.variant == 0 || (call == NULL && seat->trail == NULL)) {
+		return 0;
+	}
+	return call != NULL ? pattern_predict(process_patterns(), call, out)
+			    : pattern_predict_turn(process_patterns(), seat->trail, turn, out);
+}
+
+static void world_warm(void *world, const struct cfg_tool *tool)
+{
+	(void)world;
+	tool_warm(process_tools(), tool);
+}
+
 static void seat_free(struct seat *seat)
 {
 	LIST_REMOVE(seat, link);
 	seat->sess = sess_free(seat->sess);
+	seat->client = client_free(seat->client);
+	seat->trail = pattern_trail_free(seat->trail);
 	for (unsigned i = 0; i < SESS_TIMER__COUNT; i++) {
 		(void)loop_timer_free(seat->timers[i].timer);
 	}
@@ -290,6 +356,11 @@ static const struct sess_world world_ops = {.now = world_now,
 					    .changed = world_changed,
 					    .reason_start = world_reason_start,
 					    .reason_cancel = world_reason_cancel,
+					    .admit = world_admit,
+					    .learn = world_learn,
+					    .observe = world_observe,
+					    .predict = world_predict,
+					    .warm = world_warm,
 					    .ended = world_ended};
 
 /* ---- connections ---- */
@@ -323,6 +394,9 @@ static void call_up(struct sim_caller *caller)
 	TELL("caller %u is connected as %s", caller->number, id);
 	seat->conv = conv_new(caller, seat->sess);
 	caller->conv = seat->conv;
+	if (variant_has(sim.profile.variant, SIM_CLIENT_TOOLS)) {
+		seat->client = client_new(seat->conv);
+	}
 	sess_upstream_open(seat->sess);
 	if (sim.profile.drops && sim_chance(2) == 0) {
 		seat->drop = sim_at(sim_between(300 * SIM_MS, 9 * SIM_SEC), hang_up, seat);
@@ -355,7 +429,19 @@ void caller_from_provider(struct sim_conv *conv, const char *text)
 	}
 }
 
-void session_tag_changed(const char *tag);
+void caller_from_client(struct sim_conv *conv, const char *text)
+{
+	struct seat *seat;
+
+	LIST_FOREACH(seat, &seats, link)
+	{
+		if (seat->conv == conv && !seat->ended && seat->closing[SESS_CLIENT] == NULL) {
+			TELL("client: %.200s", text);
+			sess_message(seat->sess, SESS_CLIENT, WS_TEXT, bc_span_str(text));
+			return;
+		}
+	}
+}
 
 struct change {
 	struct tool_host *host;

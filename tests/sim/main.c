@@ -1,5 +1,6 @@
 /*
- * sim FIRST COUNT [--story]    play these seeds; --story: tell what happens
+ * sim FIRST COUNT [--plain] [--story]
+ *                              play these seeds; --plain: in the plain world; --story: tell what happens
  * sim --regressions            play the seeds that have found a bug
  * sim --plants                 put a bug in, one after the other: each must be found
  * sim --minutes N              as many seeds as time allows
@@ -9,6 +10,7 @@
 #include "tests/sim/world.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/metric.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -17,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PLANT_SEEDS  1500 /* within which a planted bug must be found */
+#define PLANT_SEEDS  5000 /* within which a planted bug must be found */
 #define FAILURES_MAX 5
 #define STORY_ENV    "SIM_STORY_OF"
 
@@ -25,6 +27,7 @@ static struct sim_stats total;
 static uint64_t modes[SIM_MODES];
 static uint64_t clean_pairs;
 static uint64_t sqlite_seeds;
+static uint64_t variants;
 
 static void add_stats(void)
 {
@@ -41,6 +44,9 @@ static void add_stats(void)
 	total.drops += s->drops;
 	total.passes += s->passes;
 	total.parked += s->parked;
+	total.warmed += s->warmed;
+	total.asked += s->asked;
+	variants += sim.profile.variant != 0;
 	modes[sim.profile.mode]++;
 	sqlite_seeds += sim.profile.sqlite;
 }
@@ -53,14 +59,19 @@ static void drop_convs(void)
 	sim.conv_count = 0;
 }
 
+/* Seeds are played in the plain world. */
+static bool plain;
+
 /* Whether all held; else complaint has what did not. */
 static bool play(uint64_t seed, int plant, FILE *story, char complaint[sizeof(sim.complaint)])
 {
+	struct sim_run run = {
+		.seed = seed, .plain = plain, .speculative = true, .plant = plant, .story = story};
 	char *with;
 	char *without;
 	bool well;
 
-	process_play(seed, true, plant, story);
+	process_play(&run);
 	well = !sim.broken;
 	(void)snprintf(complaint, sizeof(sim.complaint), "%s", sim.complaint);
 	add_stats();
@@ -73,7 +84,8 @@ static bool play(uint64_t seed, int plant, FILE *story, char complaint[sizeof(si
 	if (story != NULL) {
 		(void)fprintf(story, "\n=== the same without speculation\n\n");
 	}
-	process_play(seed, false, plant, story);
+	run.speculative = false;
+	process_play(&run);
 	without = check_standing();
 	clean_pairs++;
 	if (sim.broken) {
@@ -103,7 +115,8 @@ static void on_abort(int number)
 		(void)snprintf(seed, sizeof(seed), "%" PRIu64, playing);
 		(void)fprintf(stderr, "seed %s: a bug check failed\n", seed);
 		(void)setenv(STORY_ENV, seed, 1);
-		(void)execl("/proc/self/exe", "sim", seed, "1", "--story", (char *)NULL);
+		(void)execl("/proc/self/exe", "sim", seed, "1", "--story",
+			    plain ? "--plain" : (char *)NULL, (char *)NULL);
 	}
 	(void)signal(SIGABRT, SIG_DFL);
 }
@@ -126,6 +139,34 @@ static bool play_told(uint64_t seed, bool told)
 	return false;
 }
 
+/* What the daemon itself has counted of what only variants do. */
+static void print_features(void)
+{
+	static const struct {
+		const char *name;
+		enum bc_metric from;
+		enum bc_metric to;
+	} features[] = {{"guesses refused", BC_M_REFUSED_OFF, BC_M_REFUSED_KEY_COST},
+			{"predicted", BC_M_PREDICTED, BC_M_PREDICTED},
+			{"prefetched", BC_M_PREFETCHED, BC_M_PREFETCHED},
+			{"prepared", BC_M_PREPARED, BC_M_PREPARED},
+			{"of these used", BC_M_PREPARED_USED, BC_M_PREPARED_USED},
+			{"eager turns", BC_M_EAGER_TURNS, BC_M_EAGER_TURNS},
+			{"of these taken back", BC_M_EAGER_RESUMED, BC_M_EAGER_RESUMED}};
+
+	(void)printf("%" PRIu64 " in variants: ", variants);
+	for (unsigned i = 0; i < BC_ARRAY_LEN(features); i++) {
+		int64_t count = 0;
+
+		for (unsigned k = features[i].from; k <= (unsigned)features[i].to; k++) {
+			count += bc_metric_get((enum bc_metric)k);
+		}
+		(void)printf("%" PRId64 " %s, ", count, features[i].name);
+	}
+	(void)printf("%" PRIu64 " servers warmed up, %" PRIu64 " calls of the client's tool\n",
+		     total.warmed, total.asked);
+}
+
 static void print_total(void)
 {
 	(void)printf(
@@ -138,6 +179,7 @@ static void print_total(void)
 		total.seeds, modes[SIM_STRICT], modes[SIM_CONFIRM], modes[SIM_INJECT], sqlite_seeds,
 		clean_pairs, total.crashes, total.syncs_failed, total.drops, total.faults,
 		total.passes, total.guesses, total.taken, total.effects, total.undos, total.parked);
+	print_features();
 	(void)fflush(stdout);
 }
 
@@ -163,21 +205,26 @@ static int run_regressions(void)
 {
 	static const struct {
 		uint64_t seed;
+		bool plain; /* it is older than the variants */
 		const char *bug;
 	} found[] = {
-		{1704,
+		{1704, true,
 		 "a real effect ran behind a wrong guess, which could not be undone any more"},
-		{2793, "two guessed effects of one tag stood, and the first could not be undone"},
-		{3329, "an effect that met an undo with its ticket in hand was refused, not held"},
-		{29472,
+		{2793, true,
+		 "two guessed effects of one tag stood, and the first could not be undone"},
+		{3329, true,
+		 "an effect that met an undo with its ticket in hand was refused, not held"},
+		{29472, true,
 		 "in the place of a wrong guess another one ran, right in front of the real effect"},
-		{33796, "a guess taken behind a failed sync was told as done, and undone later"},
-		{109596,
+		{33796, true,
+		 "a guess taken behind a failed sync was told as done, and undone later"},
+		{109596, true,
 		 "behind a failed sync a refused call was repeated by its rollback, and done"},
 	};
 	int status = 0;
 
 	for (unsigned i = 0; i < BC_ARRAY_LEN(found); i++) {
+		plain = found[i].plain;
 		if (!play_told(found[i].seed, false)) {
 			(void)printf("again: %s\n", found[i].bug);
 			status = 1;
@@ -197,7 +244,8 @@ static int run_plants(void)
 		[PLANT_UNDO_ORDER] = {"undo order", "was undone, and the later"},
 		[PLANT_LOST_JOIN] = {"lost join", "was done again"},
 		[PLANT_DOUBLE_RELEASE] = {"double release", "are of one intent"},
-		[PLANT_STALE_READ] = {"stale read", "which it must follow"}};
+		[PLANT_STALE_READ] = {"stale read", "which it must follow"},
+		[PLANT_WRONG_EQUALITY] = {"wrong equality", "was told the result of another call"}};
 	int status = 0;
 
 	for (int plant = PLANT_NONE + 1; plant < PLANT__COUNT; plant++) {
@@ -219,9 +267,33 @@ static int run_plants(void)
 	return status;
 }
 
+static int usage(void)
+{
+	(void)fprintf(
+		stderr,
+		"usage: sim FIRST COUNT [--plain] [--story] | --regressions | --plants | --minutes N\n");
+	return 2;
+}
+
+static int run_range(int argc, char **argv)
+{
+	bool told = false;
+
+	for (int i = 3; i < argc; i++) {
+		if (strcmp(argv[i], "--plain") == 0) {
+			plain = true;
+		} else if (strcmp(argv[i], "--story") == 0) {
+			told = true;
+		} else {
+			return usage();
+		}
+	}
+	return run_seeds(strtoull(argv[1], NULL, 10), strtoull(argv[2], NULL, 10), 0, told);
+}
+
 int main(int argc, char **argv)
 {
-	int status = 2;
+	int status;
 
 	/* What the daemon says of its world is no news here. */
 	bc_log_level_set((enum bc_log_level)(BC_LOG_ERR - 1));
@@ -235,13 +307,10 @@ int main(int argc, char **argv)
 
 		status = run_seeds((uint64_t)now << 20, UINT32_MAX,
 				   now + 60 * (time_t)strtol(argv[2], NULL, 10), false);
-	} else if (argc == 3 || (argc == 4 && strcmp(argv[3], "--story") == 0)) {
-		status = run_seeds(strtoull(argv[1], NULL, 10), strtoull(argv[2], NULL, 10), 0,
-				   argc == 4);
+	} else if (argc >= 3) {
+		status = run_range(argc, argv);
 	} else {
-		(void)fprintf(
-			stderr,
-			"usage: sim FIRST COUNT [--story] | --regressions | --plants | --minutes N\n");
+		status = usage();
 	}
 	process_library_end();
 	return status;

@@ -9,37 +9,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SETTLES_WITHIN (60 * SIM_SEC) /* after the last caller has gone */
 #define HEALS_WITHIN   (900 * SIM_SEC)
 #define STEPS_MAX      200000
-
-#define TOOL(name, effect, tag, path, more)                                                               \
-	"[[tool]]\nname = \"" name "\"\ndescription = \"Does.\"\neffect = \"" effect                      \
-	"\"\ndisclosure = \"first_party\"\ntags = [\"" tag                                                \
-	"\"]\nparameters = { type = \"object\", properties = { n = { type = \"integer\" } }, "            \
-	"required = [\"n\"] }\ntimeout = \"2s\"\nrequest = { method = \"POST\", url = \"http://t:1/" path \
-	"\", body = \"{*}\" }\n" more
-#define UNDO(name) \
-	"undo = { method = \"POST\", url = \"http://t:1/u/" name "\", body = '{\"n\":{args.n}}' }\n"
-#define STATUS(name) \
-	"status = { method = \"GET\", url = \"http://t:1/s/" name "/{idempotency_key}\" }\n"
-
-static const char config[] =
-	"[[listen]]\nport = 8080\n[auth]\nmode = \"open\"\n[[upstream]]\nurl = \"ws://localhost:1/v1/realtime\"\n"
-	"[tools]\nbreaker_failures = 0\nundo_wait = \"%s\"\n[speculation]\nmode = \"%s\"\n" TOOL(
-		"look", "read", "a", "c/look",
-		"") TOOL("peek", "read", "b", "c/peek",
-			 "") TOOL("set", "reversible", "a", "c/set",
-				  "idempotency = \"key\"\n" UNDO("set")) TOOL("put", "reversible",
-									      "a", "c/put",
-									      UNDO("put")
-										      STATUS("put"))
-		TOOL("flip", "reversible", "b", "c/flip",
-		     "idempotency = \"key\"\nundo = { method = \"POST\", url = \"http://t:1/u/flip\", body = "
-		     "'{\"ref\":{result.ref}}' }\n") TOOL("book", "hold", "a", "c/book", "")
-			TOOL("buy", "hold", "b", "c/buy", "idempotency = \"key\"\n" STATUS("buy"));
 
 struct sim sim;
 
@@ -50,13 +23,11 @@ static struct {
 	struct tool_host *tools;
 	struct cfg *cfg;
 	struct toolset *toolset;
+	struct admission *admission;
+	struct patterns *patterns;
 	struct sim_event *dispatch;
 	uint64_t epoch;
 } process;
-
-/* By mode, and whether a call waits for an undo as long as that may take. */
-static struct cfg *cfgs[SIM_MODES][2];
-static struct toolset *toolsets[SIM_MODES][2];
 
 struct tool_host *process_tools(void)
 {
@@ -78,52 +49,19 @@ bool process_lives(void)
 	return process.lives;
 }
 
-/* ---- configuration ---- */
-
-static struct cfg *load(const char *mode, bool patient)
+struct admission *process_admission(void)
 {
-	static char text[8192];
-	char path[] = "/tmp/bc-sim-XXXXXX";
-	int fd = mkstemp(path);
-	int len = snprintf(text, sizeof(text), config, patient ? "20s" : "2s", mode);
-	struct bc_buf findings;
-	struct cfg *cfg = NULL;
-
-	BC_BUG_ON(fd < 0 || write(fd, text, (size_t)len) != len);
-	(void)close(fd);
-	bc_buf_init(&findings, 65536);
-	if (cfg_load(path, &findings, &cfg) != BC_OK) {
-		(void)fprintf(stderr, "%.*s", BC_SPAN_ARG(bc_buf_span(&findings)));
-		abort();
-	}
-	bc_buf_release(&findings);
-	(void)unlink(path);
-	return cfg;
+	return process.admission;
 }
 
-static void configure(void)
+struct patterns *process_patterns(void)
 {
-	static const char *const names[] = {"off", "strict", "confirm", "inject"};
-	bool patient = sim.profile.clean;
-	unsigned mode = sim.speculative ? (unsigned)sim.profile.mode : SIM_OFF;
-
-	if (cfgs[mode][patient] == NULL) {
-		cfgs[mode][patient] = load(names[mode], patient);
-		toolsets[mode][patient] = toolset_new(cfgs[mode][patient]);
-		BC_BUG_ON(toolsets[mode][patient] == NULL);
-	}
-	process.cfg = cfgs[mode][patient];
-	process.toolset = toolsets[mode][patient];
+	return process.patterns;
 }
 
 void process_library_end(void)
 {
-	for (unsigned i = 0; i < SIM_MODES; i++) {
-		for (unsigned k = 0; k < 2; k++) {
-			toolsets[i][k] = toolset_unref(toolsets[i][k]);
-			cfgs[i][k] = cfg_unref(cfgs[i][k]);
-		}
-	}
+	variants_free();
 	disk_reset();
 }
 
@@ -210,6 +148,9 @@ static void start(void)
 		       &(struct tool_hooks){.resolved = on_resolved, .changed = on_changed});
 	tool_host_learn(process.tools);
 	tool_host_adopt(process.tools, process.cfg);
+	process.admission = admission_new();
+	process.patterns = patterns_new();
+	BC_BUG_ON(process.admission == NULL || process.patterns == NULL);
 	process.lives = true;
 	TELL("the daemon has started");
 }
@@ -224,6 +165,8 @@ static void end(void)
 		process.dispatch = NULL;
 	}
 	process.jrn = jrn_close(process.jrn);
+	process.admission = admission_free(process.admission);
+	process.patterns = patterns_free(process.patterns);
 }
 
 static void restart(void *arg)
@@ -250,12 +193,13 @@ static void crash(void)
 
 /* ---- a seed ---- */
 
-static void choose(void)
+static void choose(bool plain)
 {
 	struct sim_profile *p = &sim.profile;
 	unsigned kind = (unsigned)(sim.seed % 8);
 
 	*p = (struct sim_profile){.mode = SIM_STRICT + sim_chance(3)};
+	p->variant = plain ? 0 : variant_of(sim.seed);
 	p->sqlite = sim.seed % 100 == 37;
 	sim.caller_count = 1 + (sim_chance(3) == 0);
 	p->clean = kind < 2;
@@ -317,18 +261,20 @@ static void heal(void)
 	end();
 }
 
-void process_play(uint64_t seed, bool speculative, int plant, FILE *story)
+void process_play(const struct sim_run *run)
 {
-	sim = (struct sim){.seed = seed,
-			   .random = sim_hash(seed, 1, 2) | 1,
-			   .speculative = speculative,
-			   .plant = plant,
-			   .story = story};
+	sim = (struct sim){.seed = run->seed,
+			   .random = sim_hash(run->seed, 1, 2) | 1,
+			   .speculative = run->speculative,
+			   .plant = run->plant,
+			   .story = run->story};
 	clock_reset();
-	choose();
+	choose(run->plain);
 	disk_reset();
 	toolserver_reset();
-	configure();
+	variant_get(sim.profile.variant, sim.speculative ? (unsigned)sim.profile.mode : SIM_OFF,
+		    sim.profile.clean, &process.cfg, &process.toolset);
+	TELL("variant %u", sim.profile.variant);
 	start();
 	callers_begin();
 	run_until(callers_gone, sim.now + 600 * SIM_SEC);

@@ -12,10 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASIDE_MAX     16
-#define SILENT_FRAMES 12 /* of 40 ms, that end a turn */
-#define TEXT_MAX      4096
-#define SOUND_MAX     ((size_t)256 * 1024)
+#define ASIDE_MAX 16
+#define FRAME_MS  40
+#define SILENT_FRAMES \
+	12 /* that end a turn, unless the session asks for fewer; and that end it for the caller */
+#define TEXT_MAX  4096
+#define SOUND_MAX ((size_t)256 * 1024)
+
+#define DETECTION                                                                                 \
+	"'audio':{'input':{'format':{'type':'audio/pcmu'},'turn_detection':{'type':'server_vad'," \
+	"'create_response':true,'interrupt_response':true,'silence_duration_ms':%u}}}"
 
 struct response {
 	struct sim_conv *conv;
@@ -47,9 +53,12 @@ struct sim_conv {
 	struct response aside[ASIDE_MAX];
 	bool wants_auto; /* the turn's own response waits for another one's end */
 	bool speaking;
+	bool heard; /* something */
 	unsigned silent;
+	unsigned silence;  /* frames that end a turn */
 	unsigned marker;   /* newest segment heard, by its number in the call; only with speaking */
 	unsigned turn;     /* the newest that was committed, from 1; 0: none */
+	unsigned segment;  /* of it, the newest committed */
 	unsigned answered; /* likewise */
 	struct sim_call calls[SIM_CALLS_MAX];
 	unsigned call_count;
@@ -233,12 +242,13 @@ static void finish(struct response *response, const char *status)
 static void note_named(const struct response *response, const struct sim_wish *wish)
 {
 	BC_BUG_ON(sim.named_count == SIM_NAMED_MAX);
-	sim.named[sim.named_count++] = (struct sim_named){.tool = wish->tool,
-							  .n = wish->n,
-							  .turn = response->turn,
-							  .native = !response->aside,
-							  .whole = response->whole,
-							  .at = sim.now};
+	sim.named[sim.named_count++] =
+		(struct sim_named){.tool = wish->tool,
+				   .n = wish->n,
+				   .turn = response->turn,
+				   .native = !response->aside && response->whole,
+				   .whole = response->whole,
+				   .at = sim.now};
 }
 
 static void call_begins(struct response *response, const struct sim_wish *wish)
@@ -362,8 +372,9 @@ static void begin_native(struct sim_conv *conv, const char *metadata)
 	if (conv->turn > 0) {
 		const struct sim_turn *turn = &conv->caller->script.turns[conv->turn - 1];
 
-		response->count =
-			missing(conv, script_final(turn), NULL, 0, response->wishes, &waits);
+		response->count = missing(conv, &turn->meant[conv->segment], NULL, 0,
+					  response->wishes, &waits);
+		response->whole = conv->segment + 1 == turn->segments;
 	}
 	response->says = response->count == 0;
 	response->final = response->says && !waits;
@@ -452,10 +463,28 @@ static void err(struct response *response)
 			(response->turn + 1) * 2000 + response->conv->caller->number * 20000;
 
 		response->wishes[response->count++] =
-			(struct sim_wish){.tool = (enum sim_tool)sim_chance(SIM_TOOLS),
+			(struct sim_wish){.tool = (enum sim_tool)sim_chance(SIM_GATEWAY_TOOLS),
 					  .n = base + 1 + 2 * sim_chance(4)};
 	} else if (response->count > 0) {
 		response->wishes[sim_chance(response->count)].n += 1;
+	}
+}
+
+/* What the caller would want if he simply agreed: what he will want, half of the time. */
+static void foresee(struct response *response)
+{
+	const struct sim_conv *conv = response->conv;
+	const struct sim_script *script = &conv->caller->script;
+	bool waits;
+
+	if (conv->turn < script->count && sim_chance(2) == 0) {
+		response->count = missing(conv, script_final(&script->turns[conv->turn]), NULL, 0,
+					  response->wishes, &waits);
+	}
+	if (sim_chance(4) == 0) {
+		response->turn = conv->turn - (conv->turn > 0);
+		err(response);
+		response->turn = 0;
 	}
 }
 
@@ -473,6 +502,12 @@ static void begin_pass(struct sim_conv *conv, const json_t *asked, const char *m
 	BC_BUG_ON(response == NULL);
 	*response = (struct response){.conv = conv, .aside = true};
 	sim.stats.passes++;
+	if (strcmp(string_at(asked, "metadata", "bc_v"), "prepare") == 0) {
+		foresee(response);
+		response->says = response->count == 0;
+		begin(response, metadata, sim_between(60 * SIM_MS, 450 * SIM_MS));
+		return;
+	}
 	read_context(&context, json_object_get(asked, "input"));
 	turn = context.heard ? segment_of(conv, context.marker, &response->turn, &segment) : NULL;
 	if (turn != NULL) {
@@ -611,7 +646,8 @@ static void end_turn(struct sim_conv *conv)
 	conv->speaking = false;
 	if (segment_of(conv, conv->marker, &turn, &segment) != NULL) {
 		conv->turn = turn + 1;
-		conv->caller->committed[turn] = sim.now;
+		conv->segment = segment;
+		conv->answered = conv->answered > turn ? turn : conv->answered;
 	}
 	new_id(conv, id, "u");
 	if (conv->last[0] != '\0') {
@@ -626,6 +662,19 @@ static void end_turn(struct sim_conv *conv)
 		conv->wants_auto = true;
 	} else {
 		begin_auto(conv);
+	}
+}
+
+/* The caller has said all, and has been silent for as long as he takes for the end of a turn. */
+static void note_silence(struct sim_conv *conv)
+{
+	unsigned turn;
+	unsigned segment;
+	const struct sim_turn *spoken = segment_of(conv, conv->marker, &turn, &segment);
+
+	if (spoken != NULL && segment + 1 == spoken->segments &&
+	    conv->caller->committed[turn] == 0) {
+		conv->caller->committed[turn] = sim.now;
 	}
 }
 
@@ -649,9 +698,29 @@ static void hear(struct sim_conv *conv, const char *text)
 				finish(&conv->active, "cancelled");
 			}
 		}
-	} else if (conv->speaking && ++conv->silent == SILENT_FRAMES) {
+		conv->heard = true;
+		return;
+	}
+	conv->silent++;
+	if (conv->silent == SILENT_FRAMES && conv->heard) {
+		note_silence(conv);
+	}
+	if (conv->speaking && conv->silent == conv->silence) {
 		end_turn(conv);
 	}
+}
+
+static void on_update(struct sim_conv *conv, const json_t *session)
+{
+	const json_t *input = json_object_get(json_object_get(session, "audio"), "input");
+	const json_t *silence =
+		json_object_get(json_object_get(input, "turn_detection"), "silence_duration_ms");
+
+	if (json_is_integer(silence)) {
+		conv->silence = (unsigned)json_integer_value(silence) / FRAME_MS;
+	}
+	up(conv, "{'type':'session.updated','session':{'tools':[]," DETECTION "}}",
+	   conv->silence * FRAME_MS);
 }
 
 static void reach_provider(void *arg)
@@ -675,7 +744,7 @@ static void reach_provider(void *arg)
 	free(parcel);
 	type = string_at(event, "type", NULL);
 	if (strcmp(type, "session.update") == 0) {
-		up(conv, "{'type':'session.updated','session':{'tools':[]}}");
+		on_update(conv, json_object_get(event, "session"));
 	} else if (strcmp(type, "response.create") == 0) {
 		on_create(conv, event);
 	} else if (strcmp(type, "response.cancel") == 0) {
@@ -709,10 +778,10 @@ struct sim_conv *conv_new(struct sim_caller *caller, struct sess *sess)
 	for (unsigned i = 0; i < ASIDE_MAX; i++) {
 		conv->aside[i].conv = conv;
 	}
-	conv->turn = 0;
+	conv->silence = SILENT_FRAMES;
 	sim.convs[sim.conv_count++] = conv;
-	up(conv,
-	   "{'type':'session.created','session':{'tools':[],'audio':{'input':{'format':{'type':'audio/pcmu'},'turn_detection':{'type':'server_vad'}}}}}");
+	up(conv, "{'type':'session.created','session':{'tools':[]," DETECTION "}}",
+	   conv->silence * FRAME_MS);
 	return conv;
 }
 

@@ -12,6 +12,19 @@ static unsigned pick(unsigned n)
 	return (unsigned)(state % n);
 }
 
+/* What follows from that call, asked for in place of something new. */
+static struct sim_wish follow(const struct sim_wish *from, unsigned n, unsigned step)
+{
+	return (struct sim_wish){
+		.tool = sim_kinds[from->tool].tag == 0 ? SIM_LOOK : SIM_PEEK, .n = n, .step = step};
+}
+
+/* A call that does not follow from another; what follows from it is told by its result. */
+static bool leads(const struct sim_wish *wish)
+{
+	return wish->n % 20 == 0 && wish->tool < SIM_GATEWAY_TOOLS;
+}
+
 static struct sim_wish wish(unsigned caller, unsigned turn, unsigned segment, unsigned number)
 {
 	static const enum sim_tool often[] = {SIM_LOOK, SIM_PEEK, SIM_SET,  SIM_SET, SIM_PUT,
@@ -23,10 +36,43 @@ static struct sim_wish wish(unsigned caller, unsigned turn, unsigned segment, un
 				 .step = number > 0 && pick(3) == 0};
 }
 
+/* One more; some follow from what was wished for before it. */
+static struct sim_wish new_wish(const struct sim_version *meant, const struct sim_version *before,
+				unsigned caller, unsigned turn, unsigned segment)
+{
+	unsigned variant = sim.profile.variant;
+	unsigned at = meant->count;
+
+	if (variant_has(variant, SIM_FOLLOWS) && at > 0 && leads(&meant->wishes[at - 1]) &&
+	    pick(3) > 0) {
+		return follow(&meant->wishes[at - 1], SIM_NEXT(meant->wishes[at - 1].n), 1);
+	}
+	if (variant_has(variant, SIM_FOLLOWS) && at == 0 && before != NULL && before->count > 0 &&
+	    leads(&before->wishes[0]) && pick(2) == 0) {
+		return follow(&before->wishes[0], SIM_THEN(before->wishes[0].n), 0);
+	}
+	if (variant_has(variant, SIM_CLIENT_TOOLS) && pick(3) == 0) {
+		struct sim_wish asked = wish(caller, turn, segment, at);
+
+		asked.tool = SIM_ASK;
+		return asked;
+	}
+	if (variant_has(variant, SIM_FOLLOWS) && pick(4) > 0) {
+		struct sim_wish usual = wish(caller, turn, segment, at);
+
+		/* A pattern is what was seen more than once. */
+		usual.tool = sim.seed % 2 == 0 ? SIM_LOOK : SIM_SET;
+		usual.step = 0;
+		return usual;
+	}
+	return wish(caller, turn, segment, at);
+}
+
 /* The next segment keeps, corrects, adds or takes away. */
 static void mean(struct sim_turn *turn, unsigned caller, unsigned number, unsigned segment)
 {
 	struct sim_version *meant = &turn->meant[segment];
+	const struct sim_version *before = number > 0 ? script_final(turn - 1) : NULL;
 	unsigned kind = pick(6);
 
 	if (segment > 0) {
@@ -44,7 +90,7 @@ static void mean(struct sim_turn *turn, unsigned caller, unsigned number, unsign
 		meant->wishes[at] = wish(caller, number, segment, at);
 		meant->wishes[at].step = step;
 	} else if (meant->count < SIM_WISHES_MAX) {
-		meant->wishes[meant->count] = wish(caller, number, segment, meant->count);
+		meant->wishes[meant->count] = new_wish(meant, before, caller, number, segment);
 		meant->count++;
 	}
 }

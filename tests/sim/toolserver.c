@@ -22,6 +22,7 @@ const struct sim_kind sim_kinds[SIM_TOOLS] = {
 	[SIM_FLIP] = {"flip", true, false, true, 1},
 	[SIM_BOOK] = {"book", true, true, false, 0},
 	[SIM_BUY] = {"buy", true, true, true, 1},
+	[SIM_ASK] = {"ask", false, false, false, 2},
 };
 
 enum sim_tool sim_tool_of(struct bc_span name)
@@ -73,7 +74,8 @@ struct net_http_call {
 	enum {
 		ASKS_CALL,
 		ASKS_UNDO,
-		ASKS_STATUS
+		ASKS_STATUS,
+		ASKS_NOTHING /* a connection is opened */
 	} asks;
 	enum sim_tool tool;
 	unsigned n;
@@ -149,8 +151,8 @@ static void do_effect(struct net_http_call *call, const char *key)
 	sim.stats.effects++;
 	TELL("EFFECT %u: %s %u, key %.8s", sim.effect_count, sim_kinds[call->tool].name, call->n,
 	     key);
-	answer_with(call, 200, "{\"n\":%u,\"ref\":%u,\"v\":%u}", call->n, sim.effect_count,
-		    effect->version);
+	answer_with(call, 200, "{\"n\":%u,\"ref\":%u,\"v\":%u,\"next\":%u,\"then\":%u}", call->n,
+		    sim.effect_count, effect->version, SIM_NEXT(call->n), SIM_THEN(call->n));
 }
 
 /* The newest that stands and is meant. */
@@ -215,8 +217,8 @@ static void do_undo(struct net_http_call *call)
 /* The newest standing effect of the tag, as a read sees it. */
 static void do_read(struct net_http_call *call)
 {
-	answer_with(call, 200, "{\"n\":%u,\"v\":%u}", call->n,
-		    sim.versions[sim_kinds[call->tool].tag]);
+	answer_with(call, 200, "{\"n\":%u,\"v\":%u,\"next\":%u,\"then\":%u}", call->n,
+		    sim.versions[sim_kinds[call->tool].tag], SIM_NEXT(call->n), SIM_THEN(call->n));
 }
 
 static void perform(struct net_http_call *call)
@@ -335,6 +337,9 @@ static void arrive(void *arg)
 	}
 	if (done && call->asks == ASKS_STATUS) {
 		tell_status(call);
+	} else if (done && call->asks == ASKS_NOTHING) {
+		sim.stats.warmed++;
+		answer_with(call, 200, "{}");
 	} else if (done) {
 		perform(call);
 	}
@@ -375,10 +380,13 @@ static void read_head(struct net_http_call *call, const struct net_http_request 
 				       request->headers[i] + strlen(header));
 		}
 	}
-	call->asks = *path == 'u' ? ASKS_UNDO : *path == 's' ? ASKS_STATUS : ASKS_CALL;
+	call->asks = *path == 'u'   ? ASKS_UNDO
+		     : *path == 's' ? ASKS_STATUS
+		     : *path == 'w' ? ASKS_NOTHING
+				    : ASKS_CALL;
 	path += 2;
 	call->tool = sim_tool_of(bc_span(path, strcspn(path, "/")));
-	BC_BUG_ON(call->tool == SIM_TOOLS);
+	BC_BUG_ON(call->tool >= SIM_GATEWAY_TOOLS);
 	if (call->asks == ASKS_STATUS) {
 		(void)snprintf(call->key, sizeof(call->key), "%s", strchr(path, '/') + 1);
 	}
@@ -411,9 +419,10 @@ enum bc_err net_http_start(struct net_http *http, const struct net_http_request 
 	/* Counted apart: what is asked about a call does not change what becomes of it. */
 	memory_of(call->key)->attempts += call->asks != ASKS_STATUS;
 	TELL("-> %s %s %u/%u, key %.8s%s%s",
-	     call->asks == ASKS_UNDO     ? "undo"
-	     : call->asks == ASKS_STATUS ? "status"
-					 : "call",
+	     call->asks == ASKS_UNDO      ? "undo"
+	     : call->asks == ASKS_STATUS  ? "status"
+	     : call->asks == ASKS_NOTHING ? "warm"
+					  : "call",
 	     sim_kinds[call->tool].name, call->n, call->ref, call->key,
 	     call->fate == FATE_WELL ? "" : ": the server ", fates[call->fate]);
 	call->events++;

@@ -7,9 +7,11 @@
  *   disk.c      the journal's writer without a thread, and a disk that is slow, fails and loses what was not synced
  *   store.c     the store in memory
  *   toolserver.c daemon/net/http in terms of a tool server that fails in every way, and its log of effects
+ *   variant.c   what the daemon is configured to do
  *   script.c    what callers want, turn by turn; drawn before anything runs
  *   provider.c  the provider: hears the caller, calls tools, looks ahead in passes, rightly or wrongly
  *   caller.c    callers, and the sessions they talk to
+ *   client.c    what a caller's client does with what it is told
  *   process.c   the daemon's process: starts, crashes, recovers
  *   check.c     what must hold, read from the log of effects and the conversations
  *   plant.c     bugs that are put in to see the checker find them
@@ -25,6 +27,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+
+struct admission;
+struct cfg;
+struct patterns;
+struct tool_host;
+struct toolset;
 
 #define SIM_CALLERS_MAX  2
 #define SIM_TURNS_MAX    4
@@ -47,7 +55,9 @@ enum sim_tool {
 	SIM_FLIP, /* reversible, tag b, by key; its undo needs its result */
 	SIM_BOOK, /* hold, tag a, tells nothing */
 	SIM_BUY,  /* hold, tag b, tells its status */
-	SIM_TOOLS
+	SIM_ASK,  /* the client's own */
+	SIM_TOOLS,
+	SIM_GATEWAY_TOOLS = SIM_ASK
 };
 
 struct sim_kind {
@@ -64,7 +74,18 @@ enum sim_tool sim_tool_of(struct bc_span name);
 
 /* ---- what the seed chose ---- */
 
+/* What a variant of the world may have besides. */
+enum sim_feature {
+	SIM_EAGER,    /* turns end early */
+	SIM_PREPARES, /* calls are prepared while the agent speaks */
+	SIM_FOLLOWS, /* calls follow from results and from the turn before: patterns can be learnt */
+	SIM_CLIENT_TOOLS
+};
+
+#define SIM_VARIANTS 48
+
 struct sim_profile {
+	unsigned variant; /* 0: the plain world */
 	bool clean; /* no cutting fault, no failing tool: effects must equal those without speculation */
 	unsigned crashes; /* of the process */
 	bool power;       /* a crash is one of power: what was not synced is lost */
@@ -111,6 +132,18 @@ struct sim_script {
 	struct sim_turn turns[SIM_TURNS_MAX];
 	unsigned count;
 };
+
+/* Which variant a seed is played in; what it has. */
+unsigned variant_of(uint64_t seed);
+bool variant_has(unsigned variant, enum sim_feature feature);
+/* The configuration, owned by variant.c until variants_free(). */
+void variant_get(unsigned variant, unsigned mode, bool patient, struct cfg **ret_cfg,
+		 struct toolset **ret_toolset);
+void variants_free(void);
+
+/* What a call's result says of calls that may follow: in its own turn, and in the next. */
+#define SIM_NEXT(n) ((n) + 10)
+#define SIM_THEN(n) ((n) + 12)
 
 void script_write(struct sim_script *script, unsigned caller);
 const struct sim_version *script_final(const struct sim_turn *turn);
@@ -194,6 +227,8 @@ struct sim_stats {
 	uint64_t drops;
 	uint64_t passes;
 	uint64_t parked;
+	uint64_t warmed; /* servers */
+	uint64_t asked;  /* calls of the client's own tool */
 };
 
 struct sim_event;
@@ -278,6 +313,14 @@ int memory_settlement(const char *key);
 void toolserver_reset(void);
 void toolserver_end(void);
 
+/* ---- client.c ---- */
+
+struct sim_client;
+struct sim_client *client_new(struct sim_conv *conv);
+struct sim_client *client_free(struct sim_client *client);
+/* From the gateway. */
+void client_hear(struct sim_client *client, struct bc_span payload);
+
 /* ---- provider.c ---- */
 
 struct sim_conv *conv_new(struct sim_caller *caller, struct sess *sess);
@@ -299,20 +342,28 @@ bool callers_done(void);
 void callers_crash(void);
 /* Deliver to the session. */
 void caller_from_provider(struct sim_conv *conv, const char *text);
+void caller_from_client(struct sim_conv *conv, const char *text);
 void session_tag_changed(const char *tag);
 void session_over(struct sim_conv *conv);
 void sessions_free(void);
 
 /* ---- process.c ---- */
 
-struct tool_host;
-struct cfg;
-struct toolset;
 struct tool_host *process_tools(void);
 struct cfg *process_cfg(void);
 struct toolset *process_toolset(void);
+struct admission *process_admission(void);
+struct patterns *process_patterns(void);
 bool process_lives(void);
-void process_play(uint64_t seed, bool speculative, int plant, FILE *story);
+struct sim_run {
+	uint64_t seed;
+	bool plain; /* in the plain world, whatever the seed says */
+	bool speculative;
+	int plant;
+	FILE *story;
+};
+
+void process_play(const struct sim_run *run);
 void process_library_end(void);
 
 /* ---- check.c ---- */
@@ -330,6 +381,7 @@ enum plant {
 	PLANT_LOST_JOIN,      /* a real call does not find its guess */
 	PLANT_DOUBLE_RELEASE, /* a hold leaves twice */
 	PLANT_STALE_READ,     /* nobody hears what an effect has changed */
+	PLANT_WRONG_EQUALITY, /* a real call gets the result of a guess with other arguments */
 	PLANT__COUNT
 };
 
