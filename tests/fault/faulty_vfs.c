@@ -106,7 +106,8 @@ static int faulty_close(sqlite3_file *file)
 
 static int faulty_read(sqlite3_file *file, void *bytes, int len, sqlite3_int64 at)
 {
-	return real(file)->pMethods->xRead(real(file), bytes, len, at);
+	return fails(FAULT_READ) ? SQLITE_IOERR_READ
+				 : real(file)->pMethods->xRead(real(file), bytes, len, at);
 }
 
 static int faulty_write(sqlite3_file *file, const void *bytes, int len, sqlite3_int64 at)
@@ -141,12 +142,14 @@ static int faulty_sync(sqlite3_file *file, int flags)
 
 static int faulty_file_size(sqlite3_file *file, sqlite3_int64 *size)
 {
-	return real(file)->pMethods->xFileSize(real(file), size);
+	return fails(FAULT_READ) ? SQLITE_IOERR_FSTAT
+				 : real(file)->pMethods->xFileSize(real(file), size);
 }
 
 static int faulty_lock(sqlite3_file *file, int level)
 {
-	return real(file)->pMethods->xLock(real(file), level);
+	return fails(FAULT_LOCK) ? SQLITE_IOERR_LOCK
+				 : real(file)->pMethods->xLock(real(file), level);
 }
 
 static int faulty_unlock(sqlite3_file *file, int level)
@@ -176,12 +179,17 @@ static int faulty_characteristics(sqlite3_file *file)
 
 static int faulty_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **ret)
 {
-	return real(file)->pMethods->xShmMap(real(file), page, size, extend, ret);
+	return fails(FAULT_READ)
+		       ? SQLITE_IOERR_SHMMAP
+		       : real(file)->pMethods->xShmMap(real(file), page, size, extend, ret);
 }
 
 static int faulty_shm_lock(sqlite3_file *file, int offset, int n, int flags)
 {
-	return real(file)->pMethods->xShmLock(real(file), offset, n, flags);
+	/* What is let go is let go. */
+	return (flags & SQLITE_SHM_LOCK) != 0 && fails(FAULT_LOCK)
+		       ? SQLITE_IOERR_SHMLOCK
+		       : real(file)->pMethods->xShmLock(real(file), offset, n, flags);
 }
 
 static void faulty_shm_barrier(sqlite3_file *file)

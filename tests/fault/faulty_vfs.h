@@ -1,6 +1,6 @@
 /*
- * SQLite's file layer with faults: the n-th write, sync, truncation or opening of the process fails, and what loss of
- * power would leave of each file is kept apart.
+ * SQLite's file layer with faults: the n-th write, sync, truncation, opening, read or lock of the process fails, and what
+ * loss of power would leave of each file is kept apart.
  */
 #ifndef BACKCHANNEL_TESTS_FAULTY_VFS_H
 #define BACKCHANNEL_TESTS_FAULTY_VFS_H
@@ -12,7 +12,9 @@ enum fault_kind {
 	FAULT_WRITE = 2,
 	FAULT_SYNC = 4,
 	FAULT_TRUNCATE = 8,
-	FAULT_ALL = 15
+	FAULT_ALL = 15,  /* that change what is on the disk */
+	FAULT_READ = 16, /* also of a file's size, and of the memory that processes share */
+	FAULT_LOCK = 32
 };
 
 /*

@@ -35,6 +35,7 @@ struct scenario {
 	unsigned nth;
 	bool large; /* enough bytes for a checkpoint */
 	bool close; /* end in order, so that leaks are seen and closing meets faults too */
+	bool again; /* behind a process that has crashed and left work open */
 };
 
 static struct rig rig;
@@ -167,11 +168,12 @@ static void work(bool large)
 
 /*
  * A write or sync that failed is never overlooked, be it that of a checkpoint, which SQLite's own checkpoints would
- * swallow.  (It may rightly do without a truncation or a second try at opening.)
+ * swallow.  (It may rightly do without a truncation, or try again to open, to read or to lock.)
  */
 static void expect_noticed(const struct scenario *scenario, bool fired_while_opening)
 {
-	if ((scenario->kinds & (FAULT_OPEN | FAULT_TRUNCATE)) != 0 || !faulty_vfs_has_fired()) {
+	if ((scenario->kinds & ~(unsigned)(FAULT_WRITE | FAULT_SYNC)) != 0 ||
+	    !faulty_vfs_has_fired()) {
 		return;
 	}
 	must(!fired_while_opening, "opening notices the fault");
@@ -254,6 +256,22 @@ static void clean_up(const char *dir)
 	}
 }
 
+/* A process in which nothing fails, and which leaves without a word. */
+static void leave_work(void)
+{
+	struct scenario scenario = {.kinds = 0};
+	pid_t child = fork();
+	int status;
+
+	ck_assert_int_ge(child, 0);
+	if (child == 0) {
+		tickets_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+		run(&scenario);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == RUN_NO_FAULT);
+}
+
 /* One run with one fault; false: the fault was beyond the end of the run. */
 static bool survives(const struct scenario *scenario)
 {
@@ -266,6 +284,9 @@ static bool survives(const struct scenario *scenario)
 
 	clean_up(rig.dir);
 	clean_up(shadow);
+	if (scenario->again) {
+		leave_work();
+	}
 	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
 	child = fork();
 	ck_assert_int_ge(child, 0);
@@ -328,6 +349,24 @@ START_TEST(j8_writes_fail_around_a_checkpoint)
 }
 END_TEST
 
+START_TEST(j8_each_read_fails_once_in_recovery_and_behind)
+{
+	each_fault((struct scenario){.kinds = FAULT_READ, .again = true}, 1, 10);
+}
+END_TEST
+
+START_TEST(j8_each_lock_fails_once_in_recovery_and_behind)
+{
+	each_fault((struct scenario){.kinds = FAULT_LOCK, .again = true, .close = true}, 1, 10);
+}
+END_TEST
+
+START_TEST(j8_each_change_fails_once_in_recovery_and_behind)
+{
+	each_fault((struct scenario){.kinds = FAULT_ALL, .again = true}, 3, 10);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("journal_faults");
@@ -340,6 +379,9 @@ int main(void)
 	tcase_add_test(tc, j8_each_operation_fails_once_then_close);
 	tcase_add_test(tc, j8_each_sync_fails_once_around_a_checkpoint);
 	tcase_add_test(tc, j8_writes_fail_around_a_checkpoint);
+	tcase_add_test(tc, j8_each_read_fails_once_in_recovery_and_behind);
+	tcase_add_test(tc, j8_each_lock_fails_once_in_recovery_and_behind);
+	tcase_add_test(tc, j8_each_change_fails_once_in_recovery_and_behind);
 	suite_add_tcase(suite, tc);
 	rig_base_make();
 	status = tap_run(suite);
