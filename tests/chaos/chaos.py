@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The real daemon in trouble, call after call on one journal: what its tool server did is what its journal says.
 
-Each call gets one trouble at a random moment: the daemon is killed, the tool server stands still, the disk is full, or the
-provider goes away in mid-turn; some also meet a tool server that fails or loses its answers.  Then the daemon is started anew,
+Each call gets one trouble at a random moment: the daemon is killed, the tool server stands still, the disk is full or turns
+read-only, the provider goes away in mid-turn, or the caller does; some also meet a tool server that fails or loses its answers.  Then the daemon is started anew,
 settles what was left open, and is judged by the tool server's log of effects: nothing lost, nothing double, nothing
 unexplained.
 
@@ -21,7 +21,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.abspath(sys.argv[2]), 'tests', 'e2e'))
-from gateway import BUILD, TIMING, Gateway, SimulatedProvider, ToolServer, dialogue, program  # noqa: E402
+from gateway import BUILD, SANITIZE, TIMING, Gateway, SimulatedProvider, ToolServer, dialogue, program  # noqa: E402
 from world import tool_toml  # noqa: E402
 from ws import PATIENCE, wait_until  # noqa: E402
 
@@ -30,7 +30,9 @@ SCALE = 12  # times as fast as a person
 TOOL_TIME = 0.15  # seconds
 LONGEST = 3.0  # seconds until the trouble comes
 QUICK = {'mode': 'confirm', 'hold_quiet': '60ms', 'stable_for': '40ms'}
-TROUBLES = ('kill',) * 5 + ('stop the tools', 'fill the disk', 'drop the provider', 'drop the caller')
+TROUBLES = ('kill',) * 4 + ('stop the tools', 'fill the disk', 'make the disk read-only', 'drop the provider',
+                            'drop the caller')
+PRELOADED = program('tests', 'chaos', 'libchaos_readonly.so')  # beside a sanitizer nothing can be preloaded
 DROPS = ('response.created', 'response.output_item.added', 'response.done', 'input_audio_buffer.committed')
 OPEN = "SELECT count(*) FROM intents i LEFT JOIN settlements s ON s.intent = i.intent WHERE s.intent IS NULL"
 ROWS = ("SELECT i.key, i.intent, i.tool, i.effect, coalesce(z.how, s.how), r.status FROM intents i"
@@ -53,16 +55,43 @@ class FullGateway(Gateway):
 
     def spawn(self):
         before = subprocess.Popen
-        subprocess.Popen = lambda *args, **named: before(*args, restore_signals=False, **named)
+        environment = {**os.environ, 'CHAOS_READONLY': self.path('read-only')}
+        if not SANITIZE:
+            environment['LD_PRELOAD'] = PRELOADED
+        subprocess.Popen = lambda *args, **named: before(*args, restore_signals=False, env=environment, **named)
         try:
             super().spawn()
         finally:
             subprocess.Popen = before
 
-    def fill_disk(self):
-        """From now on the journal does not grow."""
-        size = max(os.path.getsize(self.path(name)) for name in ('journal.db', 'journal.db-wal'))
+    def fill_disk(self, to_the_brim):
+        """From now on no file grows; to_the_brim: nor is there room for what takes the place of something older."""
+        size = 0 if to_the_brim else max(os.path.getsize(self.path(name)) for name in ('journal.db', 'journal.db-wal'))
         resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, size))
+
+    def set_read_only(self, on):
+        """Whether nothing of the journal can be changed any more."""
+        if on:
+            self.write('read-only', '')
+        elif os.path.exists(self.path('read-only')):
+            os.unlink(self.path('read-only'))
+
+    def start_read_only(self):
+        """A daemon that finds its journal so says so and ends, or serves without it; either way nothing is promised."""
+        self.spawn()
+        wait_until(lambda: self.process.poll() is not None or self.answers(), 'a start on a read-only disk')
+        if self.process.poll() is None:
+            self.kill()
+            return 'served read-only'
+        status, self.process = self.process.poll(), None
+        expect(status in (1, 2) and 'cannot start' in self.log(), 'a start on a read-only disk:', status, self.log())
+        return 'refused to start read-only'
+
+    def answers(self):
+        try:
+            return self.fetch('/readyz')[0] == 200
+        except OSError:
+            return False
 
     def query(self, text):
         """What the journal says, as another process reads it."""
@@ -84,11 +113,14 @@ class Chaos:
         self.gateway.config['include'] = ['tools.toml']
         self.gateway.config['tools'] = {'undo_backoff': '20ms', 'undo_attempts_max': 4, 'retry_backoff': '20ms'}
         self.told = collections.Counter()
+        self.deck = []
 
     def end(self):
         self.tools.process.send_signal(signal.SIGCONT)
-        self.gateway.end()
-        self.tools.end()
+        try:
+            self.gateway.end()
+        finally:
+            self.tools.end()
 
     def prepare(self, number):
         """The tools of one dialogue, with a state of its own at the tool server."""
@@ -105,6 +137,13 @@ class Chaos:
              f'ws://127.0.0.1:{self.gateway.port}/v1/realtime?model={story["id"]}', '--key', self.gateway.client_key,
              '--dialogues', self.tools.dialogues, '--timing', TIMING, '--scale', str(SCALE), '--repairs'],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def draw(self):
+        """Each trouble comes as often as it stands in the list, in another order each time."""
+        if not self.deck:
+            self.deck = [trouble for trouble in TROUBLES if not (SANITIZE and 'read-only' in trouble)]
+            self.random.shuffle(self.deck)
+        return self.deck.pop()
 
     def options(self, trouble):
         wrong = ('--early-wrong', '0.3', '--eagerness', '1')
@@ -134,7 +173,10 @@ class Chaos:
                 self.gateway.kill()
             self.tools.process.send_signal(signal.SIGCONT)
         elif trouble == 'fill the disk':
-            self.gateway.fill_disk()
+            self.gateway.fill_disk(self.random.random() < 0.7)
+            time.sleep(self.random.uniform(0.1, 1.5))
+        elif trouble == 'make the disk read-only':
+            self.gateway.set_read_only(True)
             time.sleep(self.random.uniform(0.1, 1.5))
         elif trouble == 'drop the caller':
             caller.kill()
@@ -144,7 +186,7 @@ class Chaos:
 
     def play(self, number):
         story = self.prepare(number)
-        trouble = self.random.choice(TROUBLES)
+        trouble = self.draw()
         provider = SimulatedProvider(self.folder, self.tools.dialogues, self.gateway.provider_key, SCALE,
                                      self.options(trouble))
         try:
@@ -159,6 +201,9 @@ class Chaos:
             if self.gateway.process:
                 self.count_guesses()
                 self.gateway.kill()
+            if os.path.exists(self.gateway.path('read-only')) and self.random.random() < 0.5:
+                self.told[self.gateway.start_read_only()] += 1
+            self.gateway.set_read_only(False)
             self.told[trouble] += 1
             self.told['kills'] += 1
             self.told['open at a kill'] += self.gateway.query(OPEN)[0][0]
@@ -168,6 +213,7 @@ class Chaos:
 
     def count_guesses(self):
         self.told['guesses'] += self.gateway.metric('spec_guesses_total')
+        self.told['journals that failed'] += self.gateway.metric('journal_errors_total') > 0
 
     def recover(self):
         """A start in a world that is well again settles everything; sometimes it is killed while it does."""
