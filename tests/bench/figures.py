@@ -102,6 +102,12 @@ def scaling_rows(cells):
     return rows
 
 
+def workers_row(cell, one, two):
+    """What a message costs with two workers, beside what it costs with one; both: rounds, on the same cores."""
+    return {"cell": f"{cell}, all cores", "figure": "cpu per message, 2 workers", "peer": f"{US}, 1 worker",
+            **judge(paired(two, one, cpu_us), 1.15)}
+
+
 def memory_row(tls, sessions, idle_kb):
     """Memory of an idle session against its limit."""
     limit = IDLE_KB.get(tls)

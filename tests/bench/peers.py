@@ -67,10 +67,10 @@ def make_certificate(folder):
         raise BenchError(f"openssl could not make a certificate: {done.stderr.strip()}")
 
 
-def spawn(command, core, **options):
-    """A child on one core that ends when this process does, in a process group of its own."""
+def spawn(command, cores, **options):
+    """A child on these cores that ends when this process does, in a process group of its own."""
     def prepare():
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
 
     # setpriv: the child is told to end if this process is killed.
     return subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command], preexec_fn=prepare, start_new_session=True,
@@ -129,9 +129,9 @@ def cpu_seconds(pid):
 class Plan:
     """What a proxy is to do: ports, TLS, where its files go."""
 
-    def __init__(self, build, folder, tls, sessions, port, upstream, core):
+    def __init__(self, build, folder, tls, sessions, port, upstream, cores):
         self.build, self.folder, self.tls, self.sessions = build, folder, tls, sessions
-        self.port, self.upstream, self.core = port, upstream, core
+        self.port, self.upstream, self.cores = port, upstream, cores
         self.client_tls = tls != "none"
         self.upstream_tls = tls == "both"
         self.certificate = os.path.join(build, "bench", "cert.pem")
@@ -222,11 +222,11 @@ def node(plan):
             plan.key]
 
 
-def backchanneld_with(plan, mode):
+def backchanneld_with(plan, mode, workers=1):
     tls = [f"certificate = {json.dumps(plan.certificate)}", f"key = {json.dumps(plan.key)}"] if plan.client_tls else []
     scheme, trust = ("wss", f"ca_file = {json.dumps(plan.certificate)}") if plan.upstream_tls else ("ws", "")
     config = "\n".join([
-        "[daemon]", "workers = 1", 'log_level = "warning"', 'drain_timeout = "0s"',
+        "[daemon]", f"workers = {workers}", 'log_level = "warning"', 'drain_timeout = "0s"',
         f"sessions_max = {plan.sessions + 256}",
         "[[listen]]", 'address = "127.0.0.1"', f"port = {plan.port}", *tls,
         "[admin]", "enabled = false",
@@ -254,11 +254,19 @@ def backchanneld_off(plan):
     return backchanneld_with(plan, "off")
 
 
+def backchanneld_2_workers(plan):
+    return backchanneld_with(plan, "strict", 2)
+
+
 # Name: the command that starts it, and how many processes it has when it is ready.
 PEERS = {"splice": (splice, 1), "nginx": (nginx, 2), "nginx-64k": (nginx_64k, 2), "haproxy": (haproxy, 1),
          "node": (node, 1), "backchanneld": (backchanneld, 1),
          # Tools, but no guessing: nobody listens to the audio.  Only when asked for.
-         "backchanneld-off": (backchanneld_off, 1)}
+         "backchanneld-off": (backchanneld_off, 1),
+         # For each other: what a second worker costs.
+         "1 worker": (backchanneld, 1), "2 workers": (backchanneld_2_workers, 1)}
+# Those that may use all cores, the generator's too: two workers on one core would never get in each other's way.
+SPREAD = {"1 worker", "2 workers"}
 
 
 class Generator:
@@ -268,7 +276,7 @@ class Generator:
         self.log = open(os.path.join(folder, "relaybench.err"), "w+", encoding="utf-8")
         bench = os.path.join(build, "bench")
         self.process = spawn([os.path.join(build, "tests", "bench", "relaybench"), str(sessions), tls,
-                              os.path.join(bench, "cert.pem"), os.path.join(bench, "key.pem"), str(core)], core,
+                              os.path.join(bench, "cert.pem"), os.path.join(bench, "key.pem"), str(core)], {core},
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.port = self.answer()["port"]
 
@@ -302,14 +310,15 @@ class Rig:
 
     def __init__(self, build, peer, tls, sessions, ports, cores):
         self.peer, self.tls, self.sessions = peer, tls, sessions
-        self.folder = os.path.join(build, "bench", f"{peer}-{tls}-{sessions}")
+        self.folder = os.path.join(build, "bench", f"{peer.replace(' ', '-')}-{tls}-{sessions}")
         self.process = None
         self.generator = None
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
         try:
             self.generator = Generator(build, self.folder, tls, sessions, cores[0])
-            self.start(Plan(build, self.folder, tls, sessions, ports.take(), self.generator.port, cores[1]))
+            own = set(cores) if peer in SPREAD else {cores[1]}
+            self.start(Plan(build, self.folder, tls, sessions, ports.take(), self.generator.port, own))
         except BaseException:
             self.end()
             raise
@@ -320,7 +329,7 @@ class Rig:
         if shutil.which(command[0]) is None:
             raise BenchError(f"{command[0]} is not installed")
         with open(os.path.join(self.folder, "log"), "wb") as log:
-            self.process = spawn(command, plan.core, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
+            self.process = spawn(command, plan.cores, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
         deadline = time.monotonic() + PATIENCE
         while plan.port not in listening() or len(family(self.process.pid)) < processes:
             if self.process.poll() is not None or time.monotonic() > deadline:

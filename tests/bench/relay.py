@@ -80,6 +80,7 @@ class Bench:
         self.setups = {}  # (tls, sessions, peer): ...
         self.syscalls = {}  # (str(cell), peer): {name: calls per message}
         self.loaded = {}
+        self.workers = None  # (Cell, {"1 worker": [run, ...], "2 workers": ...})
         self.failures = []
         self.rigs = {}
 
@@ -157,11 +158,36 @@ class Bench:
             self.rigs = {}
         self.cells += cells
 
+    def run_workers(self):
+        """What a second worker costs."""
+        cell = figures.Cell("none", 1000, 1300, 0)
+        pair = ["1 worker", "2 workers"]
+        runs = {peer: [] for peer in pair}
+        ports = peers.Ports()
+        with contextlib.ExitStack() as stack:
+            for peer in pair:
+                try:
+                    rig = peers.Rig(self.options.build, peer, cell.tls, cell.sessions, ports, self.options.cores)
+                except BenchError as error:
+                    self.fail(cell, peer, error)
+                    continue
+                stack.callback(rig.end)
+                self.rigs[cell.sessions, peer] = rig
+            for turn in range(self.options.rounds):
+                say(f"workers: round {turn + 1} of {self.options.rounds}")
+                for peer in pair if turn % 2 == 0 else reversed(pair):
+                    self.measure(cell, peer, runs)
+            self.rigs = {}
+        self.workers = (cell, runs)
+
     # ---- what came of it ----
 
     def summary(self):
         rows = [row for cell, runs in self.cells for row in figures.cell_rows(cell, runs)]
         rows += figures.scaling_rows(self.cells)
+        if self.workers and all(self.workers[1].values()):
+            cell, runs = self.workers
+            rows.append(figures.workers_row(cell, runs["1 worker"], runs["2 workers"]))
         for (tls, sessions, peer), setup in self.setups.items():
             if peer == figures.US and tls in figures.IDLE_KB and sessions >= 1000:
                 rows.append(figures.memory_row(tls, sessions, setup["idle_rss_kb"]))
@@ -185,7 +211,8 @@ class Bench:
                   for (tls, sessions, peer), setup in self.setups.items()]
         report = {"summary": rows, "noise": noise, "failures": self.failures, "setups": setups,
                   "rounds": self.options.rounds, "seconds": self.options.seconds,
-                  "cells": [self.cell_json(cell, runs) for cell, runs in self.cells]}
+                  "cells": [self.cell_json(cell, runs) for cell, runs in self.cells],
+                  "workers": self.cell_json(*self.workers) if self.workers else None}
         with open(path, "w", encoding="utf-8") as file:
             json.dump(report, file, indent=1)
             file.write("\n")
@@ -229,7 +256,8 @@ def conclude(bench):
         print(f"not measured: {failure['cell']}: {failure['peer']}: {failure['error']}")
     missed = [row for row in rows if not row["ok"]]
     judged = sum(row["target"] is not None for row in rows)
-    ours_failed = any(failure["peer"] == figures.US for failure in bench.failures)
+    ours = {figures.US, *peers.SPREAD}
+    ours_failed = any(failure["peer"] in ours for failure in bench.failures)
     print(f"{judged - len(missed)} of {judged} targets held")
     return 1 if missed or ours_failed else 0
 
@@ -254,6 +282,7 @@ def parse():
     parser.add_argument("--bytes", type=numbers)
     parser.add_argument("--rates", type=numbers, help="messages per second; 0 is saturation")
     parser.add_argument("--peers", type=words, help=",".join(peers.PEERS))
+    parser.add_argument("--no-workers", dest="workers", action="store_false", help="do not compare one worker with two")
     parser.add_argument("--no-syscalls", dest="syscalls", action="store_false", help="do not count system calls")
     options = parser.parse_args()
     for name, value in (QUICK if options.quick else FULL).items():
@@ -274,11 +303,13 @@ def main():
     if len(cores) < 2:
         say("only one core: generator and proxy share it, so latencies mean little")
     os.makedirs(os.path.join(options.build, "bench"), exist_ok=True)
-    peers.raise_limits(2 * max(options.sessions) + 1024)
+    peers.raise_limits(2 * max(*options.sessions, 1000) + 1024)
     peers.make_certificate(os.path.join(options.build, "bench"))
     bench = Bench(options)
     for tls in options.tls:
         bench.run_mode(tls)
+    if options.workers:
+        bench.run_workers()
     return conclude(bench)
 
 

@@ -59,6 +59,13 @@ class Verdicts(unittest.TestCase):
         self.assertAlmostEqual(row["ratio"], 1.8)
         self.assertFalse(row["ok"])
 
+    def test_second_worker(self):
+        cell = figures.Cell("none", 1000, 1300, 0)
+        row = figures.workers_row(cell, [run(10)] * 3, [run(11)] * 3)
+        self.assertAlmostEqual(row["ratio"], 1.1)
+        self.assertTrue(row["ok"])
+        self.assertFalse(figures.workers_row(cell, [run(10)] * 3, [run(12)] * 3)["ok"])
+
     def test_idle_memory(self):
         self.assertTrue(figures.memory_row("none", 1000, 11.9)["ok"])
         self.assertFalse(figures.memory_row("both", 1000, 48.1)["ok"])
