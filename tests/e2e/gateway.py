@@ -212,6 +212,13 @@ class Gateway:
         with open(f'/proc/{self.process.pid}/statm', encoding='ascii') as file:
             return int(file.read().split()[1]) * resource.getpagesize()
 
+    def control(self, *words):
+        """What the running daemon answers to backchannelctl; needs a control socket of that name."""
+        done = subprocess.run([program('daemon', 'admin', 'backchannelctl'), '--socket', self.path('control.sock'),
+                               *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def journal(self, *words):
         """Output of the offline reader; a status other than 0 fails."""
         done = subprocess.run([program('daemon', 'admin', 'backchannel-journal'), '--path', self.path('journal.db'),

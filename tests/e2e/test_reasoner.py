@@ -81,21 +81,33 @@ class Generation:
 
 
 class ReasonerCase(Case):
+    story = STORY
+    profile = '0'  # of the tools
+
     def tools(self):
-        server = ToolServer(self.folder, STORY, profile='0')
+        server = ToolServer(self.folder, self.story, profile=self.profile)
         self.addCleanup(server.end)
         return server
 
-    def configure(self, url, endpoint, tools, model='m-1', **reasoner):
-        gateway = self.gateway(url, speculation={'mode': 'confirm'})
+    def configure(self, url, endpoint, tools, model='m-1', mode='confirm', **reasoner):
+        gateway = self.gateway(url, speculation={'mode': mode})
         gateway.config['speculation']['reasoner'] = 'tagged'
+        gateway.config['control'] = {'socket': gateway.path('control.sock')}
         gateway.config['reasoner'] = {'url': f'http://127.0.0.1:{endpoint}/v1/chat/completions', 'model': model,
                                       'key': 'file:reasoner.key', 'interval': '0s', **reasoner}
         self.key = 'rk-' + secrets.token_urlsafe(24)
         gateway.write('reasoner.key', self.key)
         gateway.config['include'] = ['tools.toml']
-        gateway.write('tools.toml', '\n'.join(tool_toml(STORY, tool, tools.port) for tool in STORY['tools']))
+        gateway.write('tools.toml', '\n'.join(tool_toml(self.story, tool, tools.port) for tool in self.story['tools']))
         return gateway
+
+    def wait_reasoner(self, gateway, reason):
+        """Until the reasoner of the only session waits for this."""
+        wait_until(lambda: f' reasoner_waits_for={reason} ' in gateway.control('session', self.session_id(gateway)),
+                   f'the reasoner to wait for {reason}')
+
+    def session_id(self, gateway):
+        return re.search(r'session=(\S+)', gateway.control('sessions'))[1]
 
 
 class Scripted(ReasonerCase):
@@ -215,6 +227,71 @@ class Scripted(ReasonerCase):
         self.daemon.wait_metric('reasoner_calls_total', 1)
         self.assertEqual(self.daemon.metric('reasoner_interrupts_total'), 1)
 
+    def read_in_hand(self, mode):
+        """A read has its result, and the reasoner knows that the turn is over."""
+        self.begin(mode=mode)
+        self.speak(200)
+        self.hear('I want to know about order 85041,')
+        self.generation().act(tool_call(call(1, 'get_order', ORDER['args'])))
+        self.daemon.wait_metric('reasoner_calls_total', 1)
+        self.speak(400)
+        generation = self.generation()
+        self.assertIn('<tool_result id="1">', generation.news)
+        generation.act('<think>so</think><pause/>')
+        self.wait_reasoner(self.daemon, 'words')
+        self.commit('I want to know about order 85041.')
+        return self.generation()
+
+    def respond(self, number, status=None, metadata=None):
+        response = {'id': f'r{number}', 'status': status or 'in_progress', 'conversation_id': 'conv',
+                    'metadata': metadata, 'output': []}
+        self.provider.event('response.done' if status else 'response.created', response=response)
+
+    def message(self, number):
+        item = {'id': f'm{number}', 'type': 'message', 'role': 'assistant', 'status': 'in_progress', 'content': []}
+        self.provider.event('response.output_item.added', response_id=f'r{number}', item=item)
+
+    def test_spoken_reads_take_the_place_of_the_response(self):
+        generation = self.read_in_hand('inject')
+        self.respond(1)
+        generation.act('<think>so</think><answer>It is in Leeds.</answer>')
+        self.assertEqual(self.provider.until('response.cancel')['response_id'], 'r1')
+        self.respond(1, 'cancelled')
+        made = self.provider.until('conversation.item.create')['item']
+        self.assertEqual((made['type'], made['name'], json.loads(made['arguments'])),
+                         ('function_call', 'get_order', ORDER['args']))
+        output = self.provider.until('conversation.item.create')['item']
+        self.assertEqual((output['call_id'], json.loads(output['output'])), (made['call_id'], ORDER['result']))
+        followup = self.provider.until('response.create')
+        self.respond(2, metadata=followup['response']['metadata'])
+        self.message(2)
+        # All the client hears of is one response.
+        self.assertEqual(self.client.until('response.created')['response']['id'], 'r2')
+        self.assertEqual(self.daemon.metric('reasoner_verdicts_total'), 1)
+        self.assertEqual(self.requests('get_order'), 1)
+
+    def left_alone(self, generation):
+        """The reasoner answers, and the provider hears nothing of it."""
+        generation.act('<think>so</think><answer>It is in Leeds.</answer>')
+        self.wait_reasoner(self.daemon, 'next_turn')
+        begin = len(self.provider.events)
+        self.client.event('input_audio_buffer.clear')
+        self.provider.until('input_audio_buffer.clear')
+        self.assertEqual([event['type'] for event in self.provider.events[begin:]], ['input_audio_buffer.clear'])
+        self.assertEqual(self.daemon.metric('reasoner_verdicts_total'), 0)
+
+    def test_recognised_words_need_inject(self):
+        generation = self.read_in_hand('confirm')
+        self.respond(1)
+        self.left_alone(generation)
+
+    def test_provider_that_is_faster_wins(self):
+        generation = self.read_in_hand('inject')
+        self.respond(1)
+        self.message(1)
+        self.client.until('response.output_item.added')
+        self.left_alone(generation)
+
     def test_missteps_are_answered_three_times(self):
         self.begin()
         self.speak(200)
@@ -278,8 +355,17 @@ class Scripted(ReasonerCase):
         raise AssertionError('no generation was asked for')
 
 
-class Dialogue(ReasonerCase):
-    """A whole call, with the simulated provider and the simulated reasoner."""
+class Simulated(ReasonerCase):
+    """With the simulated provider and the simulated reasoner."""
+
+    def world(self, *options, **named):
+        self.tool_server = self.tools()
+        gateway = self.configure('ws://127.0.0.1:1/v1/realtime', self.reasoner(self.tool_server.dialogues),
+                                 self.tool_server, self.story['id'], **named)
+        self.provider = SimulatedProvider(self.folder, self.tool_server.dialogues, gateway.provider_key, SCALE, options)
+        self.addCleanup(self.provider.end)
+        gateway.config['upstream'][0]['url'] = f'ws://127.0.0.1:{self.provider.port}/v1/realtime'
+        return gateway.start()
 
     def reasoner(self, dialogues):
         process = subprocess.Popen([program('tests', 'reasoner', 'simreasoner'), '--dialogues', dialogues, '--first',
@@ -293,13 +379,13 @@ class Dialogue(ReasonerCase):
         self.addCleanup(end)
         return int(process.stdout.readline().split()[1])
 
+
+class Dialogue(Simulated):
+    """A whole call."""
+
     def test_calls_are_found_before_the_caller_has_finished(self):
-        tools = self.tools()
-        gateway = self.configure('ws://127.0.0.1:1/v1/realtime', self.reasoner(tools.dialogues), tools, STORY['id'])
-        provider = SimulatedProvider(self.folder, tools.dialogues, gateway.provider_key, SCALE)
-        self.addCleanup(provider.end)
-        gateway.config['upstream'][0]['url'] = f'ws://127.0.0.1:{provider.port}/v1/realtime'
-        gateway.start()
+        gateway = self.world()
+        tools = self.tool_server
         caller = subprocess.run(
             [program('tests', 'caller', 'caller'), '--url',
              f'ws://127.0.0.1:{gateway.port}/v1/realtime?model={STORY["id"]}', '--key', gateway.client_key,
@@ -316,6 +402,114 @@ class Dialogue(ReasonerCase):
         # No read was made twice for it.
         made = [(asked['tool'], json.dumps(asked['args'], sort_keys=True)) for asked in tools.calls()]
         self.assertEqual(sorted(made), sorted(set(made)))
+
+
+class TypedCase(Simulated):
+    """A caller who types."""
+
+    def begin(self, mode='confirm'):
+        self.daemon = self.world('--rival', '0', '--applies-repair', '1', mode=mode)
+        self.client = self.daemon.connect(query=f'model={self.story["id"]}')
+        self.addCleanup(self.client.end)
+        self.client.event('session.update', session={'type': 'realtime', 'output_modalities': ['text'],
+                                                     'audio': {'input': {'turn_detection': None}}})
+        self.client.until('session.updated')
+        self.client.event('backchannel.hello')
+        self.client.until('backchannel.welcome')
+
+    def type(self, text, waits_for='next_turn'):
+        """The caller's words, and the reasoner has come to this."""
+        self.client.event('conversation.item.create', item={'type': 'message', 'role': 'user',
+                                                            'content': [{'type': 'input_text', 'text': text}]})
+        self.client.until('conversation.item.done')
+        self.wait_reasoner(self.daemon, waits_for)
+
+    def answer(self):
+        self.client.event('response.create')
+        done = self.client.until('response.done')['response']
+        self.assertEqual(done['status'], 'completed')
+        return [part['text'] for item in done['output'] for part in item['content']]
+
+    def conversation(self):
+        """What the provider holds in the end, without ids; its own calls and the gateway's."""
+        self.client.end()
+        self.daemon.wait_metric('sessions_open', 0)
+        wait_until(lambda: self.logged('conversation'), 'the conversation')
+        items = self.logged('conversation')[-1]['items']
+        rows = [(item['kind'], json.loads(item.get('arguments') or item.get('output') or 'null')) for item in items]
+        return rows, [item['id'].startswith('bc_') for item in items if item['kind'] == 'function_call']
+
+    def logged(self, kind):
+        with open(self.provider.log_path, encoding='utf-8') as log:
+            lines = [json.loads(line) for line in log if line.endswith('\n')]
+        return [line for line in lines if line['kind'] == kind]
+
+    def turn(self, number):
+        """The items of one turn, as they would be without a gateway."""
+        turn = self.story['turns'][number]
+        calls = [row for call in turn['calls'] for row in (('function_call', call['args']),
+                                                           ('function_call_output', call['result']))]
+        return [('message', None), *calls, ('message', None)]
+
+
+class Typed(TypedCase):
+    """What the reasoner reads may be put in for the provider."""
+
+    def test_reads_take_the_place_of_the_response(self):
+        self.begin()
+        turn = self.story['turns'][0]
+        self.type(turn['user'])
+        self.assertEqual(self.answer(), [turn['reply']])
+        self.daemon.wait_metric('reasoner_verdicts_total', 1)
+        self.assertIn(' put_in calls=2 by=reasoner', self.daemon.control('session', self.session_id(self.daemon), 'ledger'))
+        self.assertEqual([call['tool'] for call in self.tool_server.calls()], ['get_order', 'track_shipment'])
+        rows, made_here = self.conversation()
+        self.assertEqual(rows, self.turn(0))  # as if the model had called one after the other
+        self.assertEqual(made_here, [True, True])  # … which it never did
+
+    def test_strict_waits_for_the_provider(self):
+        self.begin('strict')
+        turn = self.story['turns'][0]
+        self.type(turn['user'])
+        self.assertEqual(self.answer(), [turn['reply']])
+        self.assertEqual(self.daemon.metric('reasoner_verdicts_total'), 0)
+        self.assertEqual(self.daemon.metric('spec_hits_total'), 2)
+        self.assertEqual([call['tool'] for call in self.tool_server.calls()], ['get_order', 'track_shipment'])
+        rows, made_here = self.conversation()
+        self.assertEqual(rows, self.turn(0))
+        self.assertEqual(made_here, [False, False])
+
+
+class Journey(TypedCase):
+    """A caller who corrects himself, and then books."""
+    story = dialogue('travel-1')
+    profile = '0.2'  # or a second guess would not be worth the first one's waste
+
+    def test_nothing_of_what_was_withdrawn_is_there_and_an_effect_waits(self):
+        self.begin()
+        turn = self.story['turns'][0]
+        repair = turn['repair']
+        words = repair['user'].split(' ')
+        self.client.event('backchannel.input_text.partial', revision=1, text=' '.join(words[:repair['wrong_ready']]))
+        self.daemon.wait_metric('reasoner_calls_total', 1)
+        # The wrong train is found, and the reasoner has the result.
+        wait_until(lambda: self.tool_server.calls(), 'the wrong train to be looked for')
+        self.wait_reasoner(self.daemon, 'words')
+        self.type(repair['user'])
+        self.assertEqual(self.answer(), [turn['reply']])
+        self.daemon.wait_metric('reasoner_verdicts_total', 1)
+        self.assertEqual([call['args'] for call in self.tool_server.calls()],
+                         [repair['wrong_args'], turn['calls'][0]['args']])
+        self.assertEqual(self.daemon.metric('reasoner_late_edits_total'), 0)
+        # It names the seat and pauses; the provider books it.
+        self.type(self.story['turns'][1]['user'], 'results')
+        self.assertEqual(self.tool_server.effects(), [])
+        self.assertEqual(self.answer(), [self.story['turns'][1]['reply']])
+        self.assertEqual(self.daemon.metric('reasoner_verdicts_total'), 1)
+        self.assertEqual(len(self.tool_server.effects()), 1)
+        rows, made_here = self.conversation()
+        self.assertEqual(rows, self.turn(0) + self.turn(1))
+        self.assertEqual(made_here, [True, False])
 
 
 if __name__ == '__main__':
