@@ -48,6 +48,8 @@ struct model {
 	unsigned said_count;
 	bool opted_in; /* the client gives its words, because the configuration has a section [extension] */
 	unsigned revision; /* of the last of them */
+	unsigned put_in;   /* calls the gateway has made in the provider's place */
+	bool minded; /* there is a reasoner, because the configuration has a section [reasoner] */
 	bool speaking;
 	char last[MODEL_ID_MAX]; /* item at the end of the conversation */
 };
@@ -55,6 +57,13 @@ struct model {
 void model_init(struct model *model, uint64_t seed, const char *toml);
 /* One thing happens. */
 void model_step(struct model *model);
+/* The client asks for a response, or types. */
+void model_ask(struct model *model);
+void model_type(struct model *model);
+/* The provider reads the next message; false: there is none. */
+bool model_read(struct model *model);
+/* session_mind.c: something the reasoner, or the recogniser it reads, does by this random number. */
+void model_think(struct model *model, unsigned random);
 /* Everything that was begun comes to its end. */
 void model_settle(struct model *model);
 void model_fini(struct model *model);
@@ -64,5 +73,7 @@ void model_fini(struct model *model);
  * client was there to see it.
  */
 void model_check(struct model *model, bool settled, bool listens);
+/* While a request of the gateway is on its way no other one is. */
+void model_check_requests(const struct model *model);
 
 #endif

@@ -182,3 +182,21 @@ void model_check(struct model *model, bool settled, bool listens)
 	json_decref(seen.items);
 	json_decref(seen.made);
 }
+
+void model_check_requests(const struct model *model)
+{
+	const struct rig *rig = &model->rig;
+	unsigned requests = 0;
+	unsigned ours = 0;
+
+	for (unsigned i = rig->seen[SESS_UPSTREAM]; i < rig->count[SESS_UPSTREAM]; i++) {
+		const char *text = rig->sent[SESS_UPSTREAM][i];
+
+		if (strstr(text, "\"response.create\"") != NULL &&
+		    strstr(text, "\"conversation\":\"none\"") == NULL) {
+			requests++;
+			ours += strstr(text, "\"bc\":\"f\"") != NULL;
+		}
+	}
+	ck_assert_msg(ours == 0 || requests == 1, "%u requests, %u of the gateway", requests, ours);
+}

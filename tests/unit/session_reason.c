@@ -1,7 +1,5 @@
 #include "tests/unit/session_reason.h"
 
-#include "proto/json.h"
-
 #include <check.h>
 #include <string.h>
 
@@ -52,16 +50,7 @@ void expect_told(const char *text)
 
 void reason_says(const char *text)
 {
-	struct bc_buf chunk;
-
-	bc_buf_init(&chunk, 65536);
-	ck_assert(rig.reasoning);
-	ck_assert_int_eq(bc_buf_put_str(&chunk, "data: {\"choices\":[{\"delta\":{\"content\":"),
-			 BC_OK);
-	ck_assert_int_eq(json_string_put(&chunk, bc_span_str(text)), BC_OK);
-	ck_assert_int_eq(bc_buf_put_str(&chunk, "}}]}\n\n"), BC_OK);
-	sess_reason_bytes(rig.sess, bc_buf_span(&chunk));
-	bc_buf_release(&chunk);
+	rig_reason_says(&rig, text);
 }
 
 void reason_acts(const char *action)
@@ -71,9 +60,7 @@ void reason_acts(const char *action)
 	reason_says("<think>so</think>");
 	reason_says(action);
 	if (rig.reasons == before) { /* else it was a misstep, and the next one has begun */
-		sess_reason_bytes(rig.sess, BC_SPAN_LIT("data: [DONE]\n\n"));
-		rig.reasoning = false;
-		sess_reason_ended(rig.sess, BC_OK, 200, 0);
+		rig_reason_ends(&rig);
 	}
 }
 

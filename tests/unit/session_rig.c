@@ -2,6 +2,8 @@
 
 #include "daemon/config/config.h"
 
+#include "proto/json.h"
+
 #include <check.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -446,6 +448,28 @@ void rig_fail(struct rig *rig, unsigned number, enum tool_outcome outcome)
 	run->result = (struct tool_result){
 		.outcome = outcome, .output = BC_SPAN_LIT("{\"error\":{}}"), .finished = rig->now};
 	run->done(run->arg, (struct tool_call *)run, &run->result);
+}
+
+void rig_reason_says(struct rig *rig, const char *text)
+{
+	struct bc_buf chunk;
+
+	bc_buf_init(&chunk, 65536);
+	ck_assert(rig->reasoning);
+	ck_assert_int_eq(bc_buf_put_str(&chunk, "data: {\"choices\":[{\"delta\":{\"content\":"),
+			 BC_OK);
+	ck_assert_int_eq(json_string_put(&chunk, bc_span_str(text)), BC_OK);
+	ck_assert_int_eq(bc_buf_put_str(&chunk, "}}]}\n\n"), BC_OK);
+	sess_reason_bytes(rig->sess, bc_buf_span(&chunk));
+	bc_buf_release(&chunk);
+}
+
+void rig_reason_ends(struct rig *rig)
+{
+	ck_assert(rig->reasoning);
+	sess_reason_bytes(rig->sess, BC_SPAN_LIT("data: [DONE]\n\n"));
+	rig->reasoning = false;
+	sess_reason_ended(rig->sess, BC_OK, 200, 0);
 }
 
 void rig_wait(struct rig *rig, bc_usec delay)

@@ -98,6 +98,10 @@ void rig_finish(struct rig *rig, unsigned run, const char *output);
 /* It ends otherwise. */
 void rig_fail(struct rig *rig, unsigned run, enum tool_outcome outcome);
 
+/* The reasoner, which must have been asked, says a piece of its generation; its generation comes to its end. */
+void rig_reason_says(struct rig *rig, const char *text);
+void rig_reason_ends(struct rig *rig);
+
 /* Time passes; timers that are due fire. */
 void rig_wait(struct rig *rig, bc_usec delay);
 
