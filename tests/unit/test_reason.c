@@ -331,6 +331,43 @@ START_TEST(a_result_interrupts)
 }
 END_TEST
 
+START_TEST(an_answer_that_is_cut_off_has_not_been_given)
+{
+	json_t *messages;
+
+	hear("order 7", true);
+	ck_assert(say("<think>Two.</think><answer>It is in Le"));
+	reason_turn(reason); /* the caller goes on */
+	ck_assert(!running);
+	hear("wait", false);
+	messages = json_object_get(request, "messages");
+	for (size_t i = 1; i < json_array_size(messages); i++) {
+		ck_assert_ptr_null(strstr(
+			json_string_value(json_object_get(json_array_get(messages, i), "content")),
+			"<answer>"));
+	}
+}
+END_TEST
+
+START_TEST(an_answer_is_over_with_its_last_word)
+{
+	hear("order 7", true);
+	act("<tool_call>[" CALL("1", "get_order", "{\"id\":\"7\"}") "," CALL(
+		"2", "track", "{\"parcel\":4}") "]</tool_call>");
+	reason_result(reason, &get_order, "{\"id\":\"7\"}", BC_SPAN_LIT("1"));
+	ck_assert(say("<think>So.</think><answer>It is in"));
+	reason_result(reason, &track, "{\"parcel\":4}", BC_SPAN_LIT("in York"));
+	asked("<tool_result id=\"2\">in York</tool_result>"); /* it cuts the answer off */
+	ck_assert_str_eq(message(1, "assistant"), "<think>So.</think>");
+	ck_assert(say("<think>So.</think><answer>It is in"));
+	ck_assert(!report().over);
+	ck_assert(say(" York.</answer>"));
+	end();
+	ck_assert(report().over);
+	ck_assert(!running);
+}
+END_TEST
+
 START_TEST(a_call_issued_again_replaces_the_first)
 {
 	hear("order 7", false);
@@ -907,6 +944,8 @@ int main(void)
 	tcase_add_test(turn, dependent_calls_start_without_another_step);
 	tcase_add_test(turn, an_event_interrupts_and_the_thought_is_closed);
 	tcase_add_test(turn, a_result_interrupts);
+	tcase_add_test(turn, an_answer_that_is_cut_off_has_not_been_given);
+	tcase_add_test(turn, an_answer_is_over_with_its_last_word);
 	tcase_add_test(turn, a_call_issued_again_replaces_the_first);
 	tcase_add_test(turn, dependents_issued_again_in_the_same_step_are_not_cancelled);
 	tcase_add_test(turn, equal_calls_are_counted);
