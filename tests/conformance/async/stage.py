@@ -161,6 +161,8 @@ TOOLS = {
 
 SCHEMA = '{"type":"object","properties":{"%s":{"type":"string"}},"required":["%s"],"additionalProperties":false}'
 
+REASONS = {'model': 'm-1', 'interval': '0s', 'backoff': '60s', 'timeout': '60s'}
+
 # What the daemons of the suite are configured with; a script names its own.
 GATEWAYS = {
     'plain': {},
@@ -168,8 +170,8 @@ GATEWAYS = {
     'confirm': {'speculation': {'mode': 'confirm', 'hold_quiet': '200ms'}},
     'words': {'speculation': {'mode': 'strict', 'input': 'text'}},
     'eager': {'speculation': {'mode': 'strict', 'eager_turn': True, 'eager_silence': '100ms'}},
-    'reasoner': {'speculation': {'mode': 'strict', 'reasoner': 'tagged'},
-                 'reasoner': {'model': 'm-1', 'interval': '0s', 'backoff': '60s', 'timeout': '60s'}},
+    'reasoner': {'speculation': {'mode': 'strict', 'reasoner': 'tagged'}, 'reasoner': REASONS},
+    'inject': {'speculation': {'mode': 'inject', 'reasoner': 'tagged'}, 'reasoner': REASONS},
     'placeholder': {'upstream': {'async_results': 'placeholder'}, 'tools': {'placeholder_after': '0s'}},
     'deadlines': {'session': {'answer_timeout': '2s'}, 'speculation': {'mode': 'strict', 'pass_timeout': '1s'},
                   'tools': {'breaker_cooldown': '60s', 'filler_timeout': '500ms', 'client_output_timeout': '500ms',
@@ -177,7 +179,7 @@ GATEWAYS = {
 }
 
 # In these the gateway asks the provider for more than its tools: transcripts, a shorter silence.
-UPDATED_TWICE = ('words', 'eager', 'reasoner')
+UPDATED_TWICE = ('words', 'eager', 'reasoner', 'inject')
 
 
 def tool_table(name, ports):
