@@ -134,7 +134,9 @@ class Turn:
         self.tools = [world.tool(name, index, number) for number in range(len(self.calls))]
         self.says = [math.ceil(len(json.dumps(call["args"], separators=(",", ":"))) / CHARS_PER_TOKEN) /
                      world.tokens_per_s for call in self.calls]
-        self.side = world.draws.lognormal(name, index, len(self.words), "side_pass", world.call_pass)
+        self.sides = [world.draws.lognormal(name, index, heard, "side_pass", world.call_pass)
+                      for heard in range(len(self.words) + 1)]  # passes that have heard so many words
+        self.side = self.sides[-1]
         self.final = world.draws.lognormal(name, index, -1, "final_first_audio", world.final)
         self.levels = self.steps()
 
@@ -183,13 +185,22 @@ class Turn:
             at = self.native_step(at, step, results or {}, sequential)
         return at + self.final
 
-    def guesses(self):
+    def told_by_pass(self, number, after):
+        """When the first of the passes that begin behind every word, and at the pause, has named a call, each asked when the
+        results that the call needs are there."""
+        moments = [end - self.ends[-1] for end in self.ends[:-1]] + [self.world.pause]
+        return min(max([moment, *after]) + side + self.says[number] for moment, side in zip(moments, self.sides)
+                   if moment >= self.ready[number])
+
+    def guesses(self, by_passes=False):
         """When the results of guessed reads are there."""
         found = {}
         for number, call in enumerate(self.calls):
             needs = self.needs(number)
             if call.get("read_only") and all(need in found for need in needs):
-                found[number] = max([self.ready[number]] + [found[need] for need in needs]) + self.tools[number]
+                after = [found[need] for need in needs]
+                start = self.told_by_pass(number, after) if by_passes else max([self.ready[number], *after])
+                found[number] = start + self.tools[number]
         return found
 
     def named_by(self, level, results, instant):
@@ -218,10 +229,11 @@ class Turn:
             if any(number not in results for number in self.levels[level + covered - 1]):
                 return covered
 
-    def ruled(self, instant=False):
+    def ruled(self, instant=False, by_passes=False):
         """The answer's begin under the commit rule, taken as it comes: at each response of the provider, what is ready before
-        it shows an item takes its place, and otherwise it goes on by itself.  instant: the pass takes no time, too."""
-        results = self.guesses()
+        it shows an item takes its place, and otherwise it goes on by itself.  instant: the pass takes no time, too; by_passes:
+        guesses come from passes, and take their time."""
+        results = self.guesses(by_passes)
         named = [self.named_by(level, results, instant) for level in range(len(self.levels))]
         begun, level = self.world.commit, 0  # the provider's response under way, and what it would name
         while level < len(self.levels):
@@ -264,18 +276,19 @@ class Turn:
         return min(chance for chance in chances if chance is not None)
 
     def latencies(self):
-        """{"b0", "b1", and what WAYS names}, in seconds from the last word's end."""
+        """{"b0", "b1", and each ceiling's}, in seconds from the last word's end."""
         commit = self.world.commit
         return {"b0": self.native(commit, sequential=True), "b1": self.native(commit), "rule": self.ruled(),
-                "instant": self.ruled(instant=True), "hindsight": self.hindsight()}
+                "passes": self.ruled(by_passes=True), "instant": self.ruled(instant=True), "hindsight": self.hindsight()}
 
 
 def ratios(cells):
-    """{"vs_b0", "vs_b1", "instant": {...}, "hindsight": {...}, "n"} of lists of latencies by set, sets without weights."""
+    """{"vs_b0", "vs_b1", and the same within "passes", "instant" and "hindsight", "n"} of lists of latencies by set, sets
+    without weights."""
     def against(way):
         return {f"vs_{base}": mean(sum(item[base] for item in cell) / sum(item[way] for item in cell)
                                    for cell in cells if cell) for base in ("b0", "b1")}
-    return {**against("rule"), "instant": against("instant"), "hindsight": against("hindsight"), "n": sum(map(len, cells))}
+    return {**against("rule"), **{way: against(way) for way in ("passes", "instant", "hindsight")}, "n": sum(map(len, cells))}
 
 
 def turns_of(jobs, world):
@@ -323,12 +336,12 @@ def beaten(jobs, timing, settings, rows, base_rows):
 def lines_of(found, measured=None):
     """The ceilings as text; measured: {kind: ratio against B1}, with "" for all, to stand beside them."""
     measured = measured or {}
-    lines = [f"{'against B1, on paper':34} {'n':>6} {'ceiling':>9} {'(vs B0)':>8} {'pass at once':>13} {'hindsight':>10} "
+    lines = [f"{'against B1, on paper':34} {'n':>6} {'ceiling':>9} {'(vs B0)':>8} {'by passes':>10} {'pass at once':>13} {'hindsight':>10} "
              f"{'measured':>9}"]
     for name, row in (("", found), *found["kinds"].items()):
         ratio = measured.get(name)
         lines.append(f"  {name or 'all calling turns':32} {row['n']:6} {row['vs_b1']:9.2f} {row['vs_b0']:8.2f} "
-                     f"{row['instant']['vs_b1']:13.2f} {row['hindsight']['vs_b1']:10.2f} "
+                     f"{row['passes']['vs_b1']:10.2f} {row['instant']['vs_b1']:13.2f} {row['hindsight']['vs_b1']:10.2f} "
                      f"{'-' if ratio is None else format(ratio, '.2f'):>9}")
     return lines + [f"  {name}: B0 {row['b0_s']:.2f} s, B1 {row['b1_s']:.2f} s, ceiling {row['rule_s']:.2f} s"
                     for name, row in found["sets"].items()]

@@ -17,8 +17,10 @@ MEANS = (
 # These change when a turn ends: part of their gain is plain endpointing, so they are never in confirm_all.
 ENDPOINTING = ("eager turn",)
 # Passes in mid-speech find nothing that a pass at a clause's end does not where a call is determined by its clause, and
-# cost as much again: with the clause rule they are measured apart, and are in nothing else.
+# cost as much again: with the clause rule they are measured apart, and are in nothing else.  Where single words determine
+# calls, they are as frequent as the shortest distance of two passes allows.
 WORDS_ONLY = ("looks in mid-speech",)
+EVERY_WORD = {"growth": "400ms", "passes_max": 20}
 # Not an option but a way to declare tools; which writes have an inverse is for who offers them to say.
 REVERSIBLE = "reversible writes"
 
@@ -140,8 +142,11 @@ class Plan:
         return Run(name, seed, self.settings, options, **changes)
 
     def confirm_all(self, name="confirm_all", seed=1, **changes):
-        means = self.all_means(changes.get("rule", self.settings.rule))
-        return self.run(name, seed, self.spec(self.best, means), **changes)
+        rule = changes.get("rule", self.settings.rule)
+        options = self.spec(self.best, self.all_means(rule))
+        if rule == "word":
+            options["speculation"].update(EVERY_WORD)
+        return self.run(name, seed, options, **changes)
 
     def off(self, name, seed=1, **changes):
         return self.run(name, seed, {"speculation": {"mode": "off"}}, **changes)

@@ -141,9 +141,9 @@ class Configuration(unittest.TestCase):
             self.assertEqual(self.found(runs_[name]), {"mode": "confirm", "growth": "0s", "prefetch": True, "patterns": True,
                                                        "prepare": True, "eager_turn": False}, name)
         for name in ("O", "control-confirm_all"):
-            self.assertEqual((self.found(runs_[name])["growth"], runs_[name].rule), ("1s", "word"))
+            self.assertEqual((self.found(runs_[name])["growth"], runs_[name].rule), ("400ms", "word"))
         word = self.plan(FULL, rule="word").confirm_all()
-        self.assertEqual(self.found(word)["growth"], "1s")
+        self.assertEqual(self.found(word)["growth"], "400ms")
         everything = self.found(runs_["everything"])
         self.assertEqual((everything["eager_turn"], everything["growth"]), (True, "0s"))
 
@@ -455,7 +455,8 @@ class Ceiling(unittest.TestCase):
         for calls in self.KINDS:
             found = self.turn(calls).latencies()
             self.assertLessEqual(found["b1"], found["b0"])
-            self.assertLessEqual(found["rule"], found["b1"])
+            self.assertLessEqual(found["rule"], found["passes"])
+            self.assertLessEqual(found["passes"], found["b1"])
             self.assertLessEqual(found["instant"], found["rule"])
             self.assertLessEqual(found["hindsight"], found["rule"])
 
@@ -485,6 +486,15 @@ class Ceiling(unittest.TestCase):
         slow = self.fixed([call("find")], tools=[0.0], side=1.0, says=[0.25])  # the pass is: it also says the arguments
         self.assertAlmostEqual(slow.ruled(), 0.15 + 1.25 + rtt + 1.0)
         self.assertAlmostEqual(slow.ruled(instant=True), 0.5 + rtt + 1.0)
+
+    def test_a_guess_by_a_pass_takes_the_time_of_the_pass_that_is_first(self):
+        rtt = self.world.rtt
+        late = self.fixed([call("find")])  # nothing is known before the last word
+        late.sides = [0.0] * len(late.words) + [0.4]
+        self.assertAlmostEqual(late.ruled(by_passes=True), 0.15 + 0.4 + 1.0 + rtt + 1.0)
+        known = self.fixed([call("find")], ready=[-9.0])  # and here everything: the first pass finds it in time
+        known.ends, known.sides = [-9.0, *(0.0 for _ in known.words)], [0.1] + [9.0] * len(known.words)
+        self.assertAlmostEqual(known.ruled(by_passes=True), 0.5 + rtt + 1.0)
 
     def test_a_write_waits_for_the_quiet(self):
         rtt = self.world.rtt
