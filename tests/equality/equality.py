@@ -64,8 +64,7 @@ class Player:
         finally:
             # When a run has failed or we are told to stop, nothing is left running.
             pool.shutdown(wait=False, cancel_futures=True)
-            for rig in list(self.bench.rigs):
-                rig.abort()
+            self.bench.stop()
             pool.shutdown()
 
 

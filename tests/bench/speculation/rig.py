@@ -160,7 +160,7 @@ class Rig:
         self.processes = []
         self.events = queue.Queue()
         self.reloads = 0
-        self.log = None
+        self.log, self.half_line = None, b""
         self.reloaded = 0
         self.cpu = {}
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -306,6 +306,10 @@ class Rig:
         if self.log is None:
             self.log = open(self.path("backchanneld.err"), "rb")
         for line in self.log:
+            line = self.half_line + line
+            self.half_line = b"" if line.endswith(b"\n") else line  # the daemon is still writing it
+            if self.half_line:
+                return
             if REFUSED in line:
                 raise RigError(f"the daemon refuses the tools of {job.scene}, see {self.path('backchanneld.err')}")
             self.reloaded += RELOADED in line

@@ -108,6 +108,7 @@ class Bench:
         self.lock = self.alone()
         self.problems = []
         self.rigs = []
+        self.stopped = False
         self.slots = threading.BoundedSemaphore(settings.sessions)
         self.opening = threading.Lock()  # held by the run that opens sessions
         self.cpu_of_ended = 0.0
@@ -150,6 +151,8 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         with self.turn_to_open() as all_opened, Rig(self.settings.build, SOURCE, folder, run, self.settings) as rig, \
                 self.listed(rig):
+            if self.stopped:
+                raise RigError("another run has failed, or it was stopped")
             machine, own, started = Machine(), self.own_cpu(), time.monotonic()
             rig.start_all(jobs)
             timelines = rig.play(jobs, self.slots, all_opened, self.progress(run))
@@ -213,6 +216,12 @@ class Bench:
                 say(f"{run.label}: {done} of {total} sessions")
         return tell
 
+    def stop(self):
+        """End all runs, those too that still wait for their turn."""
+        self.stopped = True
+        for rig in list(self.rigs):
+            rig.abort()
+
     def result_of(self, run):
         if self.settings.resume:
             kept = self.store.load(run)
@@ -237,8 +246,7 @@ class Bench:
         finally:
             # When a run has failed or we are told to stop, nothing is left running.
             pool.shutdown(wait=False, cancel_futures=True)
-            for rig in list(self.rigs):
-                rig.abort()
+            self.stop()
             pool.shutdown()
         return {run.name: dict(sorted(found[run.name].items())) for run in runs}
 

@@ -107,6 +107,15 @@ class Configuration(unittest.TestCase):
         self.assertEqual((found["speculation"], found["tools"], found["listen"][0]["port"]),
                          ({"mode": "off", "prefetch": True}, {"sequential": True}, 3))
 
+    def test_a_line_of_the_daemon_is_read_when_it_is_whole(self):
+        with tempfile.TemporaryDirectory() as folder, rig.Rig("", "", folder, None, None) as one:
+            line = rig.RELOADED + b"; new sessions use it\n"
+            for part, seen in ((line[:7], 0), (line[7:], 1), (line + line[:9], 2), (line[9:], 3)):
+                with open(one.path("backchanneld.err"), "ab") as file:
+                    file.write(part)
+                one.read_log(None)
+                self.assertEqual(one.reloaded, seen)
+
     def test_a_faster_world_has_less_of_the_daemon_s_own_time(self):
         job = dialogues.Job(None, dialogue(), 1)
         found = tomllib.loads(rig.tools_toml(job, 1234, False, 4.0))["tool"][0]
