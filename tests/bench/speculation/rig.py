@@ -25,7 +25,7 @@ from dialogues import can_be_undone
 
 READY_WITHIN = 60  # seconds a program may take to start or to end; generous, none depends on it
 SLOT_WAIT = 0.02  # seconds until a run that may not open a session looks again whether it may
-PATIENCE = 30.0  # seconds of the machine, in a world of any speed, after which a caller gives up waiting
+PATIENCE = 300.0  # seconds of the machine, in a world of any speed and however busy, after which a caller gives up waiting
 CROWD_MAX = 512  # calls one caller plays at once (tests/caller/crowd.h)
 RELOADED = b"configuration read again"
 REFUSED = b"the new configuration is not usable"
