@@ -71,7 +71,7 @@ static bc_usec requests_due(struct sess *sess)
 void deadlines_fired(struct sess *sess)
 {
 	static bc_usec (*const due[])(struct sess * sess) = {results_due, filler_due, requests_due,
-							     pass_due};
+							     pass_due, prepare_due};
 
 	sess->agent->deadline = 0;
 	for (size_t i = 0; i < BC_ARRAY_LEN(due) && sess->state == SESS_OPEN; i++) {

@@ -430,6 +430,8 @@ enum bc_err prepare_new(struct agent *agent) BC_MUST;
 void prepare_fini(struct agent *agent);
 /* The agent has answered, and speaks. */
 void prepare_begin(struct sess *sess);
+/* Give its pass up where it has not ended in time; when to look again, -1: no need. */
+bc_usec prepare_due(struct sess *sess);
 /* What its pass says; true: it was that. */
 bool prepare_created(struct sess *sess, const struct resp *resp, struct bc_span response);
 bool prepare_item(struct sess *sess, const struct resp *resp, struct bc_span item);

@@ -24,7 +24,8 @@ struct prepared {
 struct prepare {
 	char event_id[BC_ID_SIZE]; /* of the request that runs; "": none */
 	char response[SESS_ID_MAX];
-	uint64_t turn; /* it is about what was said behind this turn */
+	uint64_t turn;   /* it is about what was said behind this turn */
+	bc_usec started; /* monotonic */
 	bool off;      /* the provider refuses it */
 	struct prepared calls[PREPARED_MAX];
 	unsigned count;
@@ -132,6 +133,8 @@ void prepare_begin(struct sess *sess)
 	}
 	bc_id_new(prepare->event_id, 'p');
 	prepare->turn = agent->committed_turn;
+	prepare->started = sess_now(sess);
+	deadline_set(sess, prepare->started + sess->cfg->speculation.pass_timeout);
 	agent->requests++;
 	bc_buf_init(&text, sess->cfg->session.message_max);
 	if (pass_put_prepare(sess, prepare->event_id, prepare->turn, &text) == BC_OK) {
@@ -144,6 +147,40 @@ void prepare_begin(struct sess *sess)
 	bc_buf_release(&text);
 }
 
+bc_usec prepare_due(struct sess *sess)
+{
+	struct prepare *prepare = sess->agent->prepare;
+	bc_usec patience = sess->cfg->speculation.pass_timeout;
+
+	if (prepare == NULL || prepare->event_id[0] == '\0') {
+		return -1;
+	}
+	if (sess->blocked[SESS_UPSTREAM] != 0) {
+		return sess_now(sess) + patience; /* its end may be there and unread */
+	}
+	if (sess_now(sess) < prepare->started + patience) {
+		return prepare->started + patience;
+	}
+	bc_metric_inc(BC_M_PASS_TIMEOUTS);
+	bc_log(BC_LOG_WARNING, &sess->log,
+	       "provider has not ended a pass behind its answer in time, giving it up");
+	if (prepare->response[0] != '\0') {
+		(void)lane_send_cancel(sess, prepare->response);
+	} /* else it is cancelled when it is created after all */
+	prepare->event_id[0] = '\0';
+	prepare->response[0] = '\0';
+	return -1;
+}
+
+/* Whether a response is what was asked for behind that turn. */
+static bool is_about(struct bc_span metadata, uint64_t turn)
+{
+	char number[24];
+
+	(void)snprintf(number, sizeof(number), "%" PRIu64, turn);
+	return field_is(metadata, "bc_t", number);
+}
+
 bool prepare_created(struct sess *sess, const struct resp *resp, struct bc_span response)
 {
 	struct prepare *prepare = sess->agent->prepare;
@@ -151,7 +188,8 @@ bool prepare_created(struct sess *sess, const struct resp *resp, struct bc_span 
 	if (!field_is(field_raw(response, "metadata"), "bc_v", MARK)) {
 		return false;
 	}
-	if (prepare == NULL || prepare->event_id[0] == '\0' || prepare->response[0] != '\0') {
+	if (prepare == NULL || prepare->event_id[0] == '\0' || prepare->response[0] != '\0' ||
+	    !is_about(field_raw(response, "metadata"), prepare->turn)) {
 		(void)lane_send_cancel(sess, resp->id);
 	} else {
 		memcpy(prepare->response, resp->id, sizeof(prepare->response));

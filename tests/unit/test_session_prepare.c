@@ -226,6 +226,37 @@ START_TEST(a_provider_that_refuses_is_not_asked_again)
 }
 END_TEST
 
+START_TEST(a_pass_behind_the_answer_that_never_ends_makes_room_for_the_next)
+{
+	bool created = _i == 1;
+	json_t *event;
+
+	begin(CONFIG);
+	answer("u1", "r1");
+	ck_assert(take_pass());
+	if (created) {
+		provider_created("q1");
+	}
+	answer("u2", "r2");
+	ck_assert(!take_pass()); /* it may still come */
+	rig_wait(&rig, 10 * BC_USEC_PER_SEC);
+	if (!created) {
+		provider_created("q1"); /* too late */
+	}
+	event = rig_next(&rig, SESS_UPSTREAM, "response.cancel");
+	ck_assert_str_eq(rig_string(event, "response_id"), "q1");
+	json_decref(event);
+	provider_names("q1", "book", TALK_NIGHT);
+	ck_assert_uint_eq(rig.warmed, 0);
+	answer("u3", "r3");
+	ck_assert(take_pass());
+	provider_created("q3");
+	provider_names("q3", "book", TALK_NIGHT);
+	ck_assert_uint_eq(rig.warmed, 1);
+	rig_fini(&rig);
+}
+END_TEST
+
 START_TEST(nothing_is_asked_before_marks_are_known_to_come_back)
 {
 	begin(CONFIG);
@@ -269,6 +300,8 @@ int main(void)
 	tcase_add_loop_test(tcase, a_refused_read_back_leaves_no_trace, 0, 2);
 	tcase_add_loop_test(tcase, a_read_runs_when_the_caller_begins_to_speak, 0, 2);
 	tcase_add_loop_test(tcase, what_was_prepared_falls_with_what_it_stands_on, 0, 2);
+	tcase_add_loop_test(tcase, a_pass_behind_the_answer_that_never_ends_makes_room_for_the_next,
+			    0, 2);
 	tcase_add_test(tcase, a_provider_that_refuses_is_not_asked_again);
 	tcase_add_test(tcase, nothing_is_asked_before_marks_are_known_to_come_back);
 	tcase_add_test(tcase, it_is_off_unless_asked_for_and_bad_calls_are_ignored);
