@@ -11,10 +11,11 @@ const char *sess_id(const struct sess *sess)
 
 static enum bc_err put_block(struct bc_buf *out, const char *side, unsigned blocked)
 {
-	return bc_buf_printf(out, " %s_not_read_because=%s%s%s", side, blocked == 0 ? "-" : "",
+	return bc_buf_printf(out, " %s_not_read_because=%s%s%s%s", side, blocked == 0 ? "-" : "",
 			     (blocked & FLOW_START_QUEUE_FULL) != 0 ? "provider_not_there_yet,"
 								    : "",
-			     (blocked & FLOW_PEER_SLOW) != 0 ? "peer_slow," : "");
+			     (blocked & FLOW_PEER_SLOW) != 0 ? "peer_slow," : "",
+			     (blocked & FLOW_WINDOW_FULL) != 0 ? "eager_window_full," : "");
 }
 
 static unsigned count_calls(const struct agent *agent, bool waiting_for_client)

@@ -11,6 +11,8 @@
  *   E1  Events of the conversation are handled in the order in which they came, whether they were kept or not.
  *   E2  While the window is open the turn counts as not ended: nothing is committed, taken over or released.
  *   E3  A response of a turn that went on is never shown, runs no tool, and is deleted when it has ended.
+ *   E4  No answer is shown before the window's end, however much of it there is: one that is too long to be kept counts as
+ *       one of a turn that went on, and is asked for again at the window's end.  Nothing else that is kept is ever lost.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
@@ -18,14 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUEUE_MAX (1u << 20) /* bytes of events kept; more is shown at once */
+#define QUEUE_MAX (1u << 20) /* bytes of events kept, but for the last one; then no more are read */
 /* The caller is heard at the window's end: how often, and how long, the provider's own word is waited for. */
 #define AGAIN_MAX 5
 #define AGAIN     (60 * BC_USEC_PER_MS)
 
-void eager_init(struct eager *eager)
+void eager_init(struct sess *sess, struct eager *eager)
 {
-	bc_buf_init(&eager->queue, QUEUE_MAX);
+	bc_buf_init(&eager->queue, QUEUE_MAX + sess->cfg->session.message_max + 1);
 }
 
 void eager_fini(struct agent *agent)
@@ -146,7 +148,7 @@ static void flush(struct sess *sess)
 	struct bc_span rest = bc_buf_span(&queue);
 
 	sess->world->timer(sess->world_arg, SESS_TIMER_EAGER, -1);
-	bc_buf_init(&eager->queue, QUEUE_MAX);
+	eager_init(sess, eager);
 	eager->open = false;
 	eager->flushing = true;
 	while (rest.len > 0 && sess->state == SESS_OPEN) {
@@ -158,6 +160,31 @@ static void flush(struct sess *sess)
 	}
 	bc_buf_release(&queue);
 	eager->flushing = false;
+	sess_unblock(sess, SESS_UPSTREAM, FLOW_WINDOW_FULL);
+}
+
+/* Show what is kept but for what the provider has made of the pause. */
+static void flush_hiding(struct sess *sess)
+{
+	sess->agent->eager.hiding = true;
+	sess->agent->eager.hid = false;
+	flush(sess);
+	sess->agent->eager.hiding = false;
+}
+
+/* The turn is over, but not all of its answer is there (E4): another one is asked for. */
+static void ask_again(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+
+	flush_hiding(sess);
+	if (!agent->eager.hid || sess->state != SESS_OPEN) {
+		return;
+	}
+	if (agent->current != NULL && agent->current->unheard && agent->lane == LANE_ACTIVE) {
+		lane_cancel(sess, agent->current);
+	}
+	lane_owe(sess, NULL, false);
 }
 
 static void close_window(struct sess *sess)
@@ -165,7 +192,11 @@ static void close_window(struct sess *sess)
 	if (!sess->agent->eager.open) {
 		return;
 	}
-	flush(sess);
+	if (sess->agent->eager.full) {
+		ask_again(sess);
+	} else {
+		flush(sess);
+	}
 	if (sess->state == SESS_OPEN) {
 		take_advance(sess);
 		lane_pump(sess);
@@ -183,14 +214,6 @@ void eager_timer(struct sess *sess)
 		return;
 	}
 	close_window(sess);
-}
-
-/* Show what is kept but for what the provider has made of the pause. */
-static void flush_hiding(struct sess *sess)
-{
-	sess->agent->eager.hiding = true;
-	flush(sess);
-	sess->agent->eager.hiding = false;
 }
 
 /* The caller goes on: what the provider made of the pause is hidden, and deleted when it has ended (E3). */
@@ -214,6 +237,8 @@ static void open_window(struct sess *sess)
 
 	bc_metric_inc(BC_M_EAGER_TURNS);
 	eager->open = true;
+	eager->full = false;
+	eager->answer[0] = '\0';
 	eager->again = 0;
 	sess->world->timer(sess->world_arg, SESS_TIMER_EAGER,
 			   eager->silence - sess->cfg->speculation.eager_silence);
@@ -251,11 +276,92 @@ static bool stands_apart(struct sess *sess, enum oai_event event, struct bc_span
 	return resp != NULL && !resp->default_conversation;
 }
 
-static bool keep(struct eager *eager, struct bc_span text)
+void eager_hides(struct sess *sess, struct resp *resp)
 {
-	return bc_buf_len(&eager->queue) + text.len < QUEUE_MAX &&
-	       bc_buf_put_span(&eager->queue, text) == BC_OK &&
-	       bc_buf_put(&eager->queue, "", 1) == BC_OK;
+	sess->agent->eager.hid = true;
+	resp->unheard = true;
+	resp->unwanted = true;
+}
+
+/* ---- what is kept ---- */
+
+static bool put(struct bc_buf *queue, struct bc_span text)
+{
+	return bc_buf_put_span(queue, text) == BC_OK && bc_buf_put(queue, "", 1) == BC_OK;
+}
+
+/* A piece of what is said in the answer that is never shown: nothing else depends on it. */
+static bool is_piece(const struct eager *eager, struct bc_span text)
+{
+	static const char end[] = ".delta";
+	size_t len = sizeof(end) - 1;
+	char id[SESS_ID_MAX];
+	struct bc_span type;
+
+	return field_id(text, "response_id", id) && strcmp(id, eager->answer) == 0 &&
+	       env_type(text, &type) == BC_OK && type.len > len &&
+	       memcmp(type.ptr + type.len - len, end, len) == 0;
+}
+
+static bool let_go_of_pieces(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+	struct bc_buf all = eager->queue;
+	struct bc_span rest = bc_buf_span(&all);
+	bool kept = true;
+
+	eager_init(sess, eager);
+	while (rest.len > 0 && kept) {
+		size_t len = strnlen(rest.ptr, rest.len);
+		struct bc_span text = bc_span(rest.ptr, len);
+
+		kept = is_piece(eager, text) || put(&eager->queue, text);
+		rest = bc_span(rest.ptr + len + 1, rest.len - len - 1);
+	}
+	bc_buf_release(&all);
+	return kept;
+}
+
+/* The provider begins to answer by itself: whoever asks for responses waits while the window is open. */
+static void note_answer(struct sess *sess, enum oai_event event, struct bc_span text)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	if (event == OAI_RESPONSE_CREATED && eager->answer[0] == '\0' && !lane_is_asked(sess)) {
+		(void)field_id(field_raw(text, "response"), "id", eager->answer);
+	}
+}
+
+/* More than is to be kept: it is not shown for that (E4). */
+static bool make_room(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	if (bc_buf_len(&eager->queue) < QUEUE_MAX) {
+		return true;
+	}
+	bc_metric_add(BC_M_EAGER_OVERFLOWS, !eager->full);
+	eager->full = true;
+	if (!let_go_of_pieces(sess)) {
+		return false;
+	}
+	if (bc_buf_len(&eager->queue) >= QUEUE_MAX) {
+		sess_block(sess, SESS_UPSTREAM, FLOW_WINDOW_FULL);
+	}
+	return true;
+}
+
+static void keep(struct sess *sess, enum oai_event event, struct bc_span text)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	note_answer(sess, event, text);
+	if (eager->full && is_piece(eager, text)) {
+		return;
+	}
+	if (!put(&eager->queue, text) || !make_room(sess)) {
+		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
+	}
 }
 
 bool eager_keeps(struct sess *sess, enum oai_event event, struct bc_span text)
@@ -276,9 +382,6 @@ bool eager_keeps(struct sess *sess, enum oai_event event, struct bc_span text)
 	} else if (stands_apart(sess, event, text)) {
 		return false;
 	}
-	if (!keep(eager, text)) {
-		close_window(sess);
-		return false;
-	}
+	keep(sess, event, text);
 	return true;
 }

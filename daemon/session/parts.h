@@ -9,6 +9,9 @@
 void sess_move(struct sess *sess, enum sess_event event);
 const char *sess_state_name(enum sess_state state);
 bool sess_to_client(struct sess *sess, struct bc_span text);
+/* Stop reading from a side for this reason; go on, if there is no other. */
+void sess_block(struct sess *sess, enum sess_side side, enum flow_block reason);
+void sess_unblock(struct sess *sess, enum sess_side side, enum flow_block reason);
 bool sess_to_upstream(struct sess *sess, struct bc_span text);
 /* Tell the client what happened, end open responses, close both sides. */
 void sess_end(struct sess *sess, enum bc_err err, const char *code, const char *message);
@@ -161,7 +164,7 @@ void taken_delete(struct sess *sess, struct resp *resp);
 
 /* ---- eager.c: ending turns before the client's silence has passed ---- */
 
-void eager_init(struct eager *eager);
+void eager_init(struct sess *sess, struct eager *eager);
 void eager_fini(struct agent *agent);
 /* The provider's turn_detection, raw; empty: it has not said. */
 void eager_configure(struct sess *sess, struct bc_span detection);
@@ -175,6 +178,8 @@ void eager_show(const struct sess *sess, struct rewrite *rewrite, struct bc_span
 bool eager_keeps(struct sess *sess, enum oai_event event, struct bc_span text);
 /* Whether what the provider begins by itself now is about a turn that went on. */
 bool eager_is_over(const struct sess *sess);
+/* This is one of those. */
+void eager_hides(struct sess *sess, struct resp *resp);
 /* The client's silence has passed. */
 void eager_timer(struct sess *sess);
 /* The provider has gone: what was kept is shown, but the turn was never committed, and no call of it is made. */

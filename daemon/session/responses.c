@@ -177,8 +177,7 @@ static void begin_by_origin(struct sess *sess, struct resp *resp, struct create 
 	case RESP_VAD:
 		if (eager_is_over(sess)) {
 			resp_view_set(sess, resp, RESP_HIDDEN);
-			resp->unheard = true;
-			resp->unwanted = true;
+			eager_hides(sess, resp);
 			if (sess->agent->speech) {
 				lane_cancel(sess, resp); /* begun since, so the provider will not */
 			}

@@ -96,8 +96,9 @@ enum take_event {
 /* Reasons for not reading from a side; several may hold. */
 enum flow_block {
 	FLOW_START_QUEUE_FULL =
-		1 << 0,         /* client: the provider is not there yet and the queue is full */
-	FLOW_PEER_SLOW = 1 << 1 /* the other side has enough unsent bytes */
+		1 << 0,           /* client: the provider is not there yet and the queue is full */
+	FLOW_PEER_SLOW = 1 << 1,  /* the other side has enough unsent bytes */
+	FLOW_WINDOW_FULL = 1 << 2 /* provider: more is kept of an eager turn than may be */
 };
 
 /* ---- conversation items ---- */
@@ -354,16 +355,19 @@ struct passes {
 
 /* Ending turns before the client's silence has passed (eager.c). */
 struct eager {
-	bool armed;          /* the provider uses the shorter one */
-	bool off;            /* it does not take it */
-	bool open;           /* a window is open: events are kept */
-	bool flushing;       /* they are being handled */
-	bool hiding;         /* … and the response among them is never shown */
-	char *own;           /* the client's turn_detection, raw; NULL: it is not one to shorten */
-	bc_usec silence;     /* of it */
-	unsigned asked;      /* requests for the shorter one that have no answer yet */
-	unsigned again;      /* times the window's end was put off */
-	struct bc_buf queue; /* events kept, each followed by a NUL */
+	bool armed;      /* the provider uses the shorter one */
+	bool off;        /* it does not take it */
+	bool open;       /* a window is open: events are kept */
+	bool flushing;   /* they are being handled */
+	bool hiding;     /* … and the response among them is never shown */
+	bool hid;        /* one was */
+	bool full;       /* so much was made of the pause that it is never shown */
+	char *own;       /* the client's turn_detection, raw; NULL: it is not one to shorten */
+	bc_usec silence; /* of it */
+	unsigned asked;  /* requests for the shorter one that have no answer yet */
+	unsigned again;  /* times the window's end was put off */
+	char answer[SESS_ID_MAX]; /* the response that is made of the pause; "": none yet */
+	struct bc_buf queue;      /* events kept, each followed by a NUL */
 };
 
 /* Putting in what a verdict names, in place of the provider's own response (takeover.c). */

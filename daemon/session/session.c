@@ -66,7 +66,7 @@ bc_usec sess_now(const struct sess *sess)
 
 /* ---- reading and writing ---- */
 
-static void block(struct sess *sess, enum sess_side side, enum flow_block reason)
+void sess_block(struct sess *sess, enum sess_side side, enum flow_block reason)
 {
 	if (sess->blocked[side] == 0) {
 		sess->world->read(sess->world_arg, side, false);
@@ -76,7 +76,7 @@ static void block(struct sess *sess, enum sess_side side, enum flow_block reason
 	sess->blocked[side] |= reason;
 }
 
-static void unblock(struct sess *sess, enum sess_side side, enum flow_block reason)
+void sess_unblock(struct sess *sess, enum sess_side side, enum flow_block reason)
 {
 	if ((sess->blocked[side] & reason) == 0) {
 		return;
@@ -101,7 +101,7 @@ static bool send_to(struct sess *sess, enum sess_side side, enum ws_opcode opcod
 	if (!sess->world->send(sess->world_arg, side, opcode, payload)) {
 		return false;
 	}
-	block(sess, other(side), FLOW_PEER_SLOW);
+	sess_block(sess, other(side), FLOW_PEER_SLOW);
 	return true;
 }
 
@@ -120,7 +120,7 @@ void sess_drained(struct sess *sess, enum sess_side side)
 	BC_CHECK(sess, SESS_MAGIC);
 	if (sess->state != SESS_ENDED) {
 		ledger_drained(sess, side);
-		unblock(sess, other(side), FLOW_PEER_SLOW);
+		sess_unblock(sess, other(side), FLOW_PEER_SLOW);
 	}
 }
 
@@ -178,7 +178,7 @@ static enum bc_err agent_new(struct sess *sess, const struct sess_conf *from)
 	sess->agent = agent;
 	items_init(&agent->items);
 	pass_init(&agent->passes);
-	eager_init(&agent->eager);
+	eager_init(sess, &agent->eager);
 	TAILQ_INIT(&agent->updates);
 	TAILQ_INIT(&agent->kept);
 	TAILQ_INIT(&agent->sent);
@@ -275,7 +275,7 @@ static void enqueue(struct sess *sess, enum ws_opcode opcode, struct bc_span pay
 		return;
 	}
 	if (bc_buf_len(&sess->start_queue) >= sess->cfg->session.start_queue_max) {
-		block(sess, SESS_CLIENT, FLOW_START_QUEUE_FULL);
+		sess_block(sess, SESS_CLIENT, FLOW_START_QUEUE_FULL);
 	}
 }
 
@@ -365,7 +365,7 @@ void sess_upstream_open(struct sess *sess)
 			       rest.len - sizeof(head) - head[1]);
 	}
 	bc_buf_release(&queue);
-	unblock(sess, SESS_CLIENT, FLOW_START_QUEUE_FULL);
+	sess_unblock(sess, SESS_CLIENT, FLOW_START_QUEUE_FULL);
 }
 
 void sess_event_invalid(struct sess *sess, enum sess_side side, const char *what)

@@ -318,6 +318,115 @@ START_TEST(an_answer_that_begins_after_the_caller_went_on_is_never_heard)
 }
 END_TEST
 
+#define LONG_PIECE 60000
+
+/* The provider says so much in the window. */
+static void speaks_at_length(unsigned pieces)
+{
+	static char piece[LONG_PIECE + 1];
+
+	memset(piece, 'A', LONG_PIECE);
+	for (unsigned i = 0; i < pieces; i++) {
+		rig_up(&rig,
+		       "{'type':'response.output_audio.delta','response_id':'r1','item_id':'m1','delta':'%s'}",
+		       piece);
+	}
+}
+
+static void expect_turn_without_answer(void)
+{
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_stopped");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.committed");
+	rig_expect(&rig, SESS_CLIENT, "conversation.item.added");
+	rig_expect(&rig, SESS_CLIENT, "conversation.item.done");
+}
+
+START_TEST(an_answer_longer_than_what_is_kept_is_asked_for_again)
+{
+	bool ended = _i == 1; /* before the window's end */
+	json_t *event;
+
+	answers_early();
+	speaks_at_length(20);
+	rig_silent(&rig, SESS_CLIENT); /* the turn may still go on */
+	ck_assert(rig.reading[SESS_UPSTREAM]);
+	if (ended) {
+		talk_done(&rig, "r1", "completed");
+	}
+	rig_wait(&rig, 299 * BC_USEC_PER_MS);
+	rig_silent(&rig, SESS_CLIENT);
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_wait(&rig, 1 * BC_USEC_PER_MS);
+	expect_turn_without_answer();
+	rig_silent(&rig, SESS_CLIENT);
+	if (!ended) {
+		event = rig_next(&rig, SESS_UPSTREAM, "response.cancel");
+		ck_assert_str_eq(rig_string(event, "response_id"), "r1");
+		json_decref(event);
+		rig_silent(&rig, SESS_UPSTREAM);
+		talk_done(&rig, "r1", "cancelled");
+	}
+	event = rig_next(&rig, SESS_UPSTREAM, "conversation.item.delete");
+	ck_assert_str_eq(rig_string(event, "item_id"), "m1");
+	json_decref(event);
+	rig_wait(&rig, 2 * BC_USEC_PER_SEC);
+	rig_expect(&rig, SESS_UPSTREAM, "response.create");
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r2','item':{'id':'m2','type':'message','role':'assistant','status':'in_progress'}}");
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	rig_silent(&rig, SESS_UPSTREAM); /* once */
+}
+END_TEST
+
+START_TEST(a_caller_who_goes_on_never_hears_of_a_long_answer_either)
+{
+	answers_early();
+	speaks_at_length(20);
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	expect_turn_without_answer();
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_started");
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_done(&rig, "r1", "cancelled");
+	rig_expect(&rig, SESS_UPSTREAM, "conversation.item.delete");
+	rig_wait(&rig, 2 * BC_USEC_PER_SEC);
+	rig_silent(&rig, SESS_UPSTREAM); /* nobody asks for an answer to half a turn */
+	rig_silent(&rig, SESS_CLIENT);
+}
+END_TEST
+
+START_TEST(what_is_no_piece_of_the_answer_is_kept_however_long_and_not_lost)
+{
+	static char text[LONG_PIECE + 1];
+	unsigned many = 18;
+
+	memset(text, 'a', LONG_PIECE);
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	talk_commit(&rig, "u1", NULL);
+	for (unsigned i = 0; i < many; i++) {
+		rig_up(&rig,
+		       "{'type':'conversation.item.added','item':{'id':'s%u','type':'message','role':'system','content':[{'type':'input_text','text':'%s'}]}}",
+		       i, text);
+	}
+	ck_assert(!rig.reading[SESS_UPSTREAM]); /* what more there is waits at the provider */
+	rig_silent(&rig, SESS_CLIENT);
+	rig_wait(&rig, 300 * BC_USEC_PER_MS);
+	expect_turn_without_answer();
+	for (unsigned i = 0; i < many; i++) {
+		rig_expect(&rig, SESS_CLIENT, "conversation.item.added");
+	}
+	ck_assert(rig.reading[SESS_UPSTREAM]);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null"); /* it comes only now, and is the one that is shown */
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r1','item':{'id':'m1','type':'message','role':'assistant','status':'in_progress'}}");
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
 START_TEST(a_client_in_the_window_finds_nothing_active)
 {
 	json_t *event;
@@ -383,6 +492,9 @@ static Suite *suite(void)
 		tcase_add_test(c, cases[i]);
 	}
 	tcase_add_loop_test(c, a_call_of_a_turn_that_went_on_is_not_made, 0, 2);
+	tcase_add_loop_test(c, an_answer_longer_than_what_is_kept_is_asked_for_again, 0, 2);
+	tcase_add_test(c, a_caller_who_goes_on_never_hears_of_a_long_answer_either);
+	tcase_add_test(c, what_is_no_piece_of_the_answer_is_kept_however_long_and_not_lost);
 	tcase_add_loop_test(c, a_client_in_the_window_finds_nothing_active, 0, 2);
 	tcase_add_loop_test(c, other_ways_to_end_turns_are_left_alone, 0, 5);
 	suite_add_tcase(s, c);
