@@ -34,6 +34,7 @@ void eager_fini(struct agent *agent)
 {
 	bc_buf_release(&agent->eager.queue);
 	free(agent->eager.own);
+	free(agent->eager.answer);
 }
 
 /* ---- the provider's silence ---- */
@@ -238,7 +239,8 @@ static void open_window(struct sess *sess)
 	bc_metric_inc(BC_M_EAGER_TURNS);
 	eager->open = true;
 	eager->full = false;
-	eager->answer[0] = '\0';
+	free(eager->answer);
+	eager->answer = NULL;
 	eager->again = 0;
 	sess->world->timer(sess->world_arg, SESS_TIMER_EAGER,
 			   eager->silence - sess->cfg->speculation.eager_silence);
@@ -295,10 +297,9 @@ static bool is_piece(const struct eager *eager, struct bc_span text)
 {
 	static const char end[] = ".delta";
 	size_t len = sizeof(end) - 1;
-	char id[SESS_ID_MAX];
 	struct bc_span type;
 
-	return field_id(text, "response_id", id) && strcmp(id, eager->answer) == 0 &&
+	return eager->answer != NULL && bc_span_is(field_raw(text, "response_id"), eager->answer) &&
 	       env_type(text, &type) == BC_OK && type.len > len &&
 	       memcmp(type.ptr + type.len - len, end, len) == 0;
 }
@@ -327,8 +328,8 @@ static void note_answer(struct sess *sess, enum oai_event event, struct bc_span 
 {
 	struct eager *eager = &sess->agent->eager;
 
-	if (event == OAI_RESPONSE_CREATED && eager->answer[0] == '\0' && !lane_is_asked(sess)) {
-		(void)field_id(field_raw(text, "response"), "id", eager->answer);
+	if (event == OAI_RESPONSE_CREATED && eager->answer == NULL && !lane_is_asked(sess)) {
+		eager->answer = field_dup(field_raw(field_raw(text, "response"), "id"));
 	}
 }
 

@@ -355,19 +355,19 @@ struct passes {
 
 /* Ending turns before the client's silence has passed (eager.c). */
 struct eager {
-	bool armed;      /* the provider uses the shorter one */
-	bool off;        /* it does not take it */
-	bool open;       /* a window is open: events are kept */
-	bool flushing;   /* they are being handled */
-	bool hiding;     /* … and the response among them is never shown */
-	bool hid;        /* one was */
-	bool full;       /* so much was made of the pause that it is never shown */
-	char *own;       /* the client's turn_detection, raw; NULL: it is not one to shorten */
-	bc_usec silence; /* of it */
-	unsigned asked;  /* requests for the shorter one that have no answer yet */
-	unsigned again;  /* times the window's end was put off */
-	char answer[SESS_ID_MAX]; /* the response that is made of the pause; "": none yet */
-	struct bc_buf queue;      /* events kept, each followed by a NUL */
+	bool armed;          /* the provider uses the shorter one */
+	bool off;            /* it does not take it */
+	bool open;           /* a window is open: events are kept */
+	bool flushing;       /* they are being handled */
+	bool hiding;         /* … and the response among them is never shown */
+	bool hid;            /* one was */
+	bool full;           /* so much was made of the pause that it is never shown */
+	char *own;           /* the client's turn_detection, raw; NULL: it is not one to shorten */
+	bc_usec silence;     /* of it */
+	unsigned asked;      /* requests for the shorter one that have no answer yet */
+	unsigned again;      /* times the window's end was put off */
+	char *answer;        /* id of what is made of the pause, raw JSON; owned; NULL: none yet */
+	struct bc_buf queue; /* events kept, each followed by a NUL */
 };
 
 /* Putting in what a verdict names, in place of the provider's own response (takeover.c). */
