@@ -8,14 +8,10 @@ Usage: test_crash.py BUILD SOURCE [CLASS]
 """
 import collections
 import concurrent.futures
-import contextlib
-import hashlib
 import json
 import os
 import re
 import signal
-import sqlite3
-import struct
 import subprocess
 import time
 
@@ -70,15 +66,16 @@ class Moments:
 class Call:
     """All programs of one call; leave with end()."""
 
-    def __init__(self, folder, story):
+    def __init__(self, folder, story, provider_options=(), speculation=None):
         os.mkdir(folder)
         self.story = story
         self.cleanup = []
         self.tools = self.keep(ToolServer(folder, story, profile='0.05'))
         self.gateway = self.keep(Gateway(folder, 'ws://127.0.0.1:1/v1/realtime'))
-        self.provider = self.keep(SimulatedProvider(folder, self.tools.dialogues, self.gateway.provider_key, SCALE))
+        self.provider = self.keep(SimulatedProvider(folder, self.tools.dialogues, self.gateway.provider_key, SCALE,
+                                                    options=provider_options))
         self.gateway.config['upstream'][0]['url'] = f'ws://127.0.0.1:{self.provider.port}/v1/realtime'
-        self.gateway.config['speculation']['mode'] = 'strict'
+        self.gateway.config['speculation'] = speculation or {'mode': 'strict'}
         self.gateway.config['include'] = ['tools.toml']
         self.gateway.write('tools.toml', '\n'.join(tool_toml(story, tool, self.tools.port)
                                                    for tool in story['tools']))
@@ -271,27 +268,11 @@ class ReversibleExact(Crash):
         self.check_all()
 
 
-def number(value):
-    return struct.pack('<Q', value)
-
-
-def text(value):
-    return number(len(value.encode())) + value.encode()
-
-
-def make_guess(path, intent):
-    """
-    Let the journal of a dead daemon say that a call was a guess whose turn was never committed: the moment between an
-    effect and its undo, whatever made the guess.  The record's check value is made anew as the journal makes it.
-    """
-    with contextlib.closing(sqlite3.connect(path)) as db, db:
-        row = db.execute('SELECT intent, wall, turn, session, tool, arguments, tags, key FROM intents'
-                         ' WHERE intent = ?', (intent,)).fetchone()
-        record = number(0) + number(row[0]) + number(row[1]) + number(row[2]) + number(1) + number(1)
-        record += b''.join(text(field) for field in row[3:])
-        changed = db.execute("UPDATE intents SET speculative = 1, digest = ? WHERE intent = ? AND effect = 'reversible'",
-                             (hashlib.sha256(record).digest()[:8], intent))
-        assert changed.rowcount == 1
+# Passes while the caller speaks name what they can, and it is run; the provider's own response decides otherwise, so nothing
+# of that becomes real as long as its answer is kept back.
+HASTY = {'provider_options': ('--eagerness', '1', '--early-wrong', '0', '--rival', '1'),
+         'speculation': {'mode': 'confirm', 'growth': '100ms', 'interval': '100ms', 'stable_for': '0s',
+                         'passes_max': 64}}
 
 
 class Undo(Crash):
@@ -306,8 +287,7 @@ class Undo(Crash):
         call.gateway.kill()
         self.assertEqual(len(call.tools.effects()), 1)
         rows = [row for row in call.gateway.intents('--open') if row['effect'] == 'reversible']
-        self.assertEqual([row['tool'] for row in rows], [tool])
-        make_guess(call.gateway.path('journal.db'), int(rows[0]['intent']))
+        self.assertEqual([(row['tool'], row['who']) for row in rows], [(tool, 'guess')])
         return rows[0]
 
     def writing_tool(self):
@@ -318,7 +298,7 @@ class Undo(Crash):
 
     def left_behind(self, name):
         """A call whose daemon was killed right after the effect of a guess, and the row of that guess."""
-        call = Call(os.path.join(self.folder, name), self.story)
+        call = Call(os.path.join(self.folder, name), self.story, **HASTY)
         self.addCleanup(call.end)
         call.gateway.start()
         caller = call.speak()
@@ -327,6 +307,36 @@ class Undo(Crash):
         finally:
             caller.kill()
             caller.wait()
+
+    def test_a_guess_of_a_caller_who_hangs_up_is_taken_back(self):
+        """Nobody is killed: a pass names a write while the caller speaks, it is run, and the turn never ends."""
+        call = Call(os.path.join(self.folder, 'live'), self.story, **HASTY)
+        self.addCleanup(call.end)
+        gateway = call.gateway
+        gateway.config['control'] = {'socket': gateway.path('control.sock')}
+        gateway.start()
+        call.tools.hold(self.writing_tool())
+        caller = call.speak()
+        try:
+            wait_until(lambda: call.tools.effects() or caller.poll() is not None, 'the effect')
+        finally:
+            caller.kill()
+            caller.wait()
+        wait_until(lambda: gateway.metric('sessions_open') == 0, 'the end of the call')
+        wait_until(lambda: any('abandoned' in row for row in self.listed(gateway)), 'the end of the turn in the journal')
+        guess, = self.listed(gateway)
+        self.assertEqual(guess[4:], ['reversible', 'guess', 'abandoned', self.writing_tool()])
+        call.tools.release()
+        wait_until(lambda: call.tools.request('/control/effects')['effects'] == [], 'the undo')
+        log = [(made['kind'], made['tool']) for made in call.tools.effects()]
+        self.assertEqual(log, [('effect', self.writing_tool()), ('undo', self.inverse())])
+        wait_until(lambda: {(found['effect'], found['who'], found['state']) for found in gateway.intents()
+                            if found['effect'] != 'read'} ==
+                   {('reversible', 'guess', 'undone'), ('undo', 'asked', 'used')}, 'the record of the undo')
+        self.assertEqual(self.listed(gateway), [])
+        self.assertIn('undone', self.operate(gateway, 'show', guess[2])[1])
+        gateway.stop()
+        self.assertTrue(gateway.journal('verify').endswith('journal clean\n'))
 
     def test_kill_between_effect_and_undo(self):
         self.take_back(*self.left_behind('undo'))
@@ -364,6 +374,11 @@ class Undo(Crash):
         done = subprocess.run([program('daemon', 'admin', 'backchannelctl'), '--socket', gateway.path('control.sock'),
                                'journal', *words], capture_output=True, text=True, check=False)
         return done.returncode, done.stdout
+
+    def listed(self, gateway):
+        status, text = self.operate(gateway, 'list')
+        self.assertEqual(status, 0)
+        return [line.split() for line in text.splitlines()[1:]]
 
     def take_back(self, call, row):
         gateway = call.gateway
