@@ -26,7 +26,7 @@ struct prepare {
 	char response[SESS_ID_MAX];
 	uint64_t turn;   /* it is about what was said behind this turn */
 	bc_usec started; /* monotonic */
-	bool off;      /* the provider refuses it */
+	bool off;        /* the provider refuses it */
 	struct prepared calls[PREPARED_MAX];
 	unsigned count;
 };
