@@ -35,9 +35,10 @@ TROUBLES = ('kill',) * 4 + ('stop the tools', 'fill the disk', 'make the disk re
 PRELOADED = program('tests', 'chaos', 'libchaos_readonly.so')  # beside a sanitizer nothing can be preloaded
 DROPS = ('response.created', 'response.output_item.added', 'response.done', 'input_audio_buffer.committed')
 OPEN = "SELECT count(*) FROM intents i LEFT JOIN settlements s ON s.intent = i.intent WHERE s.intent IS NULL"
-ROWS = ("SELECT i.key, i.intent, i.tool, i.effect, coalesce(z.how, s.how), r.status FROM intents i"
+ROWS = ("SELECT i.key, i.intent, i.tool, i.effect, coalesce(z.how, s.how), r.status,"
+        " NOT i.speculative OR coalesce(d.what, '') = 'committed' FROM intents i"
         " LEFT JOIN settlements s ON s.intent = i.intent LEFT JOIN resolutions z ON z.intent = i.intent"
-        " LEFT JOIN results r ON r.intent = i.intent")
+        " LEFT JOIN results r ON r.intent = i.intent LEFT JOIN decisions d ON d.intent = i.intent")
 REPORTED = ('in_doubt', 'parked')
 
 
@@ -247,7 +248,8 @@ class Chaos:
                 (rows, log + [dict(next(line for line in log if line['key'] == key), duplicate=False)]),
                 ([row for row in rows if row[0] != key], log),
                 ([row[:4] + ('never_started',) + row[5:] if row[0] == key else row for row in rows], log),
-                (rows + [('lost', 0, 'a tool', 'hold', 'used', 200)], log)):
+                ([row[:4] + ('unused', 200, 0) if row[0] == key else row for row in rows], log),
+                (rows + [('lost', 0, 'a tool', 'hold', 'used', 200, 1)], log)):
             try:
                 self.judge_effects(*self.read(lie_rows, lie_log))
             except Wrong:
@@ -257,9 +259,10 @@ class Chaos:
     @staticmethod
     def read(rows, log):
         known = {}
-        for key, intent, tool, effect, how, status in rows:
+        for key, intent, tool, effect, how, status, wanted in rows:
             expect(key not in known, 'two intents share the key', key)
-            known[key] = {'intent': intent, 'tool': tool, 'effect': effect, 'how': how, 'status': status}
+            known[key] = {'intent': intent, 'tool': tool, 'effect': effect, 'how': how, 'status': status,
+                          'wanted': wanted}
         log = [line for line in log if not line.get('not found')]
         done = [line for line in log if line['kind'] == 'effect' and not line.get('duplicate')]
         undone = [line for line in log if line['kind'] == 'undo' and not line.get('duplicate')]
@@ -281,7 +284,8 @@ class Chaos:
                     expect(key in effects, 'the journal knows of an effect that never was:', row)
                 elif row['how'] in ('never_started', 'failed'):
                     expect(key not in effects, 'the journal does not know of an effect:', row)
-                expect(row['how'] != 'unused', 'an effect nobody wanted stands:', row)
+                # Where it was wanted, the call was over before it could be told.
+                expect(row['how'] != 'unused' or row['wanted'], 'an effect nobody wanted stands:', row)
                 expect(not (row['effect'] == 'hold' and row['how'] == 'undone'), 'a hold was undone:', row)
             elif row['effect'] == 'undo' and row['how'] == 'used':
                 expect(key in undos, 'the journal knows of an undo that never was:', row)
