@@ -75,6 +75,10 @@ static void take_row(void *arg, const struct jrn_history_row *row)
 		thrift_recall(recall->server->thrift, recall->cfg, row, recall->wall);
 		recall->count++;
 	}
+	/* Where arguments are withheld, the record of a guess lacks what the real call had. */
+	if (row->speculative && tool->withheld_arguments.count > 0) {
+		return;
+	}
 	if (row->used && !row->hidden && row->status / 100 == 2 && recall->trails != NULL) {
 		begin_session(recall, row->session);
 		observe(recall, tool, row);

@@ -50,6 +50,7 @@ static const struct example examples[] = {
 	 "{ method = \"POST\", url = \"https://shop.example/orders/{args.order}/reopen\" }", false},
 	{"journal", "secret_key", "\"credential:journal\"", false},
 	{"tool", "secret_arguments", "[\"order\"]", false},
+	{"tool", "withheld_arguments", "[]", false},
 };
 
 /* Sections the sample leaves commented out as a whole: their needed options are the operator's own. */

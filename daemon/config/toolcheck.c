@@ -240,17 +240,57 @@ static void check_warmup(const struct exam *exam)
 	}
 }
 
-static void check_secret_arguments(const struct exam *exam)
+static void check_arguments(const struct exam *exam, const char *option,
+			    const struct cfg_strings *names)
 {
-	const struct cfg_strings *names = &exam->tool->secret_arguments;
-
 	for (size_t i = 0; i < names->count; i++) {
 		if (!is_declared(exam, bc_span_str(names->items[i]))) {
-			FIND(exam, "secret_arguments",
-			     "\"secret_arguments\" names \"%s\"; expected a property of \"parameters\"",
+			FIND(exam, option,
+			     "\"%s\" names \"%s\"; expected a property of \"parameters\"", option,
 			     cfg_quoted(names->items[i]).text);
 		}
 	}
+}
+
+/* What would fill a placeholder may be missing: a URL or a header with a gap in it asks for something else. */
+static void check_not_placed(const struct exam *exam, const char *text)
+{
+	const struct cfg_strings *names = &exam->tool->withheld_arguments;
+	struct bc_span path;
+
+	while (text != NULL && cfg_placeholder_next(&text, &path)) {
+		struct bc_span below = cfg_placeholder_under(path, "args");
+		struct bc_span name = cfg_placeholder_name(below.len > 0 ? below : path);
+
+		for (size_t i = 0; i < names->count; i++) {
+			if (bc_span_is(name, names->items[i])) {
+				FIND(exam, "withheld_arguments",
+				     "\"withheld_arguments\" names \"%s\", which \"request\" has a "
+				     "place for; expected it in the body's {*} alone",
+				     cfg_quoted(names->items[i]).text);
+			}
+		}
+	}
+}
+
+/* J6: the arguments of an effect never change, so there is no part of them that could be sent first. */
+static void check_withheld_arguments(const struct exam *exam)
+{
+	const struct cfg_tool *tool = exam->tool;
+
+	check_arguments(exam, "withheld_arguments", &tool->withheld_arguments);
+	if (tool->withheld_arguments.count > 0 && tool->effect != CFG_EFFECT_READ) {
+		FIND(exam, "withheld_arguments",
+		     "\"withheld_arguments\" of a tool whose effect is not \"read\"; expected none, for "
+		     "an effect is never sent in part");
+	}
+	check_not_placed(exam, tool->request.url);
+	for (size_t i = 0; i < tool->request.header_count; i++) {
+		if (tool->request.headers[i].reference == NULL) {
+			check_not_placed(exam, tool->request.headers[i].value);
+		}
+	}
+	check_not_placed(exam, tool->request.body);
 }
 
 /* Without tags of its own a tool conflicts with all others of its host. */
@@ -293,5 +333,6 @@ void cfg_check_tool(struct cfg_load *load, const struct cfg_instance *instance,
 	check_request(&exam, &status, &tool->status);
 	check_warmup(&exam);
 	check_request(&exam, &undo, &tool->undo);
-	check_secret_arguments(&exam);
+	check_arguments(&exam, "secret_arguments", &tool->secret_arguments);
+	check_withheld_arguments(&exam);
 }

@@ -245,17 +245,26 @@ bool lane_is_asked(const struct sess *sess);
 void lane_speech(struct sess *sess, bool started);
 void lane_fini(struct agent *agent);
 
-/* ---- works.c: executions of tools ---- */
+/* ---- repeats.c: calls that equal an earlier one ---- */
 
-/* The work a real call stands for: an equal call of the turn, a guess, or a new run.  NULL when out of memory. */
-struct work *work_for_call(struct sess *sess, const struct resp *resp, const struct cfg_tool *tool,
-			   struct bc_span arguments);
 /* Whether the provider itself has made this call in that turn: a pass that names it again tells nothing new. */
 bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const char *arguments,
 		  uint64_t turn);
 /* That work, maybe still running; NULL: there is none. */
 const struct work *work_real(const struct sess *sess, const struct cfg_tool *tool,
 			     const char *arguments, uint64_t turn);
+/*
+ * The execution that a call of a response repeats: of its turn, or of one before whose outcome nobody has heard of; NULL: it
+ * is a new one.  *ret_occurrence: how many equal calls this very response has made before.
+ */
+struct work *work_repeated(struct sess *sess, const struct resp *resp,
+			   const struct spec_call *named, unsigned *ret_occurrence);
+
+/* ---- works.c: executions of tools ---- */
+
+/* The work a real call stands for: an equal call of the turn, a guess, or a new run.  NULL when out of memory. */
+struct work *work_for_call(struct sess *sess, const struct resp *resp, const struct cfg_tool *tool,
+			   struct bc_span arguments);
 /* Run a stable guess.  false: it could not be started. */
 bool work_guess(struct sess *sess, struct guess *guess);
 /* A guess of a verdict is real now; an effect that was not run yet is prepared for work_release().  NULL: no memory. */

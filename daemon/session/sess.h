@@ -221,6 +221,7 @@ struct work {
 	char response[SESS_ID_MAX]; /* that named it first; "" for a guess */
 	bool waiting; /* a real call, until those before it have ended: tools.sequential */
 	bool stale; /* not for calls to come: an effect has changed what it has read, or it was given up */
+	bool withheld;   /* it runs, or ran, without withheld_arguments */
 	bool gated;      /* a hold of a verdict: starts only while nothing speaks against it */
 	bool stopped;    /* gated: something has, so it will not start when its permission comes */
 	bc_usec heard;   /* gated: hearing.last_input when it was put in */

@@ -187,15 +187,19 @@ static struct ledger_run *run_find(const struct ledger *ledger, const struct too
 static void note_run(struct ledger *ledger, const struct ledger_run *run,
 		     const struct tool_request *request)
 {
-	ledger_note(ledger->sess, LEDGER_GATEWAY, "run", "run=%llu tool=%s turn=%llu guess=%s",
+	ledger_note(ledger->sess, LEDGER_GATEWAY, "run", "run=%llu tool=%s turn=%llu guess=%s%s",
 		    (unsigned long long)run->number, run->tool->name,
-		    (unsigned long long)request->turn, request->speculative ? "yes" : "no");
+		    (unsigned long long)request->turn, request->speculative ? "yes" : "no",
+		    request->withhold ? " withheld=yes" : "");
 	script_begin(ledger, "out", "run");
 	script_number(ledger, "run", (int64_t)run->number);
 	script_string(ledger, "tool", bc_span_str(run->tool->name));
 	script_string(ledger, "arguments", request->arguments);
 	script_number(ledger, "turn", (int64_t)request->turn);
 	script_number(ledger, "guess", request->speculative);
+	if (request->withhold) {
+		script_number(ledger, "withheld", 1);
+	}
 	script_end(ledger);
 }
 

@@ -117,6 +117,7 @@ static bool start(struct work *work, bool speculative)
 				       .session = bc_span_str(sess->log.session),
 				       .turn = work->turn,
 				       .speculative = speculative,
+				       .withhold = work->withheld,
 				       .may_start = work->gated ? work_may_start : NULL,
 				       .done = work_ready,
 				       .arg = work};
@@ -143,26 +144,6 @@ static struct work *work_of_guess(struct sess *sess, const struct guess *guess)
 
 /* ---- guesses ---- */
 
-bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const char *arguments,
-		  uint64_t turn)
-{
-	return work_real(sess, tool, arguments, turn) != NULL;
-}
-
-const struct work *work_real(const struct sess *sess, const struct cfg_tool *tool,
-			     const char *arguments, uint64_t turn)
-{
-	const struct work *work;
-
-	TAILQ_FOREACH(work, &sess->agent->works, link) {
-		if (work->guess == NULL && work->tool == tool && work->turn == turn &&
-		    strcmp(work->arguments, arguments) == 0) {
-			return work;
-		}
-	}
-	return NULL;
-}
-
 bool work_guess(struct sess *sess, struct guess *guess)
 {
 	struct work *work = work_new(sess, guess->tool, bc_span_str(guess->arguments), guess->turn);
@@ -170,6 +151,8 @@ bool work_guess(struct sess *sess, struct guess *guess)
 	if (work == NULL) {
 		return false;
 	}
+	work->withheld = guess->tool->withheld_arguments.count > 0 &&
+			 !spec_is_final(sess->agent->spec, guess);
 	if (!start(work, true)) {
 		work_free(work);
 		return false;
@@ -281,46 +264,6 @@ struct work *work_of_verdict(struct sess *sess, struct guess *guess)
 }
 
 /* ---- real calls ---- */
-
-/*
- * A call of an earlier turn that the model names again although nobody has heard of its outcome: the caller was quicker,
- * not of another mind.  A second effect is meant only by who speaks after the first was told.
- */
-static bool is_untold(const struct work *work, uint64_t turn)
-{
-	if (work->turn >= turn) {
-		return false;
-	}
-	if (work->output == NULL) {
-		return !work->gated; /* what may still be stopped is nothing to join */
-	}
-	return work->happened && (work->told == 0 || turn < work->told);
-}
-
-static struct work *earlier_equal(struct sess *sess, const struct resp *resp,
-				  const struct spec_call *named, unsigned *ret_occurrence)
-{
-	struct work *untold = NULL;
-	struct work *work;
-
-	*ret_occurrence = 0;
-	TAILQ_FOREACH(work, &sess->agent->works, link) {
-		if (work->guess != NULL || work->stale || work->invalid || work->stopped ||
-		    work->tool != named->tool || strcmp(work->arguments, named->arguments) != 0) {
-			continue;
-		}
-		if (work->turn != named->turn) {
-			untold = is_untold(work, named->turn) ? work : untold;
-			continue;
-		}
-		if (strcmp(work->response, resp->id) != 0) {
-			return work;
-		}
-		(*ret_occurrence)++;
-	}
-	bc_metric_add(BC_M_CALLS_JOINED, untold != NULL);
-	return untold;
-}
 
 static struct work *join_guess(struct sess *sess, struct spec_call *named)
 {
@@ -448,7 +391,7 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 	}
 	bc_buf_release(&message);
 	named.arguments = canonical;
-	work = earlier_equal(sess, resp, &named, &named.occurrence);
+	work = work_repeated(sess, resp, &named, &named.occurrence);
 	if (work == NULL) {
 		work = join_guess(sess, &named);
 	}
@@ -528,11 +471,35 @@ static bool was_unsent(enum tool_outcome outcome)
 	       outcome == TOOL_UNREACHABLE;
 }
 
-static void guess_ready(struct work *work, enum tool_outcome outcome)
+/*
+ * A server that refuses a request without withheld_arguments may want them, against what its operator has said: that must
+ * cost time and no answer.
+ */
+static bool was_incomplete(const struct work *work, const struct tool_result *result)
+{
+	return work->withheld && result->outcome == TOOL_HTTP_ERROR &&
+	       (result->status == 400 || result->status == 422);
+}
+
+/* A call became real while its request was on its way, and that was refused: it is sent again, whole. */
+static void send_whole(struct work *work)
 {
 	struct sess *sess = work->sess;
 
-	if (was_unsent(outcome)) {
+	sess->world->tool_settle(sess->world_arg, work->run, JRN_UNUSED);
+	work->run = NULL;
+	work->withheld = false;
+	if (!start(work, false)) {
+		sess_end(sess, BC_E_LIMIT, "gateway_limit",
+			 "The gateway cannot take more tool calls in this session.");
+	}
+}
+
+static void guess_ready(struct work *work, const struct tool_result *result)
+{
+	struct sess *sess = work->sess;
+
+	if (was_unsent(result->outcome) || was_incomplete(work, result)) {
 		/* The real call, a moment later, may do better. */
 		spec_lose(sess->agent->spec, work->guess);
 	}
@@ -555,6 +522,13 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 	BC_BUG_ON(work->run != run || work->output != NULL);
 	sess = work->sess;
 	spend_ran(sess, work->tool, result);
+	if (was_incomplete(work, result)) {
+		bc_metric_inc(BC_M_GUESS_INCOMPLETE);
+		if (work->guess == NULL && sess->state == SESS_OPEN) {
+			send_whole(work);
+			return;
+		}
+	}
 	work->output = bc_span_dup(result->output);
 	if (work->output == NULL) {
 		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
@@ -577,7 +551,7 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 	}
 	changes_begin(sess, work->tool);
 	if (work->guess != NULL) {
-		guess_ready(work, result->outcome);
+		guess_ready(work, result);
 		return;
 	}
 	predict_observe(sess, work);

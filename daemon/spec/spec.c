@@ -212,20 +212,24 @@ static uint32_t confirmed(const struct spec *spec)
 	return mask;
 }
 
+bool spec_is_final(const struct spec *spec, const struct guess *guess)
+{
+	return spec->committed && (confirmed(spec) & guess_bit(guess)) != 0 &&
+	       spec_mode_of(&spec->conf, guess->tool) != SPEC_STRICT;
+}
+
 /* Whether a guess may be run before, or without, a real call (G3). */
 static bool may_run(const struct spec *spec, const struct guess *guess)
 {
 	const struct cfg_tool *tool = guess->tool;
 	enum spec_mode mode = spec_mode_of(&spec->conf, tool);
-	bool final = spec->committed && (confirmed(spec) & guess_bit(guess)) != 0;
 
 	if (mode == SPEC_OFF) {
 		return false;
 	}
 	switch (tool->effect) {
 	case CFG_EFFECT_READ:
-		return tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY ||
-		       (final && mode != SPEC_STRICT);
+		return tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY || spec_is_final(spec, guess);
 	case CFG_EFFECT_REVERSIBLE:
 		return spec->conf.reversible && mode != SPEC_STRICT && guess->exact &&
 		       tool->disclosure != CFG_DISCLOSURE_THIRD_PARTY &&

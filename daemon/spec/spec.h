@@ -291,6 +291,12 @@ enum bc_err spec_predict(struct spec *spec, const struct spec_call *call,
 struct guess *spec_next_stable(struct spec *spec);
 void spec_dispatched(struct spec *spec, struct guess *guess, struct tool_call *call, bc_usec now);
 
+/*
+ * Whether the running turn is committed and a pass over all of it has named this guess, where that counts as called: then it
+ * is run as the real call would be, to a third party and with all its arguments.
+ */
+bool spec_is_final(const struct spec *spec, const struct guess *guess);
+
 /* Instead: it must not be run.  It stays a proposal, so that its end tells whether it would have been used. */
 void spec_refuse(struct spec *spec, struct guess *guess);
 

@@ -82,7 +82,7 @@ enum bc_err tool_send(struct tool_call *call, const struct jrn_ticket *ticket,
 					       .template = template,
 					       .ticket = ticket,
 					       .key = ticket->key,
-					       .args = call->args,
+					       .args = call->sent,
 					       .timeout =
 						       call->deadline - loop_now(call->host->loop),
 					       .fn = fn,

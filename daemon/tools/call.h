@@ -79,7 +79,8 @@ struct tool_call {
 	TAILQ_ENTRY(tool_call) due_link; /* in host->due, in state FAILED */
 	const struct cfg_tool *tool;
 	const struct cfg_tools *common;
-	json_t *args;
+	json_t *args; /* all of them */
+	json_t *sent; /* those that leave the process, and are recorded; often the same object */
 	struct bc_sha256 digest; /* of tool and arguments, for doubts */
 	char *session;
 	uint64_t turn;

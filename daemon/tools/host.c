@@ -124,6 +124,23 @@ void tool_host_resolved(struct tool_host *host, uint64_t intent)
 	tool_doubts_drop(&host->doubts, intent);
 }
 
+/* What of the arguments goes out; a new reference, NULL when out of memory. */
+static json_t *sent_part(const struct tool_request *request, json_t *args)
+{
+	const struct cfg_strings *names = &request->tool->withheld_arguments;
+	json_t *sent;
+
+	if (!request->withhold || names->count == 0) {
+		return json_incref(args);
+	}
+	BC_BUG_ON(request->tool->effect != CFG_EFFECT_READ);
+	sent = json_copy(args);
+	for (size_t i = 0; i < names->count; i++) {
+		(void)json_object_del(sent, names->items[i]); /* may be absent */
+	}
+	return sent;
+}
+
 struct tool_call *tool_call_new(struct tool_host *host, const struct cfg_tools *common,
 				const struct tool_request *request)
 {
@@ -133,9 +150,11 @@ struct tool_call *tool_call_new(struct tool_host *host, const struct cfg_tools *
 		return NULL;
 	}
 	call->args = json_loadb(request->arguments.ptr, request->arguments.len, 0, NULL);
+	call->sent = sent_part(request, call->args);
 	call->session = bc_span_dup(request->session);
-	if (call->args == NULL || call->session == NULL) {
+	if (call->args == NULL || call->sent == NULL || call->session == NULL) {
 		json_decref(call->args);
+		json_decref(call->sent);
 		free(call->session);
 		free(call);
 		return NULL;
@@ -168,6 +187,7 @@ void tool_call_free(struct tool_call *call)
 	call->host->call_count--;
 	bc_buf_release(&call->output);
 	json_decref(call->args);
+	json_decref(call->sent);
 	free(call->session);
 	call->magic = 0;
 	free(call);

@@ -294,9 +294,9 @@ static enum bc_err intend(struct tool_call *call)
 	bc_buf_init(&arguments, TEXT_MAX);
 	bc_buf_init(&sealed, TEXT_MAX);
 	bc_buf_init(&tags, TEXT_MAX);
-	err = tool_secret_args(&arguments, call->tool, call->args);
+	err = tool_secret_args(&arguments, call->tool, call->sent);
 	if (err == BC_OK) {
-		err = tool_seal_args(&sealed, call->host->seal, call->tool, call->args);
+		err = tool_seal_args(&sealed, call->host->seal, call->tool, call->sent);
 	}
 	if (err == BC_OK) {
 		err = tool_put_tags(&tags, call->tool);

@@ -87,6 +87,8 @@ struct tool_request {
 	struct bc_span session;   /* id, copied */
 	uint64_t turn;
 	bool speculative;
+	/* send it without the tool's withheld_arguments: nobody who knows the whole turn has named the call yet */
+	bool withhold;
 	/*
 	 * of an effect, with arg: asked in the step that receives the durable ticket, before anything is sent; false:
 	 * nothing is, and done follows with TOOL_CANCELLED (J5).  NULL: yes.  Must not call this interface.

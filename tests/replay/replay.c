@@ -292,6 +292,7 @@ static enum bc_err world_tool_run(void *world, const struct tool_request *reques
 		       bc_span_eq(span(line, "arguments"), request->arguments) &&
 		       number(line, "turn") == (int64_t)request->turn &&
 		       number(line, "guess") == request->speculative &&
+		       (number(line, "withheld") == 1) == request->withhold &&
 		       number(line, "run") == player->run_count,
 	       "another run", line, request->arguments);
 	run = run_new(player, request);

@@ -72,6 +72,7 @@ static enum bc_err world_tool_run(void *world, const struct tool_request *reques
 				.arguments = bc_span_dup(request->arguments),
 				.turn = request->turn,
 				.speculative = request->speculative,
+				.withhold = request->withhold,
 				.committed = !request->speculative,
 				.may_start = request->may_start,
 				.done = request->done,
@@ -438,15 +439,17 @@ void rig_finish(struct rig *rig, unsigned number, const char *output)
 	run->done(run->arg, (struct tool_call *)run, &run->result);
 }
 
-void rig_fail(struct rig *rig, unsigned number, enum tool_outcome outcome)
+static void end_badly(struct rig *rig, unsigned number, enum tool_outcome outcome, int status)
 {
 	struct rig_run *run = &rig->runs[number];
 
 	ck_assert_uint_lt(number, rig->run_count);
 	ck_assert(!run->finished && !run->cancelled);
 	run->finished = true;
-	run->result = (struct tool_result){
-		.outcome = outcome, .output = BC_SPAN_LIT("{\"error\":{}}"), .finished = rig->now};
+	run->result = (struct tool_result){.outcome = outcome,
+					   .status = status,
+					   .output = BC_SPAN_LIT("{\"error\":{}}"),
+					   .finished = rig->now};
 	run->done(run->arg, (struct tool_call *)run, &run->result);
 }
 
@@ -470,6 +473,16 @@ void rig_reason_ends(struct rig *rig)
 	sess_reason_bytes(rig->sess, BC_SPAN_LIT("data: [DONE]\n\n"));
 	rig->reasoning = false;
 	sess_reason_ended(rig->sess, BC_OK, 200, 0);
+}
+
+void rig_fail(struct rig *rig, unsigned number, enum tool_outcome outcome)
+{
+	end_badly(rig, number, outcome, 0);
+}
+
+void rig_refuse(struct rig *rig, unsigned number, int status)
+{
+	end_badly(rig, number, TOOL_HTTP_ERROR, status);
 }
 
 void rig_wait(struct rig *rig, bc_usec delay)

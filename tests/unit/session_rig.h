@@ -21,6 +21,7 @@ struct rig_run {
 	char *arguments;
 	uint64_t turn;
 	bool speculative;
+	bool withhold;
 	bool (*may_start)(void *arg);
 	tool_done_fn *done;
 	void *arg;
@@ -94,6 +95,9 @@ bool rig_start(struct rig *rig, unsigned run);
 
 /* A tool run ends well with this output. */
 void rig_finish(struct rig *rig, unsigned run, const char *output);
+
+/* Its server refuses the request with this HTTP status. */
+void rig_refuse(struct rig *rig, unsigned run, int status);
 
 /* It ends otherwise. */
 void rig_fail(struct rig *rig, unsigned run, enum tool_outcome outcome);

@@ -19,6 +19,19 @@
 		   "parameters = '{\"type\":\"object\",\"properties\":{\"a\":{}}}'\n" \
 		   "request = { method = \"POST\", url = \"http://h/x\", body = '{*}' }\n"
 
+/* A read on lines 4 to 9. */
+#define READER TOOL "effect = \"read\"\n"
+
+/* A read that keeps back what the request has a place for. */
+#define WITHHELD(url, header, body)                                                             \
+	FRONT OPEN "[[tool]]\nname = \"t\"\ndescription = \"d\"\n"                              \
+		   "parameters = '{\"type\":\"object\",\"properties\":{\"a\":{},\"ab\":{}}}'\n" \
+		   "request = { method = \"POST\", url = \"" url "\", headers = { " header      \
+		   " }" body " }\neffect = \"read\"\nwithheld_arguments = [\"a\"]\n"
+#define PLACED                                                                                              \
+	"t.toml:10:22: \"withheld_arguments\" names \"a\", which \"request\" has a place for; expected it " \
+	"in the body's {*} alone\n"
+
 static struct bc_buf findings;
 
 static void setup(void)
@@ -235,6 +248,16 @@ static const struct refusal refusals[] = {
 	 "t.toml:9:59: \"Content-Length\" is no header to set; expected a token that does not frame the message\n"},
 	{TOOL "secret_arguments = [\"b\"]\n",
 	 "t.toml:9:20: \"secret_arguments\" names \"b\"; expected a property of \"parameters\"\n"},
+	{READER "withheld_arguments = [\"b\"]\n",
+	 "t.toml:10:22: \"withheld_arguments\" names \"b\"; expected a property of \"parameters\"\n"},
+	{TOOL "withheld_arguments = [\"a\"]\n",
+	 "t.toml:9:22: \"withheld_arguments\" of a tool whose effect is not \"read\"; expected none, for an effect "
+	 "is never sent in part\n"},
+	{WITHHELD("http://h/{a}", "", ""), PLACED},
+	{WITHHELD("http://h/?x={args.a}", "", ""), PLACED},
+	{WITHHELD("http://h/?x={a.first[0]}", "", ""), PLACED},
+	{WITHHELD("http://h/", "X-A = \"{a}\"", ""), PLACED},
+	{WITHHELD("http://h/", "", ", body = '{\"x\": \"{a}\"}'"), PLACED},
 	{TOOL "tags = [\"\"]\n",
 	 "t.toml:9:9: an element of \"tags\" has 0 bytes; expected 1 to 256 bytes\n"},
 	{TOOL "tags = [1]\n", "t.toml:9:9: \"tags\" is a whole number; expected a string\n"},
@@ -363,6 +386,18 @@ START_TEST(test_tool)
 	ck_assert_str_eq(tool->tags.items[0], "shop.example");
 	ck_assert_str_eq(tool->secret_arguments.items[0], "pin");
 	ck_assert_str_eq(json_string_value(json_object_get(tool->parameters, "type")), "object");
+	cfg = cfg_unref(cfg);
+}
+END_TEST
+
+START_TEST(test_withheld_arguments)
+{
+	/* Its neighbour may be placed, and {*} holds what is there. */
+	struct cfg *cfg =
+		load(WITHHELD("http://h/{ab}", "X-A = \"{ab}\"", ", body = '{\"all\": {*}}'"));
+
+	ck_assert_uint_eq(cfg->tool[0].withheld_arguments.count, 1);
+	ck_assert_str_eq(cfg->tool[0].withheld_arguments.items[0], "a");
 	cfg = cfg_unref(cfg);
 }
 END_TEST
@@ -597,6 +632,7 @@ int main(void)
 	tcase_add_test(tcase, test_syntax_error_keeps_secrets);
 	tcase_add_test(tcase, test_defaults);
 	tcase_add_test(tcase, test_tool);
+	tcase_add_test(tcase, test_withheld_arguments);
 	tcase_add_test(tcase, test_absent_tags_differ_from_none);
 	tcase_add_test(tcase, test_judges);
 	tcase_add_test(tcase, test_findings_are_bounded);

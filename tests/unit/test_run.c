@@ -420,6 +420,61 @@ START_TEST(j9_a_secret_reaches_the_server_and_never_the_disk)
 }
 END_TEST
 
+START_TEST(what_is_withheld_from_a_guess_is_neither_sent_nor_recorded)
+{
+	static const char *const names[] = {"customer", "reason"};
+	static const char *const secrets[] = {"customer"};
+	struct tool_request request =
+		rig_request_of("{\"customer\":\"Lovelace\",\"id\":7,\"phone\":\"555-0199\"}");
+	struct tool_call *call;
+	bool guess = _i == 0;
+
+	world.tool.withheld_arguments = (struct cfg_strings){.items = names, .count = 2};
+	world.tool.secret_arguments = (struct cfg_strings){.items = secrets, .count = 1};
+	rig_serve_at("/flaky"); /* what is sent again is the same */
+	world.tool.attempts_max = 2;
+	server.fail_first = 1;
+	request.speculative = guess;
+	request.withhold = guess;
+	ck_assert_int_eq(tool_run(world.host, &world.common, &request, &call), BC_OK);
+	rig_wait_done(1);
+	ck_assert_int_eq(world.outcome, TOOL_OK);
+	ck_assert_uint_eq(server.requests, 2);
+	ck_assert_str_eq(server.body,
+			 guess ? "{\"id\":7,\"phone\":\"555-0199\"}"
+			       : "{\"customer\":\"Lovelace\",\"id\":7,\"phone\":\"555-0199\"}");
+	tool_commit(call);
+	tool_settle(call, JRN_USED);
+	rig_close_journal();
+	ck_assert(rig_holds("intents WHERE arguments",
+			    guess ? "{\"id\":7,\"phone\":\"555-0199\"}"
+				  : "{\"customer\":\"[secret]\",\"id\":7,\"phone\":\"555-0199\"}"));
+	ck_assert(!on_disk("Lovelace"));
+}
+END_TEST
+
+/* The server knows it anyway, and says it: what is secret stays so. */
+START_TEST(j9_a_secret_that_was_withheld_is_not_recorded_from_the_result)
+{
+	static const char *const names[] = {"t"};
+	struct tool_request request = rig_request_of("{\"t\":\"x \\\" y\"}");
+	struct tool_call *call;
+
+	world.tool.withheld_arguments = (struct cfg_strings){.items = names, .count = 1};
+	world.tool.secret_arguments = world.tool.withheld_arguments;
+	rig_serve_at("/ok");
+	request.speculative = true;
+	request.withhold = true;
+	ck_assert_int_eq(tool_run(world.host, &world.common, &request, &call), BC_OK);
+	rig_wait_done(1);
+	ck_assert_str_eq(server.body, "{}");
+	ck_assert_str_eq(world.output, "{\"a\":[1,2.50],\"t\":\"x \\\" y\"}");
+	tool_settle(call, JRN_USED);
+	rig_close_journal();
+	ck_assert(rig_holds("results WHERE output", "{\"a\":[1,2.50],\"t\":\"[secret]\"}"));
+}
+END_TEST
+
 START_TEST(a_host_that_goes_away_leaves_a_true_record)
 {
 	struct cfg_tool reader = world.tool;
@@ -546,6 +601,9 @@ static TCase *add_cases(TCase *tcase)
 	tcase_add_test(tcase, j3_cancelling_an_effect_that_has_left_awaits_its_record);
 	tcase_add_test(tcase, cancelling_before_and_after_the_report);
 	tcase_add_test(tcase, j9_a_secret_reaches_the_server_and_never_the_disk);
+	tcase_add_loop_test(tcase, what_is_withheld_from_a_guess_is_neither_sent_nor_recorded, 0,
+			    2);
+	tcase_add_test(tcase, j9_a_secret_that_was_withheld_is_not_recorded_from_the_result);
 	tcase_add_test(tcase, a_host_that_goes_away_leaves_a_true_record);
 	tcase_add_test(tcase, j8_a_result_that_cannot_be_recorded_is_not_seen);
 	tcase_add_test(tcase, tags_are_recorded_as_declared);

@@ -153,6 +153,9 @@ TOOLS = {
     'linger': ('id', {'effect': 'read', 'filler_after': '30ms', 'filler': 'One moment.'}),
     'siren': ('id', {'effect': 'read', 'delivery': 'interrupt', 'filler_after': '30ms', 'filler': 'One moment.'}),
     'login': ('pin', {'effect': 'read', 'secret_arguments': ['pin']}),
+    'consult': ('id', {'effect': 'read', 'withheld_arguments': ['reason'],
+                       'parameters': '{"type":"object","properties":{"id":{"type":"string"},"reason":{"type":"string"}},'
+                                     '"required":["id","reason"]}'}),
     'ponder': ('id', {'effect': 'read', 'filler_after': '30ms'}),
     'single': ('id', {'effect': 'read', 'concurrency_max': 1}),
     'weak': ('id', {'effect': 'read', 'attempts_max': 1, 'host': 1}),
