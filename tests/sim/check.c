@@ -110,12 +110,13 @@ static void check_undo(const struct sim_effect *effect)
 	}
 }
 
-/* One wish is fulfilled once at a time. */
+/* One wish is fulfilled once at a time, but for what the operator is told of. */
 static void check_single(const struct sim_effect *effect)
 {
 	for (const struct sim_effect *other = sim.effects; other < effect; other++) {
 		if (other->tool == effect->tool && other->n == effect->n &&
-		    (other->undone == 0 || other->undone > effect->order) && !is_reported(other)) {
+		    (other->undone == 0 || other->undone > effect->order) && !is_reported(other) &&
+		    !is_reported(effect)) {
 			sim_fail("%s %u was done again (%u, %u) and stood already", name_of(effect),
 				 effect->n, number_of(other), number_of(effect));
 		}
