@@ -124,9 +124,24 @@ static void drop(struct tool_call *call)
 	tool_call_free(call);
 }
 
+/*
+ * What a server says, without secrets it repeats.  Before it becomes a part of a message: there it is cut, and escaped once
+ * more, and whoever looks for a secret afterwards does not find it.
+ */
+static struct bc_span shown_detail(const struct tool_call *call, struct bc_span detail,
+				   struct bc_buf *room)
+{
+	if (call->tool->secret_arguments.count == 0 || detail.len == 0) {
+		return detail;
+	}
+	return tool_secret_output(room, call->tool, call->args, detail) == BC_OK ? bc_buf_span(room)
+										 : bc_span("", 0);
+}
+
 void tool_put_error(struct tool_call *call, const struct tool_verdict *verdict,
 		    struct bc_span detail)
 {
+	struct bc_buf room;
 	static const char last[] =
 		"{\"error\":{\"type\":\"lost\",\"status\":0,\"retryable\":false,"
 		"\"message\":\"out of memory; outcome unknown, do not repeat\"}}";
@@ -134,11 +149,14 @@ void tool_put_error(struct tool_call *call, const struct tool_verdict *verdict,
 	call->verdict = *verdict;
 	call->result.outcome = verdict->outcome;
 	bc_buf_clear(&call->output);
-	if (tool_error_put(&call->output, verdict, call->result.status, detail) == BC_OK) {
+	bc_buf_init(&room, TEXT_MAX);
+	if (tool_error_put(&call->output, verdict, call->result.status,
+			   shown_detail(call, detail, &room)) == BC_OK) {
 		call->result.output = bc_buf_span(&call->output);
 	} else {
 		call->result.output = BC_SPAN_LIT(last);
 	}
+	bc_buf_release(&room);
 }
 
 /* The call ends before anything was sent. */

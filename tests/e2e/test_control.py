@@ -4,16 +4,39 @@
 Usage: test_control.py BUILD SOURCE
 """
 import contextlib
+import http.server
+import json
 import os
 import signal
 import socket
 import sqlite3
 import stat
 import subprocess
+import threading
 import time
 
 from gateway import Case, program, run
 from ws import wait_until
+
+
+SECRET = 'sword"fish-4711'
+SECRET_TOOLS = {'look': ('read', '/200'), 'order': ('hold', '/200'), 'reserve': ('hold', '/400'),
+                'charge': ('hold', '/500')}
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Repeats what it is told, with the status its path names: tools like to."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        self.server.heard.append(json.loads(body))
+        self.send_response(int(self.path[1:]))
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format, *args):  # pylint: disable=redefined-builtin
+        pass
 
 
 class Control(Case):
@@ -108,6 +131,71 @@ class Control(Case):
         gateway.start()
         self.assertIn('tool=get_order mode=configured killed=no kills=0 usual_seconds=0.250\n',
                       self.answer('speculation', 'show'))
+
+    def secret_tools(self):
+        self.echo = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Echo)
+        self.echo.heard = []
+        threading.Thread(target=self.echo.serve_forever, daemon=True).start()
+        self.addCleanup(self.echo.server_close)
+        self.addCleanup(self.echo.shutdown)
+        base = f'http://127.0.0.1:{self.echo.server_port}'
+        schema = {'type': 'object', 'properties': {'pin': {'type': 'string'}, 'name': {'type': 'string'}}}
+        return [{'name': name, 'description': 'x', 'effect': effect, 'disclosure': 'local', 'secret_arguments': ['pin'],
+                 'parameters': json.dumps(schema), 'request': {'method': 'POST', 'url': base + path, 'body': '{*}'}}
+                for name, (effect, path) in SECRET_TOOLS.items()]
+
+    def make_calls(self, provider, calls):
+        """A response with these calls; the outputs the gateway puts in for them."""
+        response = {'object': 'realtime.response', 'id': 'r1', 'metadata': None, 'conversation_id': 'conv_1'}
+        provider.event('response.created', response={**response, 'status': 'in_progress', 'output': []})
+        items = [{'id': f'f{n}', 'object': 'realtime.item', 'type': 'function_call', 'status': 'completed', 'name': name,
+                  'call_id': f'c{n}', 'arguments': json.dumps(arguments)} for n, (name, arguments) in enumerate(calls)]
+        for index, item in enumerate(items):
+            begun = {**item, 'status': 'in_progress', 'arguments': ''}
+            provider.event('response.output_item.added', response_id='r1', output_index=index, item=begun)
+            provider.event('response.function_call_arguments.done', response_id='r1', output_index=index,
+                           item_id=item['id'], call_id=item['call_id'], arguments=item['arguments'])
+            provider.event('response.output_item.done', response_id='r1', output_index=index, item=item)
+        provider.event('response.done', response={**response, 'status': 'completed', 'output': items})
+        return {item['call_id']: item['output']
+                for item in (provider.take_event('conversation.item.create')['item'] for _ in calls)}
+
+    def test_secret_arguments_are_shown_nowhere(self):
+        gateway = self.gateway(tool=self.secret_tools(), journal={'secret_key': 'file:seal.key'})
+        gateway.config['control'] = {'socket': self.socket}
+        gateway.write('seal.key', 'k' * 40 + '\n')
+        gateway.start()
+        client, provider = self.session(gateway)
+        update = provider.take_event('session.update')
+        provider.event('session.updated', session={'type': 'realtime', 'tools': update['session']['tools']})
+        identity = self.answer('sessions').split()[0].removeprefix('session=')
+        arguments = {'pin': SECRET, 'name': 'plain-name'}
+        outputs = self.make_calls(provider, [*((name, arguments) for name in SECRET_TOOLS),
+                                             ('look', {'pin': [SECRET]})])
+        # It does reach those it is meant for.
+        self.assertEqual(self.echo.heard, [arguments] * len(SECRET_TOOLS))
+        self.assertEqual(json.loads(outputs['c0']), arguments)
+        shown = {'session': self.answer('session', identity), 'ledger': self.answer('session', identity, 'ledger'),
+                 'sessions': self.answer('sessions'), 'guesses': self.answer('speculation', 'show'),
+                 'metrics': gateway.fetch('/metrics')[1], 'list': gateway.journal('list'),
+                 'list, asked': self.answer('journal', 'list')}
+        self.assertIn('tool=charge', shown['ledger'])
+        client.end()
+        gateway.wait_metric('sessions_open', 0)
+        gateway.stop()
+        shown['show'] = gateway.journal('show', identity)
+        shown['log'] = gateway.log()
+        self.assertIn('plain-name', shown['show'])
+        self.assertIn('[secret]', shown['show'])
+        self.assertIn('in_doubt', shown['show'])
+        for name in os.listdir(self.folder):
+            if name.startswith('journal.db'):
+                with open(gateway.path(name), 'rb') as file:
+                    shown[name] = file.read().decode('latin-1')
+        self.assertIn('plain-name', shown['journal.db'])
+        for place, text in shown.items():
+            for part in ('sword', 'fish-4711'):
+                self.assertNotIn(part, text, place)
 
     def test_memory_is_bounded_by_two_numbers(self):
         gateway = self.started(session={'backlog_high': '128KiB', 'message_max': '1MiB'})

@@ -183,6 +183,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	if (strcmp(url, "/echo") == 0) {
 		return answer(connection, 200, server.body);
 	}
+	if (sscanf(url, "/echo/%u", &status) == 1) {
+		return answer(connection, status, server.body);
+	}
 	if (sscanf(url, "/status/%u", &status) == 1) {
 		return answer(connection, status, status == 204 ? "" : "{\"why\":\"sold out\"}");
 	}

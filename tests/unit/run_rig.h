@@ -32,7 +32,7 @@ struct rig_server {
 	char key[64];
 	char agent[64];
 	char type[64];
-	char body[512];
+	char body[1024];
 };
 
 struct rig_world {

@@ -420,6 +420,30 @@ START_TEST(j9_a_secret_reaches_the_server_and_never_the_disk)
 }
 END_TEST
 
+/* A refusal is quoted, in JSON within JSON, and only its beginning: no form and no part of the secret may be left. */
+START_TEST(j9_a_secret_is_hidden_in_the_quoted_words_of_a_server_that_refuses)
+{
+	static const char *const secrets[] = {"pin"};
+	char arguments[1024];
+	struct tool_call *call;
+
+	world.tool.secret_arguments = (struct cfg_strings){.items = secrets, .count = 1};
+	rig_serve_at("/echo/400");
+	/* {"name":"aaa…","pin":"4111\"1111"}: the quotation ends in or near the secret. */
+	(void)snprintf(arguments, sizeof(arguments), "{\"name\":\"%0*d\",\"pin\":\"4111\\\"1111\"}",
+		       _i == 0 ? 4 : TOOL_MESSAGE_MAX - 16 - _i, 0);
+	call = rig_run(arguments);
+	rig_wait_done(1);
+	ck_assert_int_eq(world.status, 400);
+	ck_assert_ptr_nonnull(strstr(server.body, "4111"));
+	ck_assert_ptr_null(strstr(world.output, "411"));
+	tool_settle(call, JRN_USED);
+	rig_close_journal();
+	ck_assert(!on_disk("411"));
+	ck_assert(on_disk("refused"));
+}
+END_TEST
+
 START_TEST(what_is_withheld_from_a_guess_is_neither_sent_nor_recorded)
 {
 	static const char *const names[] = {"customer", "reason"};
@@ -601,6 +625,8 @@ static TCase *add_cases(TCase *tcase)
 	tcase_add_test(tcase, j3_cancelling_an_effect_that_has_left_awaits_its_record);
 	tcase_add_test(tcase, cancelling_before_and_after_the_report);
 	tcase_add_test(tcase, j9_a_secret_reaches_the_server_and_never_the_disk);
+	tcase_add_loop_test(
+		tcase, j9_a_secret_is_hidden_in_the_quoted_words_of_a_server_that_refuses, 0, 16);
 	tcase_add_loop_test(tcase, what_is_withheld_from_a_guess_is_neither_sent_nor_recorded, 0,
 			    2);
 	tcase_add_test(tcase, j9_a_secret_that_was_withheld_is_not_recorded_from_the_result);
