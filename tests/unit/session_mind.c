@@ -43,15 +43,6 @@ static void transcribe(struct model *model, unsigned number)
 	       model->said_count == 0 ? "u" : model->said[model->said_count - 1], number);
 }
 
-static void guesses_end(struct rig *rig)
-{
-	for (unsigned i = 0; i < rig->run_count; i++) {
-		if (rig->runs[i].speculative && !rig->runs[i].finished && !rig->runs[i].cancelled) {
-			rig_finish(rig, i, "{}");
-		}
-	}
-}
-
 static void be_silent(struct model *model)
 {
 	static char text[1281]; /* 20 ms */
@@ -79,7 +70,7 @@ static void hurry(struct model *model, unsigned which)
 	if (model->rig.reasoning) {
 		act(&model->rig, actions[which / 2 % 4]);
 	}
-	guesses_end(&model->rig);
+	model_guesses_end(model);
 	if (model->rig.reasoning) {
 		act(&model->rig, "<answer>So it is.</answer>");
 	}

@@ -1,17 +1,13 @@
 #include "tests/unit/session_model.h"
 
-#include "proto/b64.h"
-
 #include <check.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_BYTES 4800 /* 100 ms of pcm16 */
-
 /* ---- chance ---- */
 
-static unsigned chance(struct model *model, unsigned n)
+unsigned model_chance(struct model *model, unsigned n)
 {
 	model->random ^= model->random << 13;
 	model->random ^= model->random >> 7;
@@ -69,12 +65,12 @@ static void begin(struct model *model, struct model_response *response, const ch
 	rig_up(&model->rig,
 	       "{'type':'response.created','response':{'id':'%s','status':'in_progress','conversation_id':%s,'metadata':%s,'output':[]}}",
 	       response->id, out_of_band ? "null" : "'conv'", response->metadata);
-	if (chance(model, 2) == 0) {
+	if (model_chance(model, 2) == 0) {
 		rig_up(&model->rig, "{'type':'rate_limits.updated','rate_limits':[]}");
 	}
 }
 
-static void end(struct model *model, struct model_response *response, const char *status)
+void model_end(struct model *model, struct model_response *response, const char *status)
 {
 	char *metadata = response->metadata;
 
@@ -85,7 +81,7 @@ static void end(struct model *model, struct model_response *response, const char
 	free(metadata);
 }
 
-static void speak(struct model *model, struct model_response *response)
+void model_speak(struct model *model, struct model_response *response)
 {
 	char id[MODEL_ID_MAX];
 
@@ -105,24 +101,23 @@ static void speak(struct model *model, struct model_response *response)
 	       response->id, id);
 }
 
-/* A call; the name tells whose: ids of the gateway's begin with "h", nobody but it may see them. */
-static void call(struct model *model, struct model_response *response)
+/* The name tells whose it is: ids of the gateway's begin with "h", nobody but it may see them. */
+void model_call(struct model *model, struct model_response *response, enum model_kind kind)
 {
 	static const struct {
 		const char *name;
 		const char *arguments;
 		bool gateway;
-	} kinds[] = {{"get_order", "{\\'id\\':\\'1\\'}", true},
-		     {"get_order", "{\\'id\\':\\'2\\'}", true},
-		     {"get_order", "{\\'id\\':7}", true},
-		     {"warn", "{}", true},
-		     {"jot", "{}", true},
-		     {"book", "{\\'night\\':\\'mon\\'}", true},
-		     {"mine", "{}", false}};
-	/* A client's own response out of band is offered the client's tools only. */
-	bool own = response->out_of_band && strstr(response->metadata, "\"n\"") != NULL;
-	unsigned kind = own ? BC_ARRAY_LEN(kinds) - 1 : chance(model, BC_ARRAY_LEN(kinds));
-	bool complete = chance(model, 8) != 0;
+	} kinds[MODEL_KIND__COUNT] = {
+		[MODEL_ORDER] = {"get_order", "{\\'id\\':\\'1\\'}", true},
+		[MODEL_OTHER_ORDER] = {"get_order", "{\\'id\\':\\'2\\'}", true},
+		[MODEL_BAD_ORDER] = {"get_order", "{\\'id\\':7}", true},
+		[MODEL_WARN] = {"warn", "{}", true},
+		[MODEL_JOT] = {"jot", "{}", true},
+		[MODEL_BOOK] = {"book", "{\\'night\\':\\'mon\\'}", true},
+		[MODEL_MOVE] = {"move", "{}", true},
+		[MODEL_MINE] = {"mine", "{}", false}};
+	bool complete = model_chance(model, 8) != 0;
 	char call_id[MODEL_CALL_ID_MAX];
 	char id[MODEL_ID_MAX];
 
@@ -151,20 +146,28 @@ static void call(struct model *model, struct model_response *response)
 	       kinds[kind].arguments);
 }
 
+/* A client's own response out of band is offered the client's tools only. */
+static void call_any(struct model *model, struct model_response *response)
+{
+	bool own = response->out_of_band && strstr(response->metadata, "\"n\"") != NULL;
+
+	model_call(model, response, own ? MODEL_MINE : model_chance(model, MODEL_KIND__COUNT));
+}
+
 static void go_on(struct model *model, struct model_response *response)
 {
 	static const char *const ends[] = {"completed", "completed", "completed",
 					   "cancelled", "failed",    "incomplete"};
-	unsigned what = chance(model, 6);
+	unsigned what = model_chance(model, 6);
 
 	if (response->items < 4 && what < 2) {
 		response->items++;
-		call(model, response);
+		call_any(model, response);
 	} else if (response->items < 4 && what == 2) {
 		response->items++;
-		speak(model, response);
+		model_speak(model, response);
 	} else if (response->items > 0 || what == 3) {
-		end(model, response, ends[chance(model, BC_ARRAY_LEN(ends))]);
+		model_end(model, response, ends[model_chance(model, BC_ARRAY_LEN(ends))]);
 	}
 }
 
@@ -176,7 +179,7 @@ static void refuse(struct model *model, const char *code, const char *param, con
 	 * Providers are known to leave the id out.  Words make passes begin at any moment, also beside a request of the
 	 * lane; then nobody could say which of the two a nameless error answers.
 	 */
-	quoted(id, sizeof(id), !model->opted_in && chance(model, 2) == 0 ? "" : event_id);
+	quoted(id, sizeof(id), !model->opted_in && model_chance(model, 2) == 0 ? "" : event_id);
 	rig_up(&model->rig,
 	       "{'type':'error','error':{'type':'invalid_request_error','code':'%s','message':'no','param':%s,'event_id':%s}}",
 	       code, param, id);
@@ -196,7 +199,7 @@ static void asked(struct model *model, const json_t *event)
 			break;
 		}
 	}
-	if (chance(model, 12) == 0) {
+	if (model_chance(model, 12) == 0) {
 		refuse(model, "invalid_value", "'response.x'", rig_string(event, "event_id"));
 	} else if (response->metadata != NULL) {
 		refuse(model, "conversation_already_has_active_response", "null",
@@ -212,12 +215,12 @@ static void cancelled(struct model *model, const json_t *event)
 	const char *id = rig_string(event, "response_id");
 
 	if (model->active.metadata != NULL && (*id == '\0' || strcmp(id, model->active.id) == 0)) {
-		end(model, &model->active, "cancelled");
+		model_end(model, &model->active, "cancelled");
 		return;
 	}
 	for (unsigned i = 0; *id != '\0' && i < MODEL_PASSES_MAX; i++) {
 		if (model->aside[i].metadata != NULL && strcmp(id, model->aside[i].id) == 0) {
-			end(model, &model->aside[i], "cancelled");
+			model_end(model, &model->aside[i], "cancelled");
 			return;
 		}
 	}
@@ -250,7 +253,6 @@ static void call_put_in(struct model *model, const json_t *event, const char *id
 	ck_assert_uint_lt(model->call_count, MODEL_CALLS_MAX);
 	ck_assert(!model->minded || /* a reasoner starts reads only */
 		  strcmp(rig_string(event, "item.name"), "book") != 0);
-	model->put_in++;
 	(void)snprintf(made->id, sizeof(made->id), "%s", rig_string(event, "item.call_id"));
 	made->gateway = true;
 	made->complete = true;
@@ -286,14 +288,21 @@ static void item_asked(struct model *model, const json_t *event)
 /* The provider reads the next message, if there is one. */
 bool model_read(struct model *model)
 {
+	static const char sound[] = "{\"type\":\"input_audio_buffer.append\"";
 	struct rig *rig = &model->rig;
 	const char *type;
+	const char *text;
 	json_t *event;
 
 	if (rig->seen[SESS_UPSTREAM] >= rig->count[SESS_UPSTREAM]) {
 		return false;
 	}
-	event = json_loads(rig->sent[SESS_UPSTREAM][rig->seen[SESS_UPSTREAM]++], 0, NULL);
+	text = rig->sent[SESS_UPSTREAM][rig->seen[SESS_UPSTREAM]++];
+	if (strncmp(text, sound, sizeof(sound) - 1) == 0) {
+		model->sounds_read++; /* most of all bytes: to parse them would take most of the time */
+		return true;
+	}
+	event = json_loads(text, 0, NULL);
 	ck_assert_ptr_nonnull(event);
 	type = rig_string(event, "type");
 	ck_assert_msg(strncmp(type, "backchannel.", 12) != 0, "%s reached the provider", type);
@@ -305,14 +314,12 @@ bool model_read(struct model *model)
 		cancelled(model, event);
 	} else if (strcmp(type, "conversation.item.create") == 0) {
 		item_asked(model, event);
-	} else if (strcmp(type, "input_audio_buffer.append") == 0) {
-		model->sounds_read++;
 	}
 	json_decref(event);
 	return true;
 }
 
-static void caller(struct model *model)
+void model_caller(struct model *model)
 {
 	char prev[MODEL_ID_MAX + 2];
 	char id[MODEL_ID_MAX];
@@ -320,14 +327,14 @@ static void caller(struct model *model)
 	if (!model->speaking) {
 		model->speaking = true;
 		rig_up(&model->rig, "{'type':'input_audio_buffer.speech_started','item_id':'x'}");
-		if (model->active.metadata != NULL && chance(model, 4) != 0) {
-			end(model, &model->active, "cancelled");
+		if (model->active.metadata != NULL && model_chance(model, 4) != 0) {
+			model_end(model, &model->active, "cancelled");
 		}
 		return;
 	}
 	model->speaking = false;
 	rig_up(&model->rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'x'}");
-	if (chance(model, 8) == 0) {
+	if (model_chance(model, 8) == 0) {
 		return; /* it was only a noise */
 	}
 	new_id(model, id, "u");
@@ -337,7 +344,7 @@ static void caller(struct model *model)
 	       prev);
 	said(model, id);
 	add_item(model, id, "'type':'message','role':'user'", true);
-	if (model->active.metadata == NULL && chance(model, 4) != 0) {
+	if (model->active.metadata == NULL && model_chance(model, 4) != 0) {
 		begin(model, &model->active, "null", false);
 	}
 }
@@ -366,19 +373,19 @@ static void client_gives_words(struct model *model)
 {
 	static const char *const texts[] = {"", "Order", "Order 7,", "Order 7, please."};
 	static const char *const ends[] = {"eager_end", "resumed", "end"};
-	unsigned what = chance(model, 5);
+	unsigned what = model_chance(model, 5);
 
 	if (what < 3) {
-		model->revision += chance(model, 4) == 0 ? 0 : 1;
+		model->revision += model_chance(model, 4) == 0 ? 0 : 1;
 		rig_client(
 			&model->rig,
 			"{'type':'backchannel.input_text.%s','revision':%u,'text':'%s','item_id':'%s'}",
 			what == 0 ? "final" : "partial", model->revision,
-			texts[chance(model, BC_ARRAY_LEN(texts))],
-			chance(model, 8) == 0 ? model->last : "x");
+			texts[model_chance(model, BC_ARRAY_LEN(texts))],
+			model_chance(model, 8) == 0 ? model->last : "x");
 	} else {
 		rig_client(&model->rig, "{'type':'backchannel.turn.%s'}",
-			   ends[chance(model, BC_ARRAY_LEN(ends))]);
+			   ends[model_chance(model, BC_ARRAY_LEN(ends))]);
 	}
 }
 
@@ -399,11 +406,11 @@ void model_type(struct model *model)
 
 static void client_says(struct model *model)
 {
-	if (model->opted_in && chance(model, 2) == 0) {
+	if (model->opted_in && model_chance(model, 2) == 0) {
 		client_gives_words(model);
 		return;
 	}
-	switch (chance(model, 8)) {
+	switch (model_chance(model, 8)) {
 	case 0:
 	case 1:
 		model_ask(model);
@@ -432,7 +439,7 @@ static void client_says(struct model *model)
 		rig_client(
 			&model->rig,
 			"{'type':'conversation.item.create','previous_item_id':'u%u','item':{'type':'message','role':'system'}}",
-			chance(model, model->next + 1));
+			model_chance(model, model->next + 1));
 		break;
 	default:
 		client_answers(model);
@@ -440,23 +447,9 @@ static void client_says(struct model *model)
 	}
 }
 
-static void client_sounds(struct model *model)
-{
-	static uint8_t bytes[CHUNK_BYTES];
-	static char text[B64_ENCODED_LEN(CHUNK_BYTES) + 1];
-	bool loud = chance(model, 2) == 0;
-
-	for (size_t i = 0; i < sizeof(bytes); i += 2) {
-		bytes[i + 1] = loud ? (i / 2 % 20 < 10 ? 0x20 : 0xe0) : 0;
-	}
-	text[b64_encode(text, bytes, sizeof(bytes))] = '\0';
-	model->sounds_sent++;
-	rig_client(&model->rig, "{'type':'input_audio_buffer.append','audio':'%s'}", text);
-}
-
 /* ---- tools ---- */
 
-static bool tool_ends(struct model *model)
+bool model_tool_ends(struct model *model)
 {
 	for (unsigned i = 0; i < model->rig.run_count; i++) {
 		struct rig_run *run = &model->rig.runs[i];
@@ -465,7 +458,7 @@ static bool tool_ends(struct model *model)
 			continue;
 		}
 		if (run->may_start != NULL) {
-			(void)rig_start(&model->rig, i);
+			model->reached[REACH_HOLD_STARTED] += rig_start(&model->rig, i);
 			run->may_start = NULL; /* asked once */
 		} else {
 			rig_finish(&model->rig, i, "{}");
@@ -486,6 +479,7 @@ void model_init(struct model *model, uint64_t seed, const char *toml)
 	       "{'type':'session.created','session':{'tools':[],'audio':{'input':{'format':{'type':'audio/pcm'},'turn_detection':{'type':'server_vad'}}}}}");
 	model->opted_in = strstr(toml, "[extension]") != NULL;
 	model->minded = strstr(toml, "[reasoner]") != NULL;
+	model->passes = !model->minded && strstr(toml, "mode = \"off\"") == NULL;
 	if (model->opted_in) {
 		rig_client(
 			&model->rig,
@@ -502,13 +496,17 @@ void model_step(struct model *model)
 	static const bc_usec waits[] = {10 * BC_USEC_PER_MS, 400 * BC_USEC_PER_MS,
 					3 * BC_USEC_PER_SEC};
 
-	if (model->minded && chance(model, 4) == 0) {
-		model_think(model, chance(model, 4096));
+	if (model->minded && model_chance(model, 4) == 0) {
+		model_think(model, model_chance(model, 4096));
 		return;
 	}
-	switch (chance(model, 16)) {
+	if (model->passes && model_chance(model, 24) == 0) {
+		model_turn(model);
+		return;
+	}
+	switch (model_chance(model, 16)) {
 	case 0:
-		caller(model);
+		model_caller(model);
 		break;
 	case 1:
 	case 2:
@@ -517,13 +515,13 @@ void model_step(struct model *model)
 	case 3:
 	case 4:
 	case 5:
-		client_sounds(model);
+		model_sound(model, model_chance(model, 2) == 0);
 		break;
 	case 6:
-		(void)tool_ends(model);
+		(void)model_tool_ends(model);
 		break;
 	case 7:
-		rig_wait(&model->rig, waits[chance(model, BC_ARRAY_LEN(waits))]);
+		rig_wait(&model->rig, waits[model_chance(model, BC_ARRAY_LEN(waits))]);
 		break;
 	case 8:
 		for (unsigned i = 0; i < MODEL_PASSES_MAX; i++) {
@@ -549,11 +547,11 @@ void model_step(struct model *model)
 static void end_all(struct model *model)
 {
 	if (model->active.metadata != NULL) {
-		end(model, &model->active, "completed");
+		model_end(model, &model->active, "completed");
 	}
 	for (unsigned i = 0; i < MODEL_PASSES_MAX; i++) {
 		if (model->aside[i].metadata != NULL) {
-			end(model, &model->aside[i], "completed");
+			model_end(model, &model->aside[i], "completed");
 		}
 	}
 }
@@ -563,12 +561,12 @@ void model_settle(struct model *model)
 	bool busy = true;
 
 	if (model->speaking) {
-		caller(model);
+		model_caller(model);
 	}
 	for (unsigned round = 0; busy; round++) {
 		ck_assert_uint_lt(round, 100);
 		busy = false;
-		while (model_read(model) || tool_ends(model)) {
+		while (model_read(model) || model_tool_ends(model)) {
 			busy = true;
 		}
 		busy = busy || model->active.metadata != NULL ||
@@ -576,7 +574,9 @@ void model_settle(struct model *model)
 		end_all(model);
 		client_answers(model);
 		rig_wait(&model->rig, 40 * BC_USEC_PER_SEC);
-		busy = busy || model->rig.seen[SESS_UPSTREAM] < model->rig.count[SESS_UPSTREAM];
+		/* An answer that is owed only waits for whether the provider gives one by itself. */
+		busy = busy || model->rig.seen[SESS_UPSTREAM] < model->rig.count[SESS_UPSTREAM] ||
+		       model->rig.timers[SESS_TIMER_OWED] >= 0;
 	}
 }
 
