@@ -205,7 +205,8 @@ static enum bc_err start(struct net_acceptor *acceptor, const struct net_listene
 {
 	size_t i;
 
-	if (acceptor->tick == NULL || net_lws_new(acceptor) != BC_OK) {
+	if (acceptor->tick == NULL || net_holds_init(&acceptor->holds, acceptor->loop) != BC_OK ||
+	    net_lws_new(acceptor) != BC_OK) {
 		(void)!bc_buf_put_str(
 			reterr_message,
 			"libwebsockets cannot start (is its libev plugin installed?)");
@@ -273,6 +274,8 @@ struct net_acceptor *net_acceptor_free(struct net_acceptor *acceptor)
 	}
 	net_acceptor_stop(acceptor);
 	acceptor->tick = loop_timer_free(acceptor->tick);
+	net_conn_drop_held(acceptor);
+	net_holds_release(&acceptor->holds);
 	net_lws_free(acceptor);
 	BC_BUG_ON(!LIST_EMPTY(&acceptor->conns));
 	acceptor_unref(acceptor);

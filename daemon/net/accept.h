@@ -1,7 +1,7 @@
 /*
- * Clients' side: our own listening sockets (SO_REUSEPORT, one per worker), libwebsockets for TLS and as the owner of
- * the socket, our own reading of the request (see head.h for why), then the takeover of socket and TLS state as a
- * net_link.
+ * Clients' side: our own listening sockets (SO_REUSEPORT, one per worker), a queue before TLS (see hold.h), libwebsockets
+ * for TLS and as the owner of the socket, our own reading of the request (see head.h for why), then the takeover of
+ * socket and TLS state as a net_link.
  */
 #ifndef BACKCHANNEL_NET_ACCEPT_H
 #define BACKCHANNEL_NET_ACCEPT_H

@@ -8,6 +8,7 @@
 #include "daemon/base/buf.h"
 #include "daemon/loop/loop.h"
 #include "daemon/net/accept.h"
+#include "daemon/net/hold.h"
 #include "daemon/net/link_internal.h"
 #include "daemon/net/peer.h"
 
@@ -51,6 +52,7 @@ struct net_acceptor {
 	struct lws_context *lws;     /* NULL: freed; sockets that still arrive are closed */
 	SSL_CTX *unused;             /* for clients, which we are not: see lws.c */
 	struct loop_timer *tick;     /* libwebsockets' own timers need a kick */
+	struct net_holds holds;
 	struct net_listener listeners[NET_LISTENERS_MAX];
 	size_t listener_count;
 	LIST_HEAD(net_conns, net_conn) conns;
@@ -58,14 +60,15 @@ struct net_acceptor {
 };
 
 enum net_conn_state {
-	NET_CONN_READING,   /* the head of the request */
+	NET_CONN_HELD,    /* TLS has to wait for the hello and for its turn; there is no wsi yet */
+	NET_CONN_READING, /* the head of the request */
 	NET_CONN_ANSWERING, /* an answer is being sent, then the stream ends */
 	NET_CONN_DRAINING,  /* until the peer ends the stream */
 	NET_CONN_TAKEN,     /* a link has socket and TLS state */
 	NET_CONN_KILLED     /* libwebsockets has been told to close */
 };
 
-/* One accepted socket, from its adoption by libwebsockets until libwebsockets has closed it. */
+/* One accepted socket, until libwebsockets has closed it or we have before libwebsockets had it. */
 struct net_conn {
 	unsigned magic;
 	enum net_conn_state state;
@@ -75,6 +78,7 @@ struct net_conn {
 	TAILQ_ENTRY(net_conn) turn; /* in unfinished, while counted */
 	bool counted;               /* among the acceptor's handshakes */
 	bc_usec began;              /* monotonic */
+	struct net_hold hold;       /* HELD; idle otherwise */
 	struct lws *wsi;
 	struct net_link *link; /* TAKEN, until it is given back */
 	struct loop_timer *deadline;
@@ -97,6 +101,9 @@ void net_conn_new(struct net_acceptor *acceptor, const struct net_listener *list
 
 /* Cut every handshake that began before then. */
 void net_conn_hurry(struct net_acceptor *acceptor, bc_usec then);
+
+/* Close every socket that libwebsockets does not have yet. */
+void net_conn_drop_held(struct net_acceptor *acceptor);
 
 /* What libwebsockets reports; a negative result makes it close the connection. */
 int net_conn_received(struct net_conn *conn, struct bc_span bytes);

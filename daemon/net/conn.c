@@ -1,11 +1,13 @@
 /*
  * One client from its accepted socket to the takeover.
  *
+ *    HELD ---- lost or late ---> gone
+ *      |
  *   READING ---- 101 ----> TAKEN ------- link done -------+
  *      |                                                  v
  *      +-- answer --> ANSWERING --> DRAINING -- time --> KILLED --> gone
  *
- * From every state libwebsockets may report that the connection has gone.
+ * A client without TLS begins in READING.  From there on libwebsockets may report that the connection has gone.
  */
 #include "daemon/base/log.h"
 #include "daemon/base/metric.h"
@@ -70,12 +72,28 @@ static void kill_conn(struct net_conn *conn)
 	net_lws_kill(conn->acceptor, conn->wsi);
 }
 
+/* A socket that libwebsockets does not have yet. */
+static void drop(struct net_conn *conn)
+{
+	int fd = conn->hold.fd;
+
+	net_hold_end(&conn->hold);
+	(void)close(fd);
+	(void)conn_free(conn);
+}
+
+/* A held one is gone at once, any other soon. */
 static void cut_handshake(struct net_conn *conn)
 {
-	if (conn->state == NET_CONN_READING && conn->listener->upgrades) {
+	if ((conn->state == NET_CONN_HELD || conn->state == NET_CONN_READING) &&
+	    conn->listener->upgrades) {
 		bc_metric_inc(BC_M_HANDSHAKE_TIMEOUTS);
 	}
-	kill_conn(conn);
+	if (conn->state == NET_CONN_HELD) {
+		drop(conn);
+	} else {
+		kill_conn(conn);
+	}
 }
 
 static void on_deadline(void *arg)
@@ -89,15 +107,28 @@ static void on_deadline(void *arg)
 
 void net_conn_hurry(struct net_acceptor *acceptor, bc_usec then)
 {
-	struct net_conn *conn;
+	struct net_conn *next = TAILQ_FIRST(&acceptor->unfinished);
 
-	/* Killing takes effect later, from the loop. */
-	TAILQ_FOREACH(conn, &acceptor->unfinished, turn) {
-		if (conn->began >= then) {
-			return;
-		}
+	while (next != NULL && next->began < then) {
+		struct net_conn *conn = next;
+
+		next = TAILQ_NEXT(conn, turn);
 		if (conn->state != NET_CONN_KILLED) {
 			cut_handshake(conn);
+		}
+	}
+}
+
+void net_conn_drop_held(struct net_acceptor *acceptor)
+{
+	struct net_conn *next = LIST_FIRST(&acceptor->conns);
+
+	while (next != NULL) {
+		struct net_conn *conn = next;
+
+		next = LIST_NEXT(conn, entry);
+		if (conn->state == NET_CONN_HELD) {
+			drop(conn);
 		}
 	}
 }
@@ -111,6 +142,34 @@ static void read_peer(struct net_conn *conn, int fd)
 		net_peer_put(&address, conn->peer, conn->network);
 	} /* else it has gone already: libwebsockets will notice */
 }
+
+static void hand_over(struct net_conn *conn, int fd)
+{
+	conn->state = NET_CONN_READING;
+	conn->wsi = net_lws_adopt(conn, fd);
+	if (conn->wsi == NULL) {
+		/* The library has closed fd, and reported nothing, or reported it before we knew the wsi. */
+		(void)conn_free(conn);
+	}
+}
+
+static void on_go(void *arg)
+{
+	struct net_conn *conn = arg;
+
+	BC_CHECK(conn, NET_CONN_MAGIC);
+	hand_over(conn, conn->hold.fd);
+}
+
+static void on_gone(void *arg)
+{
+	struct net_conn *conn = arg;
+
+	BC_CHECK(conn, NET_CONN_MAGIC);
+	drop(conn);
+}
+
+static const struct net_hold_ops hold_ops = {on_go, on_gone};
 
 void net_conn_new(struct net_acceptor *acceptor, const struct net_listener *listener, int fd)
 {
@@ -134,10 +193,12 @@ void net_conn_new(struct net_acceptor *acceptor, const struct net_listener *list
 	count_handshake(conn);
 	read_peer(conn, fd);
 	loop_timer_start(conn->deadline, acceptor->limits.handshake_timeout);
-	conn->wsi = net_lws_adopt(conn, fd);
-	if (conn->wsi == NULL) {
-		/* The library has closed fd, and reported nothing, or reported it before we knew the wsi. */
+	if (listener->certificate == NULL) {
+		hand_over(conn, fd);
+	} else if (net_hold_begin(&conn->hold, &acceptor->holds, fd, &hold_ops, conn) != BC_OK) {
+		(void)close(fd);
 		(void)conn_free(conn);
+		bc_metric_inc(BC_M_OUT_OF_MEMORY);
 	}
 }
 
