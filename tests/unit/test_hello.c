@@ -17,6 +17,8 @@ static size_t real_hello(char *out, size_t room)
 	BIO *sent = BIO_new(BIO_s_mem());
 	int len;
 
+	/* Newer libraries offer keys of a kilobyte, and cut into records of a byte such a hello is too long to look at. */
+	ck_assert_int_eq(SSL_set1_groups_list(ssl, "X25519"), 1);
 	SSL_set_bio(ssl, in, sent);
 	SSL_set_connect_state(ssl);
 	ck_assert_int_eq(SSL_do_handshake(ssl), -1);
