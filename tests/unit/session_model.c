@@ -574,6 +574,8 @@ void model_settle(struct model *model)
 		end_all(model);
 		client_answers(model);
 		rig_wait(&model->rig, 40 * BC_USEC_PER_SEC);
+		/* A hold that was named waited for silence: now it asks whether it may start, and sends nothing before. */
+		busy = model_tool_ends(model) || busy;
 		/* An answer that is owed only waits for whether the provider gives one by itself. */
 		busy = busy || model->rig.seen[SESS_UPSTREAM] < model->rig.count[SESS_UPSTREAM] ||
 		       model->rig.timers[SESS_TIMER_OWED] >= 0;
