@@ -164,12 +164,9 @@ void items_keep(struct items *items, struct item *item, struct bc_span raw)
 	bc_buf_release(&text);
 }
 
-const struct item *items_visible_before(const struct item *item)
+const struct item *items_before(const struct item *item)
 {
-	while (item != NULL && item->hidden) {
-		item = item->placed ? TAILQ_PREV(item, item_list, link) : NULL;
-	}
-	return item;
+	return item->placed ? TAILQ_PREV(item, item_list, link) : NULL;
 }
 
 const struct item *items_hidden_after(const struct item *item)

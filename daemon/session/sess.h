@@ -134,8 +134,8 @@ void items_place(struct items *items, struct item *item, struct item *prev);
 void items_remove(struct items *items, struct item *item);
 /* Keep what a pass is given in place of a reference to an item that is done, as the provider shows it. */
 void items_keep(struct items *items, struct item *item, struct bc_span raw);
-/* The nearest visible item at or before this one; NULL: none. */
-const struct item *items_visible_before(const struct item *item);
+/* The item in front of this one; NULL: none. */
+const struct item *items_before(const struct item *item);
 /* The last hidden item that directly follows this one, or the item itself. */
 const struct item *items_hidden_after(const struct item *item);
 

@@ -22,6 +22,18 @@ static void turn_ends(struct sess *sess, const char *item)
 	}
 }
 
+/*
+ * The nearest item at or before this one that the client knows when it gets an event; NULL: none.  What a response that is
+ * being taken over has begun is kept back, and is shown later or never; kept: together with the event.
+ */
+static const struct item *known_before(const struct sess *sess, const struct item *item, bool kept)
+{
+	while (item != NULL && (item->hidden || (!kept && taken_is_leftover(sess, item->id)))) {
+		item = items_before(item);
+	}
+	return item;
+}
+
 /* Show an event that names a previous item, as the client knows the order (R3), and without words it has not asked for. */
 static void forward_ordered(struct sess *sess, struct bc_span text,
 			    void (*send)(struct sess *sess, struct bc_span text))
@@ -36,7 +48,7 @@ static void forward_ordered(struct sess *sess, struct bc_span text,
 	if (field_id(text, "previous_item_id", id)) {
 		item = items_find(&sess->agent->items, id);
 	}
-	visible = items_visible_before(item);
+	visible = known_before(sess, item, send == taken_hold_current);
 	rewrite_begin(&rewrite, text);
 	if (visible == NULL && item != NULL) {
 		rewrite_replace(&rewrite, named, BC_SPAN_LIT("null"));

@@ -244,6 +244,55 @@ START_TEST(a_clients_call_that_slips_in_is_shown)
 }
 END_TEST
 
+static void expect_behind(const char *item, const char *previous)
+{
+	json_t *added = rig_next(&rig, SESS_CLIENT, "conversation.item.added");
+
+	ck_assert_str_eq(rig_string(added, "item.id"), item);
+	ck_assert_str_eq(rig_string(added, "previous_item_id"), previous);
+	json_decref(added);
+}
+
+static void item_behind(const char *item, const char *previous, const char *role)
+{
+	rig_up(&rig,
+	       "{'type':'conversation.item.added','previous_item_id':'%s','item':{'id':'%s','type':'message','role':'%s','status':'in_progress'}}",
+	       previous, item, role);
+}
+
+static void output_begins(const char *item)
+{
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r1','item':{'id':'%s','type':'message','role':'assistant','status':'in_progress'}}",
+	       item);
+}
+
+/* _i: the response comes to its own end before the cancel reaches it, and is shown. */
+START_TEST(what_is_said_meanwhile_does_not_stand_behind_what_is_kept_back)
+{
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	output_begins("m1");
+	item_behind("m1", "u1", "assistant");
+	output_begins("m2");
+	item_behind("m2", "m1", "assistant");
+	talk_skip(&rig, SESS_CLIENT);
+	item_behind("u2", "m2", "user");
+	expect_behind("u2", "u1"); /* it knows of nothing else */
+	if (_i == 0) {
+		cancelled("r1");
+		return;
+	}
+	talk_done(&rig, "r1", "completed");
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	expect_behind("m1", "u1");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	expect_behind("m2", "m1");
+}
+END_TEST
+
 START_TEST(a_response_that_ended_by_itself_wins)
 {
 	read_in_hand();
@@ -619,6 +668,8 @@ static Suite *suite(void)
 	for (size_t i = 0; i < BC_ARRAY_LEN(cases); i++) {
 		tcase_add_test(c, cases[i]);
 	}
+	tcase_add_loop_test(c, what_is_said_meanwhile_does_not_stand_behind_what_is_kept_back, 0,
+			    2);
 	tcase_add_loop_test(c, j5_a_later_turn_stops_a_hold_that_was_not_permitted_yet, 0, 2);
 	tcase_add_loop_test(c, a_verdict_with_a_call_that_could_not_be_run_is_left_to_the_provider,
 			    0, 3);
