@@ -27,6 +27,7 @@ EXACT = ('--premature', '0', '--early-wrong', '0', '--disagree', '0', '--rival',
 TRIES = 6  # calls within which a behaviour that needs a race to be won is noticed
 PAUSE = SILENCE * 12
 END = SILENCE * 40
+TURN_END = 25  # pieces of silence that end a turn, and no more
 
 
 class Provider:
@@ -333,6 +334,37 @@ class Others(UpstreamsCase):
         asked = len(none.passes())
         self.call(none, passes=False, turns=1)
         self.assertEqual(len(none.passes()), asked)
+
+
+class Silence(UpstreamsCase):
+    def test_u6_the_silence_is_shortened_while_nobody_speaks(self):
+        """An update that makes the provider forget the speech under way comes before there is any."""
+        reset = Provider(self, 'reset', '--reset-vad')
+        self.gateway_.config['speculation']['eager_turn'] = True
+        self.start(reset)
+        self.call(reset, passes=False)
+        self.assertGreater(self.gateway_.metric('spec_eager_turns_total'), 1)
+        self.assertEqual(self.gateway_.metric('spec_eager_resumed_total'), 0)
+        self.assertNotEqual(reset.flags()['short_silence'], 'no')
+        heard = [event['type'].removeprefix('input_audio_buffer.') for event in reset.events('out')
+                 if event['type'].startswith('input_audio_buffer.')]
+        self.assertEqual(heard, ['speech_started', 'speech_stopped', 'committed'] * 2)
+
+    def test_u18_the_lag_of_transcripts_is_measured(self):
+        """The silence ends with the turn: whatever the lag is measured from came before the transcript was begun."""
+        lag = 16
+        late = Provider(self, 'late', '--asr-lag', str(lag))
+        self.start(late)
+        self.assertEqual(late.flags()['transcript_lag'], '?')
+        talk = Talk(late, [{'event_type': 'session.update',
+                            'session': {'type': 'realtime', 'audio': {'input': {'transcription': {
+                                'model': 'whisper-1'}}}}}])
+        talk.client.until('session.updated')
+        talk.say(speech(0, 0, STORY['turns'][0]['words'] - 1) + SILENCE * TURN_END)
+        talk.client.until('conversation.item.input_audio_transcription.completed')
+        wait_until(lambda: late.flags()['transcript_lag'] != '?', 'the lag')
+        self.assertGreaterEqual(int(late.flags()['transcript_lag'].removesuffix('ms')), lag * 1000 // SCALE)
+        self.assertEqual(talk.end(), [])
 
 
 class Modes(UpstreamsCase):
