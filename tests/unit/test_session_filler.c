@@ -396,7 +396,8 @@ END_TEST
 
 /* ---- how it is shown ---- */
 
-START_TEST(in_a_response_of_the_clients_own_it_is_the_first_part)
+/* The client has asked for the response whose tool keeps the caller waiting, and the line is heard. */
+static void speaks_for_the_client(void)
 {
 	rig_client(&rig, "{'type':'response.create','event_id':'e1'}");
 	called("slow");
@@ -404,6 +405,11 @@ START_TEST(in_a_response_of_the_clients_own_it_is_the_first_part)
 	expect_request();
 	begins();
 	speaks();
+}
+
+START_TEST(in_a_response_of_the_clients_own_it_is_the_first_part)
+{
+	speaks_for_the_client();
 	expect_string(SESS_CLIENT, "response.output_item.added", "response_id", "r1");
 	expect_string(SESS_CLIENT, "response.output_audio.delta", "response_id", "r1");
 	ends("completed");
@@ -420,12 +426,7 @@ END_TEST
 
 START_TEST(speech_ends_it_in_a_response_of_the_clients_own)
 {
-	rig_client(&rig, "{'type':'response.create','event_id':'e1'}");
-	called("slow");
-	rig_wait(&rig, 2 * SEC);
-	expect_request();
-	begins();
-	speaks();
+	speaks_for_the_client();
 	talk_skip(&rig, SESS_CLIENT);
 	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
 	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_started");
