@@ -86,6 +86,24 @@ static void ask(struct sess *sess, struct bc_span detection)
 	bc_buf_release(&shorter);
 }
 
+/* A provider may forget the speech under way when it is told of other settings, and with it the turn (U6). */
+static bool caller_speaks(const struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+
+	return agent->speech || (agent->hearing.on && agent->hearing.detector.speech);
+}
+
+void eager_turn_over(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	if (eager->later && !eager->off && !caller_speaks(sess)) {
+		eager->later = false;
+		ask(sess, bc_span_str(eager->own));
+	}
+}
+
 void eager_configure(struct sess *sess, struct bc_span detection)
 {
 	struct eager *eager = &sess->agent->eager;
@@ -102,9 +120,11 @@ void eager_configure(struct sess *sess, struct bc_span detection)
 	}
 	free(eager->own);
 	eager->own = NULL;
+	eager->later = false;
 	if (fits(sess, detection) && (eager->own = field_dup(detection)) != NULL) {
 		eager->silence = silence_of(detection);
-		ask(sess, detection);
+		eager->later = true;
+		eager_turn_over(sess);
 	}
 }
 
@@ -113,7 +133,7 @@ void eager_answered(struct sess *sess)
 	struct eager *eager = &sess->agent->eager;
 
 	eager->asked -= eager->asked > 0;
-	if (eager->asked == 0 && eager->own != NULL && !eager->armed) {
+	if (eager->asked == 0 && eager->own != NULL && !eager->armed && !eager->later) {
 		eager_refused(sess); /* it says yes and does not do it */
 	}
 }

@@ -168,6 +168,8 @@ void eager_init(struct sess *sess, struct eager *eager);
 void eager_fini(struct agent *agent);
 /* The provider's turn_detection, raw; empty: it has not said. */
 void eager_configure(struct sess *sess, struct bc_span detection);
+/* The caller's turn is over: what was not to be asked in the middle of it is asked now. */
+void eager_turn_over(struct sess *sess);
 /* A request for the shorter silence was answered; what it says has been looked at. */
 void eager_answered(struct sess *sess);
 /* The provider does not take the shorter silence. */

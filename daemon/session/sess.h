@@ -358,6 +358,7 @@ struct passes {
 struct eager {
 	bool armed;          /* the provider uses the shorter one */
 	bool off;            /* it does not take it */
+	bool later;          /* it is asked when the caller has finished */
 	bool open;           /* a window is open: events are kept */
 	bool flushing;       /* they are being handled */
 	bool hiding;         /* … and the response among them is never shown */

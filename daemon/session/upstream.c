@@ -17,6 +17,7 @@ static void turn_ends(struct sess *sess, const char *item)
 	sess->agent->take.client_commits = false;
 	take_advance(sess);
 	works_forget(sess, sess->agent->committed_turn);
+	eager_turn_over(sess);
 	if (stopped) {
 		step_advance(sess);
 	}

@@ -259,6 +259,20 @@ START_TEST(a_provider_that_refuses_is_left_alone)
 }
 END_TEST
 
+START_TEST(a_silence_set_while_the_caller_speaks_is_shortened_behind_the_turn)
+{
+	static const char slower[] =
+		"{'type':'server_vad','silence_duration_ms':900,'create_response':true,'interrupt_response':true}";
+
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u1'}");
+	says("session.updated", slower);
+	rig_silent(&rig, SESS_UPSTREAM); /* in the middle of a turn it might be lost */
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	talk_commit(&rig, "u1", NULL);
+	rig_expect(&rig, SESS_UPSTREAM, "session.update");
+}
+END_TEST
+
 START_TEST(what_is_kept_is_shown_when_the_provider_vanishes)
 {
 	answers_early();
@@ -478,6 +492,7 @@ static Suite *suite(void)
 		the_client_sees_its_own_silence,
 		a_client_that_changes_its_silence_gets_its_way,
 		a_provider_that_refuses_is_left_alone,
+		a_silence_set_while_the_caller_speaks_is_shortened_behind_the_turn,
 		what_is_kept_is_shown_when_the_provider_vanishes,
 		a_call_is_not_made_when_the_provider_vanishes_in_the_window,
 		however_much_was_made_of_a_pause_is_deleted,
