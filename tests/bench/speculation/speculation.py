@@ -37,7 +37,8 @@ PAUSE_TURNS, PAUSE_NO_CALLS = 600, 200  # single turns that are played with call
 
 
 def say(text):
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(text + "\n")  # in one piece: runs side by side speak, too
+    sys.stderr.flush()
 
 
 def file_hash(path):
