@@ -35,7 +35,7 @@ static bool find(struct search *search, const json_t *node, unsigned depth)
 	if (++search->nodes > NODES_MAX || depth > DEPTH_MAX) {
 		return false;
 	}
-	if (depth > 0 && json_equal(node, search->wanted)) {
+	if ((depth > 0 || json_is_string(node)) && json_equal(node, search->wanted)) {
 		return true;
 	}
 	if (json_is_object(node)) {
@@ -64,17 +64,85 @@ json_t *spec_path_of(const json_t *tree, const json_t *wanted)
 	return NULL;
 }
 
-json_t *spec_path_follow(json_t *tree, const json_t *path)
+static json_t *step_into(json_t *tree, const json_t *key, size_t each)
+{
+	if (json_is_string(key)) {
+		return json_object_get(tree, json_string_value(key));
+	}
+	return json_array_get(tree, json_is_null(key) ? each : (size_t)json_integer_value(key));
+}
+
+json_t *spec_path_follow(json_t *tree, const json_t *path, size_t each)
+{
+	json_t *key;
+	size_t i;
+
+	if (json_array_size(path) == 0 && !json_is_string(tree)) {
+		return NULL; /* only a string is found as a whole */
+	}
+	json_array_foreach(path, i, key) {
+		tree = step_into(tree, key, each);
+	}
+	return tree;
+}
+
+bool spec_path_has_index(const json_t *path)
 {
 	json_t *key;
 	size_t i;
 
 	json_array_foreach(path, i, key) {
-		if (json_is_string(key)) {
-			tree = json_object_get(tree, json_string_value(key));
-		} else {
-			tree = json_array_get(tree, (size_t)json_integer_value(key));
+		if (!json_is_string(key)) {
+			return true;
 		}
 	}
-	return tree;
+	return false;
+}
+
+bool spec_path_make_each(json_t *path)
+{
+	size_t at = json_array_size(path);
+	json_t *key;
+	size_t i;
+
+	json_array_foreach(path, i, key) {
+		if (json_is_string(key)) {
+			continue;
+		}
+		if (at < i) {
+			return false;
+		}
+		at = i;
+	}
+	return at < json_array_size(path) && json_array_set_new(path, at, json_null()) == 0;
+}
+
+bool spec_path_same_list(const json_t *one, const json_t *other)
+{
+	json_t *key;
+	size_t i;
+
+	json_array_foreach(one, i, key) {
+		if (!json_equal(key, json_array_get(other, i))) {
+			return false;
+		}
+		if (json_is_null(key)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+size_t spec_path_length(json_t *tree, const json_t *path)
+{
+	json_t *key;
+	size_t i;
+
+	json_array_foreach(path, i, key) {
+		if (json_is_null(key)) {
+			return json_array_size(tree);
+		}
+		tree = step_into(tree, key, 0);
+	}
+	return 0;
 }

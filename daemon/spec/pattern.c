@@ -2,15 +2,17 @@
  * Learning and using patterns.
  *
  * Each real call B is held against the calls before it: a known pattern that would have named exactly B has hit; where none
- * has, one is made from the first places at which B's arguments are found.  A call A whose window closes (its turn, or the
- * next one) was a miss of every pattern that would have named something and was not confirmed.
+ * has, one is made from the first places at which B's arguments are found, and one that names B for each element of the list
+ * these are in.  A call A whose window closes (its turn, or the next one) was a miss of every pattern that would have named
+ * something and was not confirmed.
  */
 #include "daemon/spec/pattern.h"
 
 #include "daemon/base/bug.h"
-#include "daemon/spec/path.h"
+#include "daemon/spec/derive.h"
 #include "proto/json.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,32 +20,25 @@
 #define PATTERNS_MAGIC 0x70617473u
 #define EVIDENCE_MAX   32.0
 
-/* Where an argument comes from. */
-enum from {
-	FROM_RESULT,
-	FROM_ARGUMENTS,
-	FROM_NOWHERE /* it is always the same */
-};
-
-struct source {
-	char *argument;
-	enum from from;
-	json_t *path;  /* array of keys and indices; NULL: FROM_NOWHERE */
-	json_t *value; /* FROM_NOWHERE */
-};
-
 struct pattern {
 	char *first; /* tool of A */
 	char *then;  /* tool of B */
 	bool next_turn;
-	struct source sources[PATTERN_ARGUMENTS_MAX];
-	unsigned source_count;
-	unsigned seen;
+	struct derivation how;
+	unsigned seen; /* calls of A that it has hit */
 	double hits;
 	double misses;
 	uint64_t born; /* in the count of calls */
 	uint64_t used;
 };
+
+/* That a pattern has named B behind a call of A. */
+struct confirmation {
+	uint64_t born;     /* of the pattern */
+	uint32_t elements; /* a bit for each of its calls that has come */
+};
+
+static_assert(DERIVE_LIST_MAX <= 32, "an element has no bit");
 
 struct patterns {
 	uint32_t magic;
@@ -60,8 +55,8 @@ struct step {
 	uint64_t turn;
 	uint64_t number; /* in the count of calls */
 	bc_usec finished;
-	bool judged;                                 /* by patterns of the same turn */
-	uint64_t confirmed[PATTERN_GUESSES_MAX * 2]; /* births of the patterns it has confirmed */
+	bool judged; /* by patterns of the same turn */
+	struct confirmation confirmed[PATTERN_GUESSES_MAX * 2];
 	unsigned confirmed_count;
 };
 
@@ -77,11 +72,7 @@ static struct pattern *pattern_free(struct pattern *pattern)
 	if (pattern == NULL) {
 		return NULL;
 	}
-	for (unsigned i = 0; i < pattern->source_count; i++) {
-		free(pattern->sources[i].argument);
-		json_decref(pattern->sources[i].path);
-		json_decref(pattern->sources[i].value);
-	}
+	derivation_release(&pattern->how);
 	free(pattern->first);
 	free(pattern->then);
 	free(pattern);
@@ -151,91 +142,22 @@ void pattern_guess_release(struct pattern_guess *guess)
 
 /* ---- one pattern ---- */
 
-/* Whether finding a value somewhere says anything about where it comes from. */
-static bool is_telling(const json_t *value)
-{
-	if (json_is_string(value)) {
-		return json_string_length(value) >= 2;
-	}
-	if (json_is_integer(value)) {
-		return json_integer_value(value) > 9 || json_integer_value(value) < -9;
-	}
-	return json_is_real(value) || (json_is_array(value) && json_array_size(value) > 0) ||
-	       (json_is_object(value) && json_object_size(value) > 0);
-}
-
-/* Where an argument of B comes from, given A; false: from somewhere else. */
-static bool derive(struct source *source, const char *argument, json_t *value,
-		   const struct step *step)
-{
-	*source = (struct source){.from = FROM_NOWHERE};
-	if (is_telling(value)) {
-		source->from = FROM_RESULT;
-		source->path = spec_path_of(step->result, value);
-		if (source->path == NULL) {
-			source->from = FROM_ARGUMENTS;
-			source->path = spec_path_of(step->arguments, value);
-		}
-		if (source->path == NULL) {
-			return false;
-		}
-	} else {
-		source->value = json_incref(value);
-	}
-	source->argument = strdup(argument);
-	return source->argument != NULL;
-}
-
 /* A pattern in which B's arguments follow from A; NULL: they do not. */
-static struct pattern *pattern_new(const struct step *step, const char *then, json_t *arguments)
+static struct pattern *pattern_new(const struct step *step, const char *then, json_t *arguments,
+				   bool each)
 {
 	struct pattern *pattern = calloc(1, sizeof(*pattern));
-	unsigned found = 0;
-	const char *key;
-	json_t *value;
 
 	if (pattern == NULL) {
 		return NULL;
 	}
 	pattern->first = strdup(step->tool);
 	pattern->then = strdup(then);
-	json_object_foreach(arguments, key, value) {
-		struct source *source = &pattern->sources[pattern->source_count];
-
-		if (pattern->source_count == PATTERN_ARGUMENTS_MAX) {
-			return pattern_free(pattern);
-		}
-		pattern->source_count++;
-		if (!derive(source, key, value, step)) {
-			return pattern_free(pattern);
-		}
-		found += source->from != FROM_NOWHERE;
+	if (pattern->first == NULL || pattern->then == NULL ||
+	    !derive(&pattern->how, each, step->arguments, step->result, arguments)) {
+		return pattern_free(pattern);
 	}
-	/* One that names always the same call says nothing about A. */
-	return found == 0 || pattern->first == NULL || pattern->then == NULL ? pattern_free(pattern)
-									     : pattern;
-}
-
-/* The arguments a pattern gives B; NULL: A lacks one of them. */
-static json_t *apply(const struct pattern *pattern, json_t *arguments, json_t *result)
-{
-	json_t *object = json_object();
-
-	for (unsigned i = 0; i < pattern->source_count && object != NULL; i++) {
-		const struct source *source = &pattern->sources[i];
-		json_t *value = source->value;
-
-		if (source->from != FROM_NOWHERE) {
-			value = spec_path_follow(source->from == FROM_RESULT ? result : arguments,
-						 source->path);
-		}
-		if (value == NULL || json_is_null(value) ||
-		    json_object_set(object, source->argument, value) != 0) {
-			json_decref(object);
-			return NULL;
-		}
-	}
-	return object;
+	return pattern;
 }
 
 static double mean(const struct pattern *pattern)
@@ -243,13 +165,12 @@ static double mean(const struct pattern *pattern)
 	return (1 + pattern->hits) / (2 + pattern->hits + pattern->misses);
 }
 
-static void note(struct pattern *pattern, bool hit)
+static void note(struct pattern *pattern, double hits, double misses)
 {
 	double sum;
 
-	pattern->seen += hit;
-	pattern->hits += hit ? 1 : 0;
-	pattern->misses += hit ? 0 : 1;
+	pattern->hits += hits;
+	pattern->misses = pattern->misses + misses > 0 ? pattern->misses + misses : 0;
 	sum = pattern->hits + pattern->misses;
 	if (sum > EVIDENCE_MAX) {
 		pattern->hits *= EVIDENCE_MAX / sum;
@@ -282,73 +203,111 @@ static bool is_about(const struct pattern *pattern, const char *first, bool next
 
 /* ---- learning ---- */
 
-static void confirm(struct step *step, const struct pattern *pattern)
-{
-	if (step->confirmed_count < BC_ARRAY_LEN(step->confirmed)) {
-		step->confirmed[step->confirmed_count++] = pattern->born;
-	}
-}
-
-static bool has_confirmed(const struct step *step, const struct pattern *pattern)
+static struct confirmation *confirmation_of(struct step *step, const struct pattern *pattern)
 {
 	for (unsigned i = 0; i < step->confirmed_count; i++) {
-		if (step->confirmed[i] == pattern->born) {
-			return true;
+		if (step->confirmed[i].born == pattern->born) {
+			return &step->confirmed[i];
 		}
 	}
-	return false;
+	return NULL;
 }
 
-/* B came behind A. */
-static void hold_against(struct patterns *patterns, struct step *step, const char *then,
-			 json_t *arguments, bool next_turn)
+/*
+ * B is one of the calls that a pattern names behind A.  Each is worth its share: those of a list that have not come yet
+ * count as misses until they do, so that the mean says how likely an element's call is.
+ */
+static void confirm(struct pattern *pattern, struct step *step, unsigned at)
 {
+	double share = 1.0 / (double)derivation_length(&pattern->how, step->result);
+	struct confirmation *confirmation = confirmation_of(step, pattern);
+
+	if (confirmation == NULL) {
+		if (step->confirmed_count == BC_ARRAY_LEN(step->confirmed)) {
+			return;
+		}
+		confirmation = &step->confirmed[step->confirmed_count++];
+		*confirmation = (struct confirmation){.born = pattern->born};
+		pattern->seen++;
+		note(pattern, 0, 1);
+	}
+	if ((confirmation->elements >> at & 1) == 0) {
+		confirmation->elements |= UINT32_C(1) << at;
+		note(pattern, share, -share);
+	}
+}
+
+/* Which of the calls that a pattern names behind A is B; -1: none. */
+static int named_as(const struct pattern *pattern, const struct step *step, const char *then,
+		    const json_t *arguments)
+{
+	unsigned calls = derivation_calls(&pattern->how, step->result);
+	bool equal = false;
+	unsigned at = 0;
+
+	if (strcmp(pattern->then, then) != 0) {
+		return -1;
+	}
+	while (at < calls && !equal) {
+		json_t *named =
+			derivation_apply(&pattern->how, step->arguments, step->result, at++);
+
+		equal = named != NULL && json_equal(named, arguments) != 0;
+		json_decref(named);
+	}
+	return equal ? (int)at - 1 : -1;
+}
+
+/* B came behind A: patterns that take one place, or (each) every element of a list. */
+static void hold_against(struct patterns *patterns, struct step *step,
+			 const struct pattern_call *then, json_t *arguments, bool each)
+{
+	bool next_turn = step->turn != then->turn;
 	struct pattern *pattern;
 	bool hit = false;
 
 	for (unsigned i = 0; i < patterns->count; i++) {
-		json_t *predicted;
+		int at;
 
 		pattern = patterns->table[i];
-		if (!is_about(pattern, step->tool, next_turn) || strcmp(pattern->then, then) != 0) {
+		if (!is_about(pattern, step->tool, next_turn) || pattern->how.each != each) {
 			continue;
 		}
-		predicted = apply(pattern, step->arguments, step->result);
-		if (predicted != NULL && json_equal(predicted, arguments)) {
+		at = named_as(pattern, step, then->tool, arguments);
+		if (at >= 0) {
 			hit = true;
-			if (!has_confirmed(step, pattern)) {
-				note(pattern, true);
-				confirm(step, pattern);
-			}
+			confirm(pattern, step, (unsigned)at);
 			pattern->used = patterns->calls;
 		}
-		json_decref(predicted);
 	}
-	pattern = hit ? NULL : pattern_new(step, then, arguments);
+	pattern = hit ? NULL : pattern_new(step, then->tool, arguments, each);
 	if (pattern != NULL) {
+		int at = named_as(pattern, step, then->tool, arguments);
+
 		pattern->next_turn = next_turn;
 		pattern->born = ++patterns->calls;
 		pattern->used = pattern->born;
-		note(pattern, true);
-		confirm(step, pattern);
 		keep(patterns, pattern);
+		if (at >= 0) {
+			confirm(pattern, step, (unsigned)at);
+		}
 	}
 }
 
 /* Nothing more can follow from A in this turn, or in the next. */
-static void judge(struct patterns *patterns, const struct step *step, bool next_turn)
+static void judge(struct patterns *patterns, struct step *step, bool next_turn)
 {
 	for (unsigned i = 0; i < patterns->count; i++) {
 		struct pattern *pattern = patterns->table[i];
 		json_t *predicted;
 
 		if (!is_about(pattern, step->tool, next_turn) || pattern->born > step->number ||
-		    has_confirmed(step, pattern)) {
+		    confirmation_of(step, pattern) != NULL) {
 			continue;
 		}
-		predicted = apply(pattern, step->arguments, step->result);
+		predicted = derivation_apply(&pattern->how, step->arguments, step->result, 0);
 		if (predicted != NULL) {
-			note(pattern, false);
+			note(pattern, 0, 1);
 		}
 		json_decref(predicted);
 	}
@@ -415,8 +374,8 @@ void pattern_observe(struct patterns *patterns, struct pattern_trail *trail,
 
 		/* What ran beside it cannot have led to it. */
 		if (step->finished <= call->started) {
-			hold_against(patterns, step, call->tool, arguments,
-				     step->turn != call->turn);
+			hold_against(patterns, step, call, arguments, false);
+			hold_against(patterns, step, call, arguments, true);
 		}
 	}
 	append(patterns, trail, call, arguments);
@@ -462,10 +421,10 @@ static struct pattern *surest(const struct patterns *patterns, const char *first
 	return best;
 }
 
-static bool put_guess(const struct pattern *pattern, json_t *arguments, json_t *result,
+static bool put_guess(const struct pattern *pattern, const struct step *step, unsigned at,
 		      struct pattern_guess *out, unsigned count)
 {
-	json_t *object = apply(pattern, arguments, result);
+	json_t *object = derivation_apply(&pattern->how, step->arguments, step->result, at);
 	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
 	struct pattern_guess guess = {.tool = text == NULL ? NULL : strdup(pattern->then),
 				      .arguments = text};
@@ -479,6 +438,18 @@ static bool put_guess(const struct pattern *pattern, json_t *arguments, json_t *
 	return true;
 }
 
+/* Adds what a pattern names to what is there; returns how many there are then. */
+static unsigned put_guesses(const struct pattern *pattern, const struct step *step,
+			    struct pattern_guess *out, unsigned count)
+{
+	unsigned calls = derivation_calls(&pattern->how, step->result);
+
+	for (unsigned at = 0; at < calls && count < PATTERN_GUESSES_MAX; at++) {
+		count += put_guess(pattern, step, at, out, count);
+	}
+	return count;
+}
+
 /* Adds what follows from a call of this tool to what is there; returns how many there are then. */
 static unsigned predict(struct patterns *patterns, const struct step *step, bool next_turn,
 			struct pattern_guess *out, unsigned count)
@@ -486,10 +457,8 @@ static unsigned predict(struct patterns *patterns, const struct step *step, bool
 	struct pattern *pattern = surest(patterns, step->tool, next_turn, NULL);
 
 	while (pattern != NULL && count < PATTERN_GUESSES_MAX) {
-		if (put_guess(pattern, step->arguments, step->result, out, count)) {
-			pattern->used = patterns->calls;
-			count++;
-		}
+		count = put_guesses(pattern, step, out, count);
+		pattern->used = patterns->calls;
 		pattern = surest(patterns, step->tool, next_turn, pattern);
 	}
 	return count;

@@ -1,6 +1,7 @@
 /*
  * Which call follows from which: after call A with result r, call B comes with every argument taken from r, from A's own
- * arguments, or always the same.  Learnt from real calls, of any session, in the same turn or from one turn to the next.
+ * arguments, or always the same; or a call B for each element of a list in r.  Learnt from real calls, of any session, in
+ * the same turn or from one turn to the next.
  * Source: PASTE, arXiv 2603.18897.
  *
  * A pattern predicts when it was seen at least PATTERN_SEEN_MIN times and the mean of its Beta posterior (prior 1, 1) is at
@@ -17,12 +18,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PATTERNS_MAX          256   /* known at once; the one used longest ago is forgotten */
-#define PATTERN_ARGUMENTS_MAX 8     /* of B; calls with more are not predicted */
-#define PATTERN_TRAIL_MAX     8     /* calls of a session that may be an A */
-#define PATTERN_OUTPUT_MAX    16384 /* bytes of r; longer ones are not looked at */
-#define PATTERN_GUESSES_MAX   4     /* predicted from one call */
-#define PATTERN_SEEN_MIN      2
+#define PATTERNS_MAX        256   /* known at once; the one used longest ago is forgotten */
+#define PATTERN_TRAIL_MAX   8     /* calls of a session that may be an A */
+#define PATTERN_OUTPUT_MAX  16384 /* bytes of r; longer ones are not looked at */
+#define PATTERN_GUESSES_MAX 8     /* predicted from one call */
+#define PATTERN_SEEN_MIN    2
 
 struct patterns;
 struct pattern_trail;

@@ -186,6 +186,111 @@ START_TEST(tables_are_bounded_and_what_is_used_stays)
 }
 END_TEST
 
+/* A customer's orders are found, then so many of them are looked at. */
+static void orders(uint64_t turn, unsigned listed, unsigned looked_at)
+{
+	char output[256] = "{\"orders\":[";
+	char arguments[64];
+
+	for (unsigned i = 0; i < listed; i++) {
+		size_t end = strlen(output);
+
+		(void)snprintf(output + end, sizeof(output) - end, "%s\"W%u-%u\"",
+			       i == 0 ? "" : ",", (unsigned)turn, i);
+	}
+	(void)snprintf(output + strlen(output), sizeof(output) - strlen(output), "]}");
+	observe("find", turn, "{}", output);
+	for (unsigned i = 0; i < looked_at; i++) {
+		(void)snprintf(arguments, sizeof(arguments), "{\"id\":\"W%u-%u\"}", (unsigned)turn,
+			       i);
+		observe("look", turn, arguments, "{}");
+	}
+}
+
+START_TEST(every_element_of_a_list_is_predicted)
+{
+	orders(1, 2, 2);
+	orders(2, 3, 3);
+	ck_assert_uint_eq(predict("find", "{}", "{\"orders\":[\"k1\",\"k2\",\"k3\",\"k4\"]}"), 4);
+	expect(0, "look", "{\"id\":\"k1\"}");
+	expect(1, "look", "{\"id\":\"k2\"}");
+	for (unsigned i = 2; i < 4; i++) {
+		pattern_guess_release(&out[i]);
+	}
+	ck_assert_uint_eq(predict("find", "{}", "{\"orders\":[]}"), 0);
+	ck_assert_uint_eq(predict("find", "{}", "{\"orders\":\"k1\"}"), 0);
+	ck_assert_uint_eq(predict("find", "{}",
+				  "{\"orders\":[\"a1\",\"a2\",\"a3\",\"a4\",\"a5\",\"a6\",\"a7\","
+				  "\"a8\",\"a9\"]}"),
+			  PATTERN_GUESSES_MAX);
+	for (unsigned i = 0; i < PATTERN_GUESSES_MAX; i++) {
+		pattern_guess_release(&out[i]);
+	}
+}
+END_TEST
+
+START_TEST(one_element_of_many_is_its_own_pattern)
+{
+	for (uint64_t turn = 1; turn < 5; turn++) {
+		orders(turn, 4, 1); /* only ever the newest */
+	}
+	ck_assert_uint_eq(predict("find", "{}", "{\"orders\":[\"k1\",\"k2\",\"k3\",\"k4\"]}"), 1);
+	expect(0, "look", "{\"id\":\"k1\"}");
+}
+END_TEST
+
+START_TEST(elements_count_by_their_share)
+{
+	/* Half of each list: an element's call is as likely as not. */
+	for (uint64_t turn = 1; turn < 9; turn++) {
+		orders(turn, 4, 2);
+	}
+	ck_assert_uint_eq(predict("find", "{}", "{\"orders\":[\"k1\",\"k2\",\"k3\",\"k4\"]}"), 4);
+	for (unsigned i = 0; i < 4; i++) {
+		pattern_guess_release(&out[i]);
+	}
+	/* And less than half. */
+	for (uint64_t turn = 9; turn < 40; turn++) {
+		orders(turn, 6, 2);
+	}
+	ck_assert_uint_eq(predict("find", "{}", "{\"orders\":[\"k1\",\"k2\",\"k3\",\"k4\"]}"), 2);
+	expect(0, "look", "{\"id\":\"k1\"}");
+	expect(1, "look", "{\"id\":\"k2\"}");
+}
+END_TEST
+
+START_TEST(arguments_of_one_call_come_from_one_element)
+{
+	for (uint64_t turn = 1; turn < 3; turn++) {
+		observe("list", turn, "{}",
+			"{\"at\":[{\"shop\":\"s1\",\"sku\":\"u1\"},{\"shop\":\"s2\",\"sku\":\"u2\"}]}");
+		observe("stock", turn, "{\"shop\":\"s1\",\"sku\":\"u1\"}", "{}");
+		observe("stock", turn, "{\"shop\":\"s2\",\"sku\":\"u2\"}", "{}");
+		observe("cross", turn, "{\"shop\":\"s1\",\"sku\":\"u2\"}", "{}");
+	}
+	ck_assert_uint_eq(
+		predict("list", "{}",
+			"{\"at\":[{\"shop\":\"t1\",\"sku\":\"v1\"},{\"shop\":\"t2\",\"sku\":\"v2\"},"
+			"{\"shop\":\"t3\"}]}"),
+		3);
+	expect(0, "stock", "{\"shop\":\"t1\",\"sku\":\"v1\"}");
+	expect(1, "stock", "{\"shop\":\"t2\",\"sku\":\"v2\"}");
+	expect(2, "cross", "{\"shop\":\"t1\",\"sku\":\"v2\"}"); /* no element has both */
+}
+END_TEST
+
+START_TEST(a_result_may_be_the_value_itself)
+{
+	for (uint64_t turn = 1; turn < 3; turn++) {
+		observe("whose", turn, "{}", "\"ann_1\"");
+		observe("details", turn, "{\"user\":\"ann_1\"}", "{}");
+	}
+	ck_assert_uint_eq(predict("whose", "{}", "\"bob_2\""), 1);
+	expect(0, "details", "{\"user\":\"bob_2\"}");
+	ck_assert_uint_eq(predict("whose", "{}", "{}"), 0);
+}
+END_TEST
+
 START_TEST(what_is_too_large_or_broken_is_left_alone)
 {
 	char *large = malloc(PATTERN_OUTPUT_MAX + 32);
@@ -219,6 +324,11 @@ int main(void)
 	tcase_add_test(tcase, misses_silence_a_pattern);
 	tcase_add_test(tcase, the_next_turn_is_a_pattern_of_its_own);
 	tcase_add_test(tcase, tables_are_bounded_and_what_is_used_stays);
+	tcase_add_test(tcase, every_element_of_a_list_is_predicted);
+	tcase_add_test(tcase, one_element_of_many_is_its_own_pattern);
+	tcase_add_test(tcase, elements_count_by_their_share);
+	tcase_add_test(tcase, arguments_of_one_call_come_from_one_element);
+	tcase_add_test(tcase, a_result_may_be_the_value_itself);
 	tcase_add_test(tcase, what_is_too_large_or_broken_is_left_alone);
 	suite_add_tcase(suite, tcase);
 	return tap_run(suite);
