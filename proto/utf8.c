@@ -2,9 +2,13 @@
 
 #include "proto/ws.h"
 
-#if defined(__SSE2__)
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
+
+#define WIDE_MIN 256 /* bytes from which the wider registers win over asking whether they exist */
 
 /*
  * A state inside a character: how many bytes it still lacks, and the range the next one must be in.
@@ -52,10 +56,43 @@ static uint32_t step(uint32_t state, uint8_t byte)
 	return lack == 1 ? UTF8_START : STATE(lack - 1, 0x80, 0xbf);
 }
 
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static size_t ascii_avx2(const uint8_t *bytes, size_t len)
+{
+	size_t i;
+
+	for (i = 0; len - i >= 128; i += 128) {
+		__m256i a = _mm256_loadu_si256((const void *)(bytes + i));
+		__m256i b = _mm256_loadu_si256((const void *)(bytes + i + 32));
+		__m256i c = _mm256_loadu_si256((const void *)(bytes + i + 64));
+		__m256i d = _mm256_loadu_si256((const void *)(bytes + i + 96));
+		__m256i all = _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d));
+
+		if (_mm256_movemask_epi8(all) != 0) {
+			break;
+		}
+	}
+	return i;
+}
+
+/* The processor was looked at before main(), so asking is one load in any thread. */
+static size_t ascii_wide(const uint8_t *bytes, size_t len)
+{
+	return len >= WIDE_MIN && __builtin_cpu_supports("avx2") ? ascii_avx2(bytes, len) : 0;
+}
+#else
+static size_t ascii_wide(const uint8_t *bytes, size_t len)
+{
+	(void)bytes;
+	(void)len;
+	return 0;
+}
+#endif
+
 /* Bytes at the front that are certainly ASCII: whole blocks only.  Events are nearly all ASCII. */
 static size_t ascii_blocks(const uint8_t *bytes, size_t len)
 {
-	size_t i = 0;
+	size_t i = ascii_wide(bytes, len);
 
 #if defined(__SSE2__)
 	for (; len - i >= 64; i += 64) {

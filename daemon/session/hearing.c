@@ -10,6 +10,7 @@
 
 #define PREROLL_MS     300   /* audio kept in front of a turn's first word */
 #define TRANSCRIPT_MAX 65536 /* bytes of one turn's transcript */
+#define ASIDE_MAX      8192  /* bytes of a piece that is heard before it is kept: 170 ms of PCM16 */
 
 static bc_usec stream_time(const struct hearing *hearing, uint64_t samples)
 {
@@ -282,12 +283,70 @@ static void advance(struct sess *sess)
 	pass_advance(sess);
 }
 
+/* Whether a piece of this many bytes is likely to be more silence, which goes where the last of it is kept, and is short. */
+static bool is_aside(const struct hearing *hearing, size_t len)
+{
+	return (!hearing->turn_open || !hearing->spoken) && !hearing->detector.speech &&
+	       len <= ASIDE_MAX && len <= hearing->audio.limit;
+}
+
+/*
+ * Listen to a piece before it is kept.  Most callers are silent at a time, and memory that a session keeps has left every
+ * cache when it is written to again: so silence is written there once.  False: no audio.
+ */
+static bool hear_aside(struct sess *sess, struct bc_span digits)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+	/* Cleared, it would be written twice. */
+	__attribute__((uninitialized)) uint8_t audio[ASIDE_MAX];
+	enum audio_event event;
+	size_t used;
+	size_t len;
+
+	settle(hearing);
+	if (b64_decode(audio, digits, &len) != BC_OK) {
+		return false;
+	}
+	hearing->last_audio = sess_now(sess);
+	event = audio_detector_feed(&hearing->detector, audio, len, &used);
+	if (event == AUDIO_NONE) {
+		note(sess, event);
+		preroll_keep(&hearing->preroll, bc_span((const char *)audio, len),
+			     preroll_bytes(hearing), audio_sample_size(hearing->format));
+		return true;
+	}
+	if (bc_buf_put(&hearing->audio, audio, len) == BC_OK) {
+		hearing->heard = used;
+	} else {
+		hearing->overflow = true; /* the turn lacks a piece: it is not guessed on */
+	}
+	note(sess, event);
+	listen(sess);
+	return true;
+}
+
+/* Keep a piece and listen to it; false: no audio, or it is not kept. */
+static bool hear_kept(struct sess *sess, struct bc_span digits, size_t size)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+	char *room = make_room(hearing, size);
+	size_t len;
+
+	/* Decoded where it will stay. */
+	if (room == NULL || b64_decode((uint8_t *)room, digits, &len) != BC_OK) {
+		return false;
+	}
+	bc_buf_grow(&hearing->audio, len);
+	hearing->last_audio = sess_now(sess);
+	listen(sess);
+	return true;
+}
+
 void hear_audio(struct sess *sess, struct bc_span text)
 {
 	struct hearing *hearing = &sess->agent->hearing;
 	struct bc_span raw;
-	char *room;
-	size_t len;
+	size_t size;
 
 	if (!hearing->on) {
 		return;
@@ -297,15 +356,10 @@ void hear_audio(struct sess *sess, struct bc_span text)
 		return;
 	}
 	raw = bc_span(raw.ptr + 1, raw.len - 2);
-	room = make_room(hearing, raw.len / 4 * 3 + 3);
-	/* Decoded where it will stay. */
-	if (room != NULL && b64_decode((uint8_t *)room, raw, &len) == BC_OK) {
-		bc_buf_grow(&hearing->audio, len);
-		hearing->last_audio = sess_now(sess);
-		listen(sess);
-		if (!is_idle(sess->agent)) {
-			advance(sess);
-		}
+	size = raw.len / 4 * 3 + 3;
+	if ((is_aside(hearing, size) ? hear_aside(sess, raw) : hear_kept(sess, raw, size)) &&
+	    !is_idle(sess->agent)) {
+		advance(sess);
 	}
 }
 

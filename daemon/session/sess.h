@@ -305,7 +305,7 @@ struct hearing {
 	bool overflow;  /* the turn is longer than what may be kept */
 	enum audio_format format;
 	struct audio_detector detector;
-	/* Of the running turn, as it came, decoded from base64; without a voice in it only what came last. */
+	/* Of the running turn, as it came, decoded from base64; without a voice in it at most what came last. */
 	struct bc_buf audio;
 	struct preroll
 		preroll;    /* what stands before that; empty while the running turn has a voice */
