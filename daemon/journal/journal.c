@@ -303,6 +303,25 @@ struct jrn_request *jrn_request_new(const struct jrn_record *record)
 	return request;
 }
 
+struct jrn_record jrn_record_of(const struct jrn_intent *intent)
+{
+	struct jrn_record record = {
+		.kind = JRN_REC_INTENT,
+		.wall = intent->wall,
+		.intended = {.session = intent->session,
+			     .turn = intent->turn,
+			     .tool = intent->tool,
+			     .arguments = intent->arguments,
+			     .sealed = intent->sealed,
+			     .tags = intent->tags,
+			     .effect = intent->effect,
+			     .speculative = intent->speculative},
+	};
+
+	jrn_key_new(record.intended.key);
+	return record;
+}
+
 /* Whether a record of that many bytes may be queued.  Under lock. */
 bool jrn_has_room(const struct jrn *jrn, size_t bytes)
 {
@@ -350,25 +369,13 @@ enum bc_err jrn_intend(struct jrn_port *port, const struct jrn_intent *intent,
 		       struct jrn_ticket *ret_ticket, jrn_ticket_fn *fn, void *arg)
 {
 	bool read = intent->effect == JRN_READ;
-	struct jrn_record record = {
-		.kind = JRN_REC_INTENT,
-		.wall = intent->wall,
-		.intended = {.session = intent->session,
-			     .turn = intent->turn,
-			     .tool = intent->tool,
-			     .arguments = intent->arguments,
-			     .sealed = intent->sealed,
-			     .tags = intent->tags,
-			     .effect = intent->effect,
-			     .speculative = intent->speculative},
-	};
+	struct jrn_record record = jrn_record_of(intent);
 	struct jrn_request *request = NULL;
 	enum bc_err err;
 
 	BC_CHECK(port, JRN_PORT_MAGIC);
 	BC_BUG_ON(port->dead || (fn == NULL) != read || (read && ret_ticket == NULL) ||
 		  intent->effect == JRN_UNDO);
-	jrn_key_new(record.intended.key);
 	(void)pthread_mutex_lock(&port->jrn->lock);
 	err = enter(port->jrn, &record, &request);
 	if (err == BC_OK && request != NULL) {

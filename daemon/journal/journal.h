@@ -219,6 +219,18 @@ enum bc_err jrn_undo(struct jrn_port *port, const struct jrn_ticket *undone,
 		     jrn_ticket_fn *fn, void *arg) BC_MUST;
 
 /*
+ * Whether an effect that is being taken back, or looked after as an orphan, could be undone now; asked before a request
+ * is sent again to find out what became of it, for then it may be carried out only now.  It stays so until the effect is
+ * settled, but that LATER becomes one of the others: nothing with one of its tags starts meanwhile.  Port's thread only.
+ */
+enum jrn_turn {
+	JRN_TURN_HERE,
+	JRN_TURN_LATER, /* a later effect is undecided, or is being taken back: that comes first */
+	JRN_TURN_NEVER  /* another effect with one of its tags has followed, and stands */
+};
+enum jrn_turn jrn_turn(struct jrn_port *port, const struct jrn_ticket *effect) BC_MUST;
+
+/*
  * Settle an effect and its undo as one group.  undone: JRN_UNDONE when the undo (JRN_USED) was carried out, else
  * JRN_PARKED, with the undo JRN_FAILED or JRN_IN_DOUBT.
  */

@@ -188,7 +188,10 @@ void jrn_undos_forget(struct jrn *jrn, const struct jrn_port *port);
 /* An entry for what an earlier process left open.  Under lock, or before the writer runs. */
 enum bc_err jrn_entry_adopt(struct jrn *jrn, const struct jrn_foundling *found) BC_MUST;
 
-/* journal.c: a request with a copy of the record and its text behind it; NULL when out of memory. */
+/* journal.c: the record of an intent, under a new key and without a number yet; its spans are those of the intent. */
+struct jrn_record jrn_record_of(const struct jrn_intent *intent);
+
+/* A request with a copy of the record and its text behind it; NULL when out of memory. */
 struct jrn_request *jrn_request_new(const struct jrn_record *record);
 struct jrn_entry *jrn_entry_of(const struct jrn *jrn, const struct jrn_ticket *ticket);
 bool jrn_has_room(const struct jrn *jrn, size_t bytes);

@@ -125,46 +125,40 @@ void jrn_entry_block(struct jrn *jrn, struct jrn_entry *entry)
 
 /* ---- whose turn it is ---- */
 
-enum turn {
-	TURN_HERE,
-	TURN_LATER,
-	TURN_NEVER
-};
-
-static enum turn turn_behind(const struct jrn_entry *entry, const struct jrn_entry *other)
+static enum jrn_turn turn_behind(const struct jrn_entry *entry, const struct jrn_entry *other)
 {
 	bool shares = overlap(entry->tags, other->tags);
 
 	if (other->intent <= entry->intent || other->effect == JRN_READ ||
 	    other->effect == JRN_UNDO) {
-		return TURN_HERE;
+		return JRN_TURN_HERE;
 	}
 	if (other->blocking) {
-		return shares || bc_span_eq(entry->session, other->session) ? TURN_LATER
-									    : TURN_HERE;
+		return shares || bc_span_eq(entry->session, other->session) ? JRN_TURN_LATER
+									    : JRN_TURN_HERE;
 	}
 	/* One that has not started yet will not: entry blocks it. */
 	if (!shares || !other->started) {
-		return TURN_HERE;
+		return JRN_TURN_HERE;
 	}
-	return other->undecided ? TURN_LATER : TURN_NEVER;
+	return other->undecided ? JRN_TURN_LATER : JRN_TURN_NEVER;
 }
 
-static enum turn turn_of(const struct jrn *jrn, const struct jrn_entry *entry)
+static enum jrn_turn turn_of(const struct jrn *jrn, const struct jrn_entry *entry)
 {
 	struct bc_span tags = entry->tags;
-	enum turn turn = TURN_HERE;
+	enum jrn_turn turn = JRN_TURN_HERE;
 
 	while (tags.len > 0) {
 		const struct jrn_mark *mark = mark_of(jrn, next_tag(&tags));
 
 		if (mark != NULL && mark->intent > entry->intent) {
-			return TURN_NEVER;
+			return JRN_TURN_NEVER;
 		}
 	}
-	for (uint64_t i = 0; turn != TURN_NEVER && i <= jrn->bucket_mask; i++) {
+	for (uint64_t i = 0; turn != JRN_TURN_NEVER && i <= jrn->bucket_mask; i++) {
 		for (const struct jrn_entry *e = jrn->buckets[i]; e != NULL; e = e->next) {
-			enum turn behind = turn_behind(entry, e);
+			enum jrn_turn behind = turn_behind(entry, e);
 
 			turn = behind > turn ? behind : turn;
 		}
@@ -214,13 +208,13 @@ void jrn_undos_review(struct jrn *jrn)
 			continue;
 		}
 		switch (turn_of(jrn, entry)) {
-		case TURN_HERE:
+		case JRN_TURN_HERE:
 			grant(jrn, request);
 			break;
-		case TURN_LATER:
+		case JRN_TURN_LATER:
 			jrn_queue_push(&jrn->waiting, request);
 			break;
-		case TURN_NEVER:
+		case JRN_TURN_NEVER:
 			end_waiting(jrn, request, BC_E_EXISTS);
 			break;
 		}
@@ -356,25 +350,15 @@ enum bc_err jrn_undo(struct jrn_port *port, const struct jrn_ticket *undone,
 		     const struct jrn_intent *intent, const struct jrn_ticket *known,
 		     jrn_ticket_fn *fn, void *arg)
 {
-	struct jrn_record record = {
-		.kind = JRN_REC_INTENT,
-		.wall = intent->wall,
-		.intended = {.session = intent->session,
-			     .turn = intent->turn,
-			     .tool = intent->tool,
-			     .arguments = intent->arguments,
-			     .sealed = intent->sealed,
-			     .tags = intent->tags,
-			     .effect = JRN_UNDO,
-			     .undoes = undone->intent},
-	};
+	struct jrn_record record = jrn_record_of(intent);
 	struct jrn_request *request;
 	struct jrn *jrn = port->jrn;
 	enum bc_err err;
 
 	BC_CHECK(port, JRN_PORT_MAGIC);
 	BC_BUG_ON(port->dead || fn == NULL || (known != NULL && !jrn_ticket_is_ours(known)));
-	jrn_key_new(record.intended.key);
+	record.intended.effect = JRN_UNDO;
+	record.intended.undoes = undone->intent;
 	if (known != NULL) {
 		memcpy(record.intended.key, known->key, sizeof(record.intended.key));
 	}
@@ -395,6 +379,21 @@ enum bc_err jrn_undo(struct jrn_port *port, const struct jrn_ticket *undone,
 	return err;
 }
 
+enum jrn_turn jrn_turn(struct jrn_port *port, const struct jrn_ticket *effect)
+{
+	struct jrn *jrn = port->jrn;
+	const struct jrn_entry *entry;
+	enum jrn_turn turn;
+
+	BC_CHECK(port, JRN_PORT_MAGIC);
+	(void)pthread_mutex_lock(&jrn->lock);
+	entry = jrn_entry_of(jrn, effect);
+	BC_BUG_ON(!entry->blocking);
+	turn = turn_of(jrn, entry);
+	(void)pthread_mutex_unlock(&jrn->lock);
+	return turn;
+}
+
 void jrn_undo_end(struct jrn_port *port, const struct jrn_ticket *effect,
 		  enum jrn_settlement undone, const struct jrn_ticket *undo,
 		  enum jrn_settlement how, bc_usec wall)
@@ -412,7 +411,7 @@ void jrn_undo_end(struct jrn_port *port, const struct jrn_ticket *effect,
 
 /* ---- orphans ---- */
 
-static struct jrn_record record_of(const struct jrn_orphan *orphan)
+static struct jrn_record shape_of(const struct jrn_orphan *orphan)
 {
 	struct jrn_record record = {
 		.kind = JRN_REC_INTENT,
@@ -428,7 +427,7 @@ static struct jrn_record record_of(const struct jrn_orphan *orphan)
 /* The undo of an orphan; one that was settled as in doubt is reopened with it. */
 static enum bc_err adopt_undo(struct jrn *jrn, const struct jrn_foundling *found)
 {
-	struct jrn_record record = record_of(&found->orphan);
+	struct jrn_record record = shape_of(&found->orphan);
 	struct jrn_entry *undo;
 
 	record.intent = found->orphan.undo.intent;
@@ -445,7 +444,7 @@ static enum bc_err adopt_undo(struct jrn *jrn, const struct jrn_foundling *found
 
 enum bc_err jrn_entry_adopt(struct jrn *jrn, const struct jrn_foundling *found)
 {
-	const struct jrn_record record = record_of(&found->orphan);
+	const struct jrn_record record = shape_of(&found->orphan);
 	struct jrn_entry *entry;
 
 	if (jrn_entry_find(jrn, record.intent) != NULL) {

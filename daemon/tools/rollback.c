@@ -5,6 +5,8 @@
 #include "daemon/base/metric.h"
 #include "daemon/config/config.h"
 #include "daemon/loop/loop.h"
+#include "daemon/tools/template.h"
+#include "daemon/tools/wire.h"
 #include "proto/json.h"
 
 #include <stdio.h>
@@ -473,13 +475,55 @@ static void on_repeated(void *arg, const struct net_http_answer *answer)
 	found(c, answer->status);
 }
 
-/* In NEW or DELAYED: ask, or repeat, or give up (J4). */
+/* Whether an undo can be made of the arguments, whatever the result will be. */
+static bool has_undo_request(const struct tool_case *c)
+{
+	const struct tool_values values = {.args = c->args,
+					   .result_open = true,
+					   .idempotency_key = c->ticket.key,
+					   .own_key = c->ticket.key};
+	struct bc_buf message;
+	struct tool_wire wire;
+	enum bc_err err;
+
+	bc_buf_init(&message, TOOL_MESSAGE_MAX);
+	err = tool_wire_init(&wire, &c->tool->undo, true, &values, &message);
+	tool_wire_fini(&wire);
+	bc_buf_release(&message);
+	return err != BC_E_INVALID;
+}
+
+/*
+ * Whether the request may be sent again, to find out (J4).  The server may never have seen the first one and carries it
+ * out only now, so that is done only where it is wanted, or can be taken back at once (J3):
+ *
+ *                                             to be taken back       it stands
+ *   no undo can be made of its arguments      never                  may be sent
+ *   another one with its tag has followed     never: would be parked never: would change what the other one left
+ *   a later one is undecided, or is being     later                  later
+ *     taken back itself
+ *   else                                      may be sent            may be sent
+ *
+ * Never: its status is asked, where there is one; else it stays in doubt (J7).  Only the request
+ * of a tool that sees by key or by nature what it has done already is sent again at all (K2).
+ */
+static enum jrn_turn repetition(const struct tool_case *c)
+{
+	const struct cfg_tool *tool = c->tool;
+
+	if (tool->effect != CFG_EFFECT_REVERSIBLE || !tool_is_repeatable(tool) || c->args == NULL ||
+	    (c->to_undo && !has_undo_request(c))) {
+		return JRN_TURN_NEVER;
+	}
+	return jrn_turn(c->host->port, &c->ticket);
+}
+
+/* In NEW or DELAYED: ask, or repeat, or wait, or give up. */
 static void find(struct tool_case *c)
 {
 	const struct cfg_tool *tool = c->tool;
-	bool may_repeat = tool->effect == CFG_EFFECT_REVERSIBLE && tool_is_repeatable(tool) &&
-			  c->args != NULL;
 	bool may_ask = tool->status.method != NULL && c->args != NULL;
+	enum jrn_turn turn = repetition(c);
 	enum bc_err err = BC_E_INVALID;
 
 	if (jrn_port_has_failed(c->host->port)) {
@@ -487,11 +531,13 @@ static void find(struct tool_case *c)
 		tool_case_leave(c);
 		return;
 	}
-	if (may_ask && (c->attempts < ASKS_MAX || !may_repeat)) {
+	if (may_ask && (c->attempts < ASKS_MAX || turn == JRN_TURN_NEVER)) {
 		err = send(c, &tool->status, &c->ticket, on_status);
 		bc_metric_add(BC_M_TOOL_STATUS_ASKED, err == BC_OK ? 1 : 0);
-	} else if (may_repeat) {
+	} else if (turn == JRN_TURN_HERE) {
 		err = send(c, &tool->request, &c->ticket, on_repeated);
+	} else if (turn == JRN_TURN_LATER) {
+		err = BC_E_AGAIN;
 	}
 	if (err == BC_OK) {
 		case_move(c, TOOL_CASE_EV_FIND);

@@ -256,18 +256,17 @@ static enum bc_err put_escaped(const struct fill *fill, struct bc_span path, str
 
 static enum bc_err put_hole(struct fill *fill, struct bc_span path)
 {
-	const json_t *value = fill->values == NULL ? NULL : look_up(fill, path);
+	bool probes = fill->values == NULL || (fill->values->result_open && is_result(path));
+	const json_t *value = probes ? NULL : look_up(fill, path);
 	struct bc_buf text;
 	enum bc_err err = BC_OK;
 
 	fill->filled = true;
 	bc_buf_init(&text, TEXT_MAX);
-	if (fill->values == NULL) {
-		err = bc_buf_put_str(&text, fill->place == PLACE_JSON ? "null" : "x");
-	} else if (fill->place == PLACE_JSON && value == NULL) {
-		err = bc_buf_put_str(&text, "null");
-	} else if (fill->place == PLACE_JSON) {
-		err = json_canonical(&text, value);
+	if (fill->place == PLACE_JSON) {
+		err = value == NULL ? bc_buf_put_str(&text, "null") : json_canonical(&text, value);
+	} else if (probes) {
+		err = bc_buf_put_str(&text, "x");
 	} else {
 		err = put_text(&text, value);
 	}

@@ -40,8 +40,9 @@ struct cfg_request;
 
 /* What placeholders stand for. */
 struct tool_values {
-	const json_t *args;          /* object */
-	const json_t *result;        /* NULL: there is none */
+	const json_t *args;   /* object */
+	const json_t *result; /* NULL: there is none */
+	bool result_open; /* it is not known yet: something harmless stands for each part of it */
 	const char *idempotency_key; /* of the call; never NULL */
 	const char
 		*own_key; /* of the request's own intent, for its Idempotency-Key; NULL: the same */

@@ -223,6 +223,27 @@ START_TEST(j3_an_undo_waits_for_the_decision_of_a_follower)
 }
 END_TEST
 
+/* What is asked before anything is sent for an effect in doubt. */
+START_TEST(j4_whose_turn_it_is_can_be_asked)
+{
+	struct jrn_ticket guess = started("guess", "a", true);
+	struct jrn_ticket beside = executed("beside", "b", false);
+	struct jrn_ticket early = started("early", "a", true);
+	struct jrn_ticket late = started("late", "a", true);
+
+	jrn_settle(rig.port, &beside, JRN_USED, wall);
+	jrn_abandon(rig.port, &guess, wall);
+	ck_assert_int_eq(jrn_turn(rig.port, &guess), JRN_TURN_LATER);
+	jrn_settle(rig.port, &early, JRN_FAILED, wall);
+	ck_assert_int_eq(jrn_turn(rig.port, &guess), JRN_TURN_LATER);
+	jrn_abandon(rig.port, &late, wall);
+	ck_assert_int_eq(jrn_turn(rig.port, &guess), JRN_TURN_LATER);
+	ck_assert_int_eq(jrn_turn(rig.port, &late), JRN_TURN_HERE);
+	jrn_settle(rig.port, &late, _i == 0 ? JRN_FAILED : JRN_IN_DOUBT, wall);
+	ck_assert_int_eq(jrn_turn(rig.port, &guess), _i == 0 ? JRN_TURN_HERE : JRN_TURN_NEVER);
+}
+END_TEST
+
 START_TEST(j3_nothing_with_its_tag_starts_meanwhile)
 {
 	struct jrn_intent same = intent_of("same", "x,a", false);
@@ -667,6 +688,7 @@ int main(void)
 	tcase_add_test(tc, j3_what_was_followed_is_never_undone);
 	tcase_add_test(tc, j3_a_follower_that_did_nothing_is_none);
 	tcase_add_loop_test(tc, j3_an_undo_waits_for_the_decision_of_a_follower, 0, 2);
+	tcase_add_loop_test(tc, j4_whose_turn_it_is_can_be_asked, 0, 2);
 	tcase_add_test(tc, j3_nothing_with_its_tag_starts_meanwhile);
 	tcase_add_test(tc, j9_the_bytes_of_a_session_are_bounded);
 	tcase_add_loop_test(tc, j10_a_rollback_killed_after_each_step_is_taken_up, 1,

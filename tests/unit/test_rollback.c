@@ -456,6 +456,122 @@ START_TEST(j3_the_operator_takes_a_parked_undo_up_again)
 }
 END_TEST
 
+/* ---- what cannot be taken back is not sent to find out ---- */
+
+/* A guess whose answer is lost; from now on all goes to /order. */
+static struct tool_call *guess_lost(void)
+{
+	unsigned done = world.done;
+	struct tool_call *call;
+
+	world.tool.attempts_max = 1;
+	rig_serve_at("/drop");
+	call = guess("{\"n\":1}");
+	rig_wait_done(done + 1);
+	ck_assert_int_eq(world.outcome, TOOL_LOST);
+	rig_serve_at("/order");
+	return call;
+}
+
+static void follow(void)
+{
+	unsigned done = world.done;
+	struct tool_call *call = start("{\"n\":2}", false, NULL);
+
+	rig_wait_done(done + 1);
+	ck_assert_int_eq(world.outcome, TOOL_OK);
+	tool_settle(call, JRN_USED);
+}
+
+START_TEST(j4_what_was_followed_is_not_sent_again)
+{
+	struct tool_call *call = guess_lost();
+
+	follow();
+	tool_settle(call, JRN_UNUSED);
+	rig_wait_until(none_left_open);
+	expect_paths("/drop /order ");
+	expect_settled(1, "in_doubt");
+	/* Nor by the operator's hand. */
+	ck_assert_int_eq(retry(1), BC_OK);
+	rig_wait_until(rig_no_call_left);
+	expect_paths("/drop /order ");
+}
+END_TEST
+
+/* An abandoned guess, or a call that stands: the server would carry out now what belongs before the other. */
+START_TEST(j4_what_was_followed_is_not_sent_again_after_a_crash)
+{
+	rig_serve_at("/hold/order");
+	(void)start("{\"n\":1}", _i == 0, NULL);
+	rig_wait_until(requests_came);
+	rig_serve_at("/order");
+	follow();
+	rig_restart();
+	rig_release_server();
+	tool_host_adopt(world.host, &world.cfg);
+	rig_wait_until(none_left_open);
+	expect_paths("/hold/order /order ");
+	expect_settled(1, "in_doubt");
+}
+END_TEST
+
+/* To ask does no harm, and what is found is as with a result that was never lost. */
+START_TEST(j4_what_was_followed_is_asked_for)
+{
+	static const struct {
+		const char *tell;
+		const char *settled;
+	} cases[] = {{"{\"state\":\"done\",\"result\":{}}", "parked"},
+		     {"{\"state\":\"not_done\"}", "failed"},
+		     {"{\"state\":\"unknown\"}", "in_doubt"}};
+	struct tool_call *call = guess_lost();
+
+	rig_ask_at("/tell/{idempotency_key}");
+	server.tell = cases[_i].tell;
+	follow();
+	tool_settle(call, JRN_UNUSED);
+	rig_wait_until(none_left_open);
+	expect_paths("/drop /order ");
+	expect_settled(1, cases[_i].settled);
+	ck_assert_uint_eq(server.questions, _i == 2 ? world.common.undo_attempts_max : 1);
+}
+END_TEST
+
+START_TEST(j4_it_is_sent_again_when_its_turn_has_come)
+{
+	struct tool_call *call = guess_lost();
+	struct tool_call *later = NULL;
+
+	later = guess_done("{\"n\":2}");
+	tool_settle(call, JRN_UNUSED);
+	if (_i == 0) {
+		/* The newer one is taken back first. */
+		rig_undo_at("/undo/{args.n}");
+		tool_settle(later, JRN_UNUSED);
+	} else {
+		tool_commit(later);
+		tool_settle(later, JRN_USED);
+	}
+	rig_wait_until(none_left_open);
+	expect_paths(_i == 0 ? "/drop /order /undo/2 /order /undo/1 " : "/drop /order ");
+	expect_settled(1, _i == 0 ? "undone" : "in_doubt");
+}
+END_TEST
+
+START_TEST(j4_what_no_undo_can_be_made_of_is_not_sent_again)
+{
+	struct tool_call *call = guess_lost();
+
+	/* The result is not known yet, and may be anything. */
+	rig_undo_at(_i == 0 ? "/undo/{args.gone}" : "/undo/{result.a[0]}");
+	tool_settle(call, JRN_UNUSED);
+	rig_wait_until(none_left_open);
+	expect_paths(_i == 0 ? "/drop " : "/drop /order /undo/1 ");
+	expect_settled(1, _i == 0 ? "in_doubt" : "undone");
+}
+END_TEST
+
 /* ---- secrets ---- */
 
 static bool file_holds(const char *text)
@@ -578,6 +694,11 @@ int main(void)
 	tcase_add_loop_test(tc, j4_a_lost_reply_is_found_by_status, 0, 2);
 	tcase_add_test(tc, j7_what_nobody_can_tell_stays_in_doubt_until_resolved);
 	tcase_add_test(tc, j3_the_operator_takes_a_parked_undo_up_again);
+	tcase_add_test(tc, j4_what_was_followed_is_not_sent_again);
+	tcase_add_loop_test(tc, j4_what_was_followed_is_not_sent_again_after_a_crash, 0, 2);
+	tcase_add_loop_test(tc, j4_what_was_followed_is_asked_for, 0, 3);
+	tcase_add_loop_test(tc, j4_it_is_sent_again_when_its_turn_has_come, 0, 2);
+	tcase_add_loop_test(tc, j4_what_no_undo_can_be_made_of_is_not_sent_again, 0, 2);
 	tcase_add_loop_test(tc, j9_secret_arguments_are_sealed, 0, 3);
 	tcase_add_test(tc, sealed_text_is_bound_to_key_and_use);
 	suite_add_tcase(suite, tc);
