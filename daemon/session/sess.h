@@ -221,9 +221,10 @@ struct work {
 	char response[SESS_ID_MAX]; /* that named it first; "" for a guess */
 	bool waiting; /* a real call, until those before it have ended: tools.sequential */
 	bool stale; /* not for calls to come: an effect has changed what it has read, or it was given up */
-	bool withheld;   /* it runs, or ran, without withheld_arguments */
-	bool gated;      /* a hold of a verdict: starts only while nothing speaks against it */
-	bool stopped;    /* gated: something has, so it will not start when its permission comes */
+	bool withheld; /* it runs, or ran, without withheld_arguments */
+	bool gated;    /* a hold of a verdict: starts only while nothing speaks against it */
+	bool stopped;  /* gated: something has, so it will not start when its permission comes */
+	bool refused; /* a guess, when its permission came: the operator had spoken, so it was not sent */
 	bc_usec heard;   /* gated: hearing.last_input when it was put in */
 	uint64_t number; /* of the guess it began as, as the client knows it; 0: none */
 	bool invalid;    /* it could not be run: the output says why */

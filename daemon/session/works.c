@@ -109,6 +109,28 @@ static bool work_may_start(void *arg)
 	return true;
 }
 
+/*
+ * The permission to start an effect that is a guess is there.  What the operator has said since it was admitted counts, for
+ * nothing has been sent; one that became real meanwhile is no guess any more.
+ */
+static bool guess_may_start(void *arg)
+{
+	struct work *work = arg;
+
+	BC_CHECK(work, WORK_MAGIC);
+	work->refused = work->guess != NULL && !spend_releases(work->sess, work->guess);
+	return !work->refused;
+}
+
+/* Who is asked when an effect may be sent; NULL: nobody, a read, or a call of the provider's own. */
+static bool (*gate_of(const struct work *work, bool speculative))(void *)
+{
+	if (work->gated) {
+		return work_may_start;
+	}
+	return speculative && work->tool->effect != CFG_EFFECT_READ ? guess_may_start : NULL;
+}
+
 static bool start(struct work *work, bool speculative)
 {
 	struct sess *sess = work->sess;
@@ -118,7 +140,7 @@ static bool start(struct work *work, bool speculative)
 				       .turn = work->turn,
 				       .speculative = speculative,
 				       .withhold = work->withheld,
-				       .may_start = work->gated ? work_may_start : NULL,
+				       .may_start = gate_of(work, speculative),
 				       .done = work_ready,
 				       .arg = work};
 	if (!speculative && work->tool->effect != CFG_EFFECT_READ && sess->agent->spec != NULL) {
@@ -174,15 +196,22 @@ static bc_usec ran_for(struct sess *sess, const struct work *work, const struct 
 	return (result == NULL ? sess_now(sess) : result->finished) - guess->dispatched;
 }
 
+static void count_wasted(struct sess *sess, const struct guess *guess, bc_usec time)
+{
+	bc_metric_inc(BC_M_GUESS_WASTED);
+	bc_metric_add(BC_M_GUESS_WASTED_MS, time / BC_USEC_PER_MS);
+	spend_wasted(sess, guess, time);
+}
+
 void work_drop_guess(struct sess *sess, struct guess *guess)
 {
 	struct work *work;
 
 	if (guess->call != NULL) {
 		work = work_of_guess(sess, guess);
-		bc_metric_inc(BC_M_GUESS_WASTED);
-		bc_metric_add(BC_M_GUESS_WASTED_MS, ran_for(sess, work, guess) / BC_USEC_PER_MS);
-		spend_wasted(sess, guess, ran_for(sess, work, guess));
+		if (!work->refused) {
+			count_wasted(sess, guess, ran_for(sess, work, guess));
+		}
 		notice_guess(sess, EXT_TOOL_CALL_ROLLED_BACK, work);
 		work_free(work);
 	} else if (guess->refused) {
@@ -481,14 +510,15 @@ static bool was_incomplete(const struct work *work, const struct tool_result *re
 	       (result->status == 400 || result->status == 422);
 }
 
-/* A call became real while its request was on its way, and that was refused: it is sent again, whole. */
-static void send_whole(struct work *work)
+/* What was run as a guess came to nothing, and the call has become real meanwhile: it is sent, and whole. */
+static void run_as_real(struct work *work)
 {
 	struct sess *sess = work->sess;
 
 	sess->world->tool_settle(sess->world_arg, work->run, JRN_UNUSED);
 	work->run = NULL;
 	work->withheld = false;
+	work->refused = false;
 	if (!start(work, false)) {
 		sess_end(sess, BC_E_LIMIT, "gateway_limit",
 			 "The gateway cannot take more tool calls in this session.");
@@ -499,7 +529,7 @@ static void guess_ready(struct work *work, const struct tool_result *result)
 {
 	struct sess *sess = work->sess;
 
-	if (was_unsent(result->outcome) || was_incomplete(work, result)) {
+	if (work->refused || was_unsent(result->outcome) || was_incomplete(work, result)) {
 		/* The real call, a moment later, may do better. */
 		spec_lose(sess->agent->spec, work->guess);
 	}
@@ -522,12 +552,11 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 	BC_BUG_ON(work->run != run || work->output != NULL);
 	sess = work->sess;
 	spend_ran(sess, work->tool, result);
-	if (was_incomplete(work, result)) {
-		bc_metric_inc(BC_M_GUESS_INCOMPLETE);
-		if (work->guess == NULL && sess->state == SESS_OPEN) {
-			send_whole(work);
-			return;
-		}
+	bc_metric_add(BC_M_GUESS_INCOMPLETE, was_incomplete(work, result));
+	if ((work->refused || was_incomplete(work, result)) && work->guess == NULL &&
+	    sess->state == SESS_OPEN) {
+		run_as_real(work);
+		return;
 	}
 	work->output = bc_span_dup(result->output);
 	if (work->output == NULL) {

@@ -458,7 +458,9 @@ bool model_tool_ends(struct model *model)
 			continue;
 		}
 		if (run->may_start != NULL) {
-			model->reached[REACH_HOLD_STARTED] += rig_start(&model->rig, i);
+			bool started = rig_start(&model->rig, i);
+
+			model->reached[REACH_HOLD_STARTED] += started && !run->speculative;
 			run->may_start = NULL; /* asked once */
 		} else {
 			rig_finish(&model->rig, i, "{}");

@@ -1,4 +1,5 @@
 /* What guesses may cost, as a session sees it: what is refused does not run, and what becomes of it is learnt all the same. */
+#include "daemon/base/metric.h"
 #include "daemon/config/config.h"
 #include "daemon/session/sess.h"
 #include "tests/unit/session_talk.h"
@@ -159,7 +160,8 @@ END_TEST
 	"[\"rooms\"]\nparameters = { type = \"object\", properties = { night = { type = \"string\" } } }\n" \
 	"request = { method = \"POST\", url = \"http://localhost:1/cancel\", body = \"{*}\" }\n"            \
 	"undo = { method = \"POST\", url = \"http://localhost:1/back\", body = \"{*}\" }\n"
-#define REVERSIBLE "effect = \"reversible\"\nidempotency = \"key\"\nshadow = true\n"
+#define REVERSIBLE "effect = \"reversible\"\nidempotency = \"key\"\n"
+#define WATCHED    REVERSIBLE "shadow = true\n"
 
 /* How often this was asked of the provider since the last look. */
 static unsigned asked_for(const char *type)
@@ -185,7 +187,7 @@ START_TEST(shadow_of_one_tool_keeps_its_effects_from_being_made_real)
 {
 	const char *tool = _i == 2 ? "cancel" : "book";
 
-	begin(_i == 2 ? CONFIRM CANCEL_TOOL(REVERSIBLE) : CONFIRM);
+	begin(_i == 2 ? CONFIRM CANCEL_TOOL(WATCHED) : CONFIRM);
 	if (_i < 2) {
 		operator_says("book", _i == 0 ? ADMISSION_SHADOW : ADMISSION_OFF);
 	}
@@ -228,6 +230,150 @@ START_TEST(shadow_that_comes_while_a_hold_waits_is_obeyed)
 	talk_audio(&rig, 1000, false);
 	ck_assert_uint_eq(rig.run_count, 0);
 	ck_assert_uint_eq(asked_for("response.create"), 1); /* the answer that was cancelled */
+	end();
+}
+END_TEST
+
+/* What the operator says, at any moment from here on. */
+static const enum admission_mode words[] = {ADMISSION_SHADOW, ADMISSION_OFF};
+
+/*
+ * A hold of a verdict is behind the commit point when its ticket is asked for: it is no guess any more.  While the ticket
+ * is on its way, only what J5 names speaks against it; when it is there, nothing does.
+ */
+START_TEST(shadow_does_not_stop_a_hold_that_was_released)
+{
+	bool ticket = _i >= 2;
+
+	begin(CONFIRM);
+	ck_assert(speak());
+	pass_ends("book", TALK_NIGHT, "null");
+	talk_audio(&rig, 320, false);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_done(&rig, "r1", "cancelled");
+	talk_audio(&rig, 1000, false);
+	ck_assert_uint_eq(rig.run_count, 1);
+	ck_assert(!rig.runs[0].speculative);
+	talk_skip(&rig, SESS_UPSTREAM);
+	if (!ticket) {
+		operator_says("book", words[_i % 2]);
+		operator_says(NULL, words[_i % 2]);
+	}
+	ck_assert(rig_start(&rig, 0));
+	if (ticket) {
+		operator_says("book", words[_i % 2]);
+		operator_says(NULL, words[_i % 2]);
+	}
+	talk_audio(&rig, 100, false);
+	ck_assert(!rig.runs[0].cancelled);
+	rig_finish(&rig, 0, "{\"ok\":true}");
+	ck_assert_uint_eq(asked_for("response.create"), 1); /* to speak about it */
+	ck_assert_int_eq(rig.runs[0].settled, JRN_USED);
+	end();
+}
+END_TEST
+
+/* An effect that is a guess: named by a pass, not committed by anybody. */
+static void guess_effect(void)
+{
+	begin(CONFIRM CANCEL_TOOL(REVERSIBLE));
+	ck_assert(speak());
+	pass_ends("cancel", TALK_NIGHT, "null");
+}
+
+static void provider_names_it(void)
+{
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_call(&rig, "r1", "f1", "cancel", TALK_NIGHT);
+}
+
+START_TEST(shadow_before_a_guess_keeps_it_from_running)
+{
+	guess_effect();
+	operator_says("cancel", words[_i]);
+	talk_audio(&rig, 400, false);
+	ck_assert_uint_eq(rig.run_count, 0);
+	end();
+}
+END_TEST
+
+START_TEST(shadow_stops_a_guess_that_waits_for_its_ticket)
+{
+	guess_effect();
+	talk_audio(&rig, 400, false);
+	ck_assert_uint_eq(rig.run_count, 1);
+	ck_assert(rig.runs[0].speculative);
+	operator_says("cancel", words[_i]);
+	ck_assert(!rig_start(&rig, 0));
+	ck_assert_int_eq(rig.runs[0].settled, JRN_UNUSED);
+	ck_assert_int_eq(bc_metric_get(BC_M_GUESS_WASTED), 0); /* it never ran */
+	/* The provider's own call is none of it. */
+	provider_names_it();
+	ck_assert_uint_eq(rig.run_count, 2);
+	ck_assert(!rig.runs[1].speculative);
+	ck_assert(rig.runs[1].may_start == NULL);
+	end();
+}
+END_TEST
+
+START_TEST(shadow_does_not_stop_a_guess_that_has_become_real)
+{
+	guess_effect();
+	talk_audio(&rig, 400, false);
+	provider_names_it();
+	ck_assert_uint_eq(rig.run_count, 1);
+	operator_says("cancel", words[_i]);
+	ck_assert(rig_start(&rig, 0));
+	ck_assert(rig.runs[0].committed);
+	end();
+}
+END_TEST
+
+/* Stopped, and called by the provider before that was told: the call is made all the same. */
+START_TEST(a_call_that_joins_a_stopped_guess_is_made)
+{
+	struct rig_run *run = &rig.runs[0];
+
+	guess_effect();
+	talk_audio(&rig, 400, false);
+	operator_says("cancel", words[_i]);
+	ck_assert(run->may_start != NULL && !run->may_start(run->arg));
+	provider_names_it();
+	ck_assert_uint_eq(rig.run_count, 1);
+	rig_fail(&rig, 0, TOOL_CANCELLED);
+	ck_assert_uint_eq(rig.run_count, 2);
+	ck_assert(!rig.runs[1].speculative);
+	ck_assert_str_eq(rig.runs[1].arguments, run->arguments);
+	talk_done(&rig, "r1", "completed");
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_finish(&rig, 1, "{\"ok\":true}");
+	ck_assert_uint_eq(asked_for("response.create"), 1);
+	end();
+}
+END_TEST
+
+/* It has been sent: it is used if the provider names it, and taken back if not. */
+START_TEST(shadow_leaves_a_guess_alone_that_was_sent)
+{
+	guess_effect();
+	talk_audio(&rig, 400, false);
+	ck_assert(rig_start(&rig, 0));
+	operator_says("cancel", words[_i % 2]);
+	talk_audio(&rig, 100, false);
+	ck_assert(!rig.runs[0].cancelled);
+	rig_finish(&rig, 0, "{\"ok\":true}");
+	if (_i < 2) {
+		provider_names_it();
+		ck_assert(rig.runs[0].committed);
+	} else {
+		talk_commit(&rig, "u1", NULL);
+		talk_created(&rig, "r1", "null");
+		talk_done(&rig, "r1", "completed");
+		ck_assert_int_eq(rig.runs[0].settled, JRN_UNUSED);
+	}
+	ck_assert_uint_eq(rig.run_count, 1);
 	end();
 }
 END_TEST
@@ -364,6 +510,12 @@ int main(void)
 	tcase_add_test(tcase, shadow_leaves_the_providers_response_alone);
 	tcase_add_loop_test(tcase, shadow_of_one_tool_keeps_its_effects_from_being_made_real, 0, 3);
 	tcase_add_test(tcase, shadow_that_comes_while_a_hold_waits_is_obeyed);
+	tcase_add_loop_test(tcase, shadow_does_not_stop_a_hold_that_was_released, 0, 4);
+	tcase_add_loop_test(tcase, shadow_before_a_guess_keeps_it_from_running, 0, 2);
+	tcase_add_loop_test(tcase, shadow_stops_a_guess_that_waits_for_its_ticket, 0, 2);
+	tcase_add_loop_test(tcase, shadow_does_not_stop_a_guess_that_has_become_real, 0, 2);
+	tcase_add_loop_test(tcase, a_call_that_joins_a_stopped_guess_is_made, 0, 2);
+	tcase_add_loop_test(tcase, shadow_leaves_a_guess_alone_that_was_sent, 0, 4);
 	tcase_add_test(tcase, shadow_leaves_other_tools_their_takeovers);
 	tcase_add_test(tcase, hits_and_waste_are_told_with_their_times);
 	tcase_add_loop_test(tcase, a_turn_and_a_session_may_waste_so_many_calls, 0, 2);
