@@ -1,6 +1,7 @@
 /* What is done with guesses in one session: by the configuration, the client's key, the upstream and each tool. */
 #include "daemon/session/sess.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static enum spec_mode default_mode(const struct cfg *cfg)
@@ -80,4 +81,27 @@ enum bc_err guessing_begin(struct sess *sess, const struct sess_conf *from)
 		return BC_E_NOMEM;
 	}
 	return spec.words ? reasoner_new(sess) : BC_OK;
+}
+
+const struct cfg_tool *guessing_call(const struct sess *sess, struct bc_span item, char **ret_said,
+				     char **ret_canonical)
+{
+	char *said = field_text(field_raw(item, "arguments"));
+	const struct cfg_tool *tool = NULL;
+	char name[SESS_ID_MAX];
+	struct bc_buf message; /* nobody is told */
+
+	bc_buf_init(&message, 4096);
+	if (said == NULL || !field_is(item, "type", "function_call") ||
+	    !field_id(item, "name", name) || !tools_is_gateway(sess, NULL, name, &tool) ||
+	    tool_args_check(tool, bc_span_str(said), ret_canonical, &message) != BC_OK) {
+		tool = NULL;
+	}
+	bc_buf_release(&message);
+	if (tool == NULL) {
+		free(said);
+	} else {
+		*ret_said = said;
+	}
+	return tool;
 }

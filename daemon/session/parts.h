@@ -331,6 +331,13 @@ void step_fini(struct sess *sess);
 
 /* Make what guesses, if anything is to be guessed. */
 enum bc_err guessing_begin(struct sess *sess, const struct sess_conf *from) BC_MUST;
+/*
+ * A function call with which the provider guesses: its tool, which is the gateway's, ret_said its arguments as they were said
+ * and ret_canonical as they are compared (both heap, the caller frees them).  NULL: it cannot be made as it is, or it is the
+ * client's.
+ */
+const struct cfg_tool *guessing_call(const struct sess *sess, struct bc_span item, char **ret_said,
+				     char **ret_canonical);
 
 /* ---- traits.c: what the provider does and does not do ---- */
 

@@ -323,33 +323,24 @@ void pass_item(struct sess *sess, const struct resp *resp, struct bc_span item)
 {
 	struct agent *agent = sess->agent;
 	struct pass *pass = pass_of(agent, resp);
-	struct bc_span raw = field_raw(item, "arguments");
 	const struct cfg_tool *tool;
-	char called[SESS_ID_MAX];
-	struct bc_buf message;
-	char *canonical = NULL;
-	char *arguments;
-	size_t len;
+	char *said;
+	char *canonical;
 
 	if (prepare_item(sess, resp, item) || pass == NULL ||
 	    !field_is(item, "type", "function_call")) {
 		return;
 	}
 	traits_pass_named(sess, pass);
-	arguments = json_raw_is_string(raw) ? malloc(raw.len) : NULL;
-	bc_buf_init(&message, 4096);
-	if (arguments != NULL && field_id(item, "name", called) &&
-	    tools_is_gateway(sess, NULL, called, &tool) &&
-	    json_string_get(raw, arguments, raw.len, &len) == BC_OK &&
-	    tool_args_check(tool, bc_span(arguments, len), &canonical, &message) == BC_OK) {
-		name(sess, pass, tool, canonical, bc_span(arguments, len));
-		free(canonical);
-	} else {
+	tool = guessing_call(sess, item, &said, &canonical);
+	if (tool == NULL) {
 		/* The client's tool, or a call that cannot be made: the provider's own response has the word. */
 		spec_pass_names_other(agent->spec, pass->number);
+		return;
 	}
-	bc_buf_release(&message);
-	free(arguments);
+	name(sess, pass, tool, canonical, bc_span_str(said));
+	free(said);
+	free(canonical);
 }
 
 void pass_done(struct sess *sess, const struct resp *resp, struct bc_span response)

@@ -219,28 +219,19 @@ static void guess(struct sess *sess, const struct prepared *call)
 
 bool prepare_item(struct sess *sess, const struct resp *resp, struct bc_span item)
 {
-	struct bc_span raw = field_raw(item, "arguments");
 	const struct cfg_tool *tool;
-	char called[SESS_ID_MAX];
-	struct bc_buf message;
-	char *canonical = NULL;
-	char *arguments;
-	size_t len;
+	char *said;
+	char *canonical;
 
 	if (!is_answer(sess->agent, resp)) {
 		return false;
 	}
-	arguments = json_raw_is_string(raw) ? malloc(raw.len) : NULL;
-	bc_buf_init(&message, 4096);
-	if (arguments != NULL && field_is(item, "type", "function_call") &&
-	    field_is(item, "status", "completed") && field_id(item, "name", called) &&
-	    tools_is_gateway(sess, NULL, called, &tool) &&
-	    json_string_get(raw, arguments, raw.len, &len) == BC_OK &&
-	    tool_args_check(tool, bc_span(arguments, len), &canonical, &message) == BC_OK) {
+	tool = field_is(item, "status", "completed") ? guessing_call(sess, item, &said, &canonical)
+						     : NULL;
+	if (tool != NULL) {
+		free(said);
 		add(sess, tool, canonical);
 	}
-	bc_buf_release(&message);
-	free(arguments);
 	return true;
 }
 

@@ -59,10 +59,15 @@ void answer_pass(const char *id, const char *tool, const char *arguments, const 
 /* The caller has spoken, and a pass over all of it names this; silence goes on until 520 ms. */
 void turn_naming(const char *tool, const char *arguments)
 {
+	turn_naming_both(tool, arguments, NULL);
+}
+
+void turn_naming_both(const char *tool, const char *arguments, const char *second)
+{
 	talk_audio(&rig, 300, true);
 	talk_audio(&rig, 200, false);
 	find_passes();
-	answer_pass("p1", tool, arguments, NULL);
+	answer_pass("p1", tool, arguments, second);
 	talk_audio(&rig, 320, false);
 	talk_skip(&rig, SESS_UPSTREAM);
 	talk_skip(&rig, SESS_CLIENT);
@@ -110,6 +115,15 @@ void expect_followup(void)
 
 	ck_assert_str_eq(rig_string(event, "response.metadata.bc"), "f");
 	json_decref(event);
+}
+
+void answer_begins(void)
+{
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	rig_up(&rig,
+	       "{'type':'response.output_item.added','response_id':'r2','item':{'id':'m1','type':'message','role':'assistant'}}");
+	rig_expect(&rig, SESS_CLIENT, "response.created");
+	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
 }
 
 /* A read is in hand, the turn is committed, and the client has seen that. */

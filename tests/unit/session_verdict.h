@@ -22,6 +22,8 @@ void answer_pass(const char *id, const char *tool, const char *arguments, const 
 
 /* The caller has spoken, and a pass over all of it names this; silence goes on until 520 ms. */
 void turn_naming(const char *tool, const char *arguments);
+/* The same with a second call behind it, which has no arguments. */
+void turn_naming_both(const char *tool, const char *arguments, const char *second);
 
 /* A read is in hand, the turn u1 is committed, and the client has seen that. */
 void read_in_hand(void);
@@ -37,5 +39,8 @@ void expect_cancel(const char *response);
 const char *expect_call(const char *name); /* its call_id, until the next call */
 void expect_output(const char *call_id, const char *output);
 void expect_followup(void);
+
+/* What was asked for, r2, begins with a message, which is what the client sees next. */
+void answer_begins(void);
 
 #endif

@@ -1,6 +1,5 @@
 /* Guesses that follow a pattern among those that passes have named. */
-#include "daemon/config/config.h"
-#include "daemon/spec/spec.h"
+#include "tests/unit/spec_rig.h"
 #include "tests/unit/tap.h"
 
 #include <check.h>
@@ -25,33 +24,13 @@ static const struct spec_conf conf = {.mode = SPEC_INJECT,
 				      .speech_max = 10000 * MS,
 				      .passes_max = 8,
 				      .calls_max = 4};
-static struct spec *spec;
-static char handle; /* stands for tool calls */
 static bc_usec at;
 
 static void setup(void)
 {
 	at = 1000 * MS;
-	spec = spec_new(&conf);
-	ck_assert_ptr_nonnull(spec);
-	spec_turn_begin(spec, 1);
+	spec_begin(&conf);
 	spec_heard(spec, at, at);
-}
-
-static void sweep(void)
-{
-	struct guess *guess;
-
-	while ((guess = spec_next_withdrawn(spec)) != NULL) {
-		spec_drop(spec, guess);
-	}
-}
-
-static void teardown(void)
-{
-	spec_withdraw_all(spec, UINT64_MAX);
-	sweep();
-	spec = spec_free(spec);
 }
 
 static bool predict(const struct cfg_tool *tool, const struct guess *premise, bool next_turn)
@@ -66,39 +45,26 @@ static bool predict(const struct cfg_tool *tool, const struct guess *premise, bo
 /* The guess that is stable now runs and has its result. */
 static struct guess *finish(const struct cfg_tool *tool)
 {
-	struct guess *guess = spec_next_stable(spec);
+	struct guess *guess = run();
 
-	ck_assert_ptr_nonnull(guess);
 	ck_assert_ptr_eq(guess->tool, tool);
-	spec_dispatched(spec, guess, (struct tool_call *)&handle, 1);
 	spec_finished(spec, guess);
 	return guess;
-}
-
-static void count_one(void *arg, const struct guess *guess)
-{
-	(void)guess;
-	++*(unsigned *)arg;
 }
 
 /* A pass over what was heard up to now, given what has finished, names these tools and ends. */
 static void pass(const struct cfg_tool *a, const struct cfg_tool *b)
 {
-	struct spec_input input = {.exact = true, .pause = true};
-	unsigned count = 0;
 	uint64_t number;
 
 	at += 500 * MS;
 	spec_heard(spec, at, at);
-	input.horizon = at;
-	input.premises = spec_each_finished(spec, false, count_one, &count);
-	number = spec_pass_begin(spec, &input);
+	number = begin_at_pause(at, true);
 	for (unsigned i = 0; i < 2; i++) {
 		const struct cfg_tool *tool = i == 0 ? a : b;
 
 		if (tool != NULL) {
-			ck_assert_int_eq(
-				spec_pass_names(spec, number, tool, "{}", bc_span(NULL, 0)), BC_OK);
+			name(number, tool, "{}");
 		}
 	}
 	spec_pass_end(spec, number, true);
@@ -106,8 +72,6 @@ static void pass(const struct cfg_tool *a, const struct cfg_tool *b)
 
 static unsigned verdict(void)
 {
-	static struct spec_named named[SPEC_GUESSES_MAX];
-
 	spec_turn_commit(spec);
 	return spec_verdict(spec, named);
 }
@@ -191,7 +155,7 @@ int main(void)
 	Suite *suite = suite_create("predicted");
 	TCase *tcase = tcase_create("predicted");
 
-	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_checked_fixture(tcase, setup, spec_end);
 	tcase_add_test(tcase, a_prediction_runs_at_once_and_is_confirmed_by_nobody);
 	tcase_add_test(tcase, only_reads_that_may_be_guessed_are_predicted);
 	tcase_add_test(tcase, a_pass_that_names_it_makes_it_a_guess_like_any);

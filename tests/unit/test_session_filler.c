@@ -95,11 +95,23 @@ static void ends(const char *status)
 	       status);
 }
 
-static void until_spoken_for(const char *tool)
+/* The provider is told to stop saying it. */
+static void expect_cancelled(void)
+{
+	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+}
+
+/* A tool has kept the caller waiting, and a line is asked for. */
+static void until_asked_for(const char *tool)
 {
 	called(tool);
 	rig_wait(&rig, 2 * SEC);
 	expect_request();
+}
+
+static void until_spoken_for(const char *tool)
+{
+	until_asked_for(tool);
 	begins();
 	rig_silent(&rig, SESS_CLIENT);
 	speaks();
@@ -230,7 +242,7 @@ START_TEST(speech_ends_it_at_once)
 	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_started");
 	expect_string(SESS_CLIENT, "response.done", "response.status_details.reason",
 		      "turn_detected");
-	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	expect_cancelled();
 	speaks(); /* what was on its way */
 	ends("cancelled");
 	rig_silent(&rig, SESS_CLIENT);
@@ -240,12 +252,10 @@ END_TEST
 
 START_TEST(speech_ends_one_that_has_not_begun)
 {
-	called("slow");
-	rig_wait(&rig, 2 * SEC);
-	expect_request();
+	until_asked_for("slow");
 	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
 	begins();
-	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	expect_cancelled();
 	speaks();
 	ends("cancelled");
 	talk_skip(&rig, SESS_UPSTREAM);
@@ -270,9 +280,7 @@ START_TEST(the_answer_does_not_wait_for_a_line_nobody_has_heard)
 {
 	bool begun = _i == 1;
 
-	called("slow");
-	rig_wait(&rig, 2 * SEC);
-	expect_request();
+	until_asked_for("slow");
 	if (begun) {
 		begins();
 	}
@@ -301,7 +309,7 @@ START_TEST(a_result_that_cannot_wait_cuts_it_off)
 	until_spoken_for("siren");
 	rig_finish(&rig, 0, "{}");
 	rig_expect(&rig, SESS_UPSTREAM, "conversation.item.create");
-	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	expect_cancelled();
 	rig_silent(&rig, SESS_UPSTREAM);
 	rig_silent(&rig, SESS_CLIENT);
 	/* Something else happens: it is cancelled once. */
@@ -318,7 +326,7 @@ START_TEST(a_result_that_cannot_wait_waits_for_the_caller)
 {
 	until_spoken_for("siren");
 	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
-	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	expect_cancelled();
 	rig_finish(&rig, 0, "{}");
 	rig_expect(&rig, SESS_UPSTREAM, "conversation.item.create");
 	rig_silent(&rig, SESS_UPSTREAM);
@@ -341,7 +349,7 @@ START_TEST(a_result_that_cannot_wait_ends_the_line_of_another_tool)
 	speaks();
 	rig_finish(&rig, 0, "{}");
 	rig_expect(&rig, SESS_UPSTREAM, "conversation.item.create");
-	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	expect_cancelled();
 	ends("cancelled");
 	expect_string(SESS_UPSTREAM, "response.create", "response.metadata.bc", "f");
 	rig_silent(&rig, SESS_UPSTREAM);
@@ -353,7 +361,7 @@ START_TEST(a_response_of_the_provider_ends_it)
 	until_spoken();
 	talk_created(&rig, "r2", "null");
 	expect_string(SESS_CLIENT, "response.done", "response.id", "w1");
-	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	expect_cancelled();
 	ends("cancelled");
 	talk_done(&rig, "r2", "completed");
 	expect_string(SESS_CLIENT, "response.created", "response.id", "r2");
@@ -382,7 +390,7 @@ START_TEST(the_clients_cancel_ends_it_and_the_answer)
 			       : "{'type':'response.cancel'}");
 	expect_string(SESS_CLIENT, "response.done", "response.status_details.reason",
 		      "client_cancelled");
-	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
+	expect_cancelled();
 	ends("cancelled");
 	rig_finish(&rig, 0, "{}");
 	ck_assert_uint_eq(talk_outputs(&rig), 1);
@@ -400,9 +408,7 @@ END_TEST
 static void speaks_for_the_client(void)
 {
 	rig_client(&rig, "{'type':'response.create','event_id':'e1'}");
-	called("slow");
-	rig_wait(&rig, 2 * SEC);
-	expect_request();
+	until_asked_for("slow");
 	begins();
 	speaks();
 }
@@ -451,9 +457,7 @@ END_TEST
 
 START_TEST(what_it_calls_is_seen_by_nobody)
 {
-	called("slow");
-	rig_wait(&rig, 2 * SEC);
-	expect_request();
+	until_asked_for("slow");
 	begins();
 	talk_call(&rig, "w1", "fw", "slow", "{}");
 	ends("completed");
@@ -490,9 +494,7 @@ END_TEST
 
 START_TEST(one_that_fails_is_never_seen)
 {
-	called("slow");
-	rig_wait(&rig, 2 * SEC);
-	expect_request();
+	until_asked_for("slow");
 	begins();
 	ends("failed");
 	rig_silent(&rig, SESS_CLIENT);
@@ -516,6 +518,13 @@ static void client_asks_aside(void)
 	rig_expect(&rig, SESS_UPSTREAM, "response.create");
 }
 
+/* What the client has asked for, and it is shown. */
+static void the_clients_begins(void)
+{
+	aside_begins("x1");
+	expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+}
+
 START_TEST(without_metadata_the_order_tells_it_from_the_clients)
 {
 	bool client_first = _i == 1;
@@ -529,8 +538,7 @@ START_TEST(without_metadata_the_order_tells_it_from_the_clients)
 	if (client_first) {
 		/* No line while a request is unanswered. */
 		rig_silent(&rig, SESS_UPSTREAM);
-		aside_begins("x1");
-		expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+		the_clients_begins();
 		rig_wait(&rig, 500 * MS);
 		expect_request();
 		aside_begins("w1");
@@ -540,9 +548,8 @@ START_TEST(without_metadata_the_order_tells_it_from_the_clients)
 		aside_begins("w1");
 		rig_silent(&rig, SESS_CLIENT);
 		/* A line is not begun beside what the client has asked for. */
-		expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
-		aside_begins("x1");
-		expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+		expect_cancelled();
+		the_clients_begins();
 	}
 	rig_silent(&rig, SESS_CLIENT);
 }
@@ -550,16 +557,13 @@ END_TEST
 
 START_TEST(without_metadata_one_that_was_given_up_is_still_ours)
 {
-	called("slow");
-	rig_wait(&rig, 2 * SEC);
-	expect_request();
+	until_asked_for("slow");
 	rig_wait(&rig, 10 * SEC);
 	client_asks_aside();
 	aside_begins("w1");
 	rig_silent(&rig, SESS_CLIENT);
-	expect_string(SESS_UPSTREAM, "response.cancel", "response_id", "w1");
-	aside_begins("x1");
-	expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+	expect_cancelled();
+	the_clients_begins();
 }
 END_TEST
 
@@ -568,27 +572,21 @@ START_TEST(a_provider_that_shows_metadata_is_believed)
 	rig_fini(&rig);
 	talk_begin(&rig, CONFIG_MARKED, "pcm");
 	talk_commit(&rig, "u1", NULL);
-	called("slow");
-	rig_wait(&rig, 2 * SEC);
-	expect_request();
+	until_asked_for("slow");
 	client_asks_aside();
-	aside_begins("x1");
-	expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+	the_clients_begins();
 }
 END_TEST
 
 START_TEST(an_error_without_a_name_answers_the_one_that_was_given_up)
 {
-	called("slow");
-	rig_wait(&rig, 2 * SEC);
-	expect_request();
+	until_asked_for("slow");
 	rig_wait(&rig, 10 * SEC);
 	client_asks_aside();
 	rig_up(&rig,
 	       "{'type':'error','error':{'code':'invalid_value','param':'response.conversation','event_id':null}}");
 	rig_silent(&rig, SESS_CLIENT);
-	aside_begins("x1");
-	expect_string(SESS_CLIENT, "response.created", "response.id", "x1");
+	the_clients_begins();
 }
 END_TEST
 

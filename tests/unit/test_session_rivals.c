@@ -109,11 +109,7 @@ START_TEST(what_is_in_hand_beside_a_stopped_hold_does_not_wait_for_its_permissio
 {
 	char read_id[64];
 
-	talk_audio(&rig, 300, true);
-	talk_audio(&rig, 200, false);
-	find_passes();
-	answer_pass("p1", "get_order", TALK_ORDER, "book");
-	talk_audio(&rig, 320, false);
+	turn_naming_both("get_order", TALK_ORDER, "book");
 	rig_finish(&rig, 0, "{}");
 	talk_commit(&rig, "u1", NULL);
 	talk_created(&rig, "r1", "null");
@@ -440,11 +436,7 @@ END_TEST
 
 START_TEST(a_verdict_that_has_lost_a_call_is_left_to_the_provider)
 {
-	talk_audio(&rig, 300, true);
-	talk_audio(&rig, 200, false);
-	find_passes();
-	answer_pass("p1", "get_order", TALK_ORDER, "book");
-	talk_audio(&rig, 320, false);
+	turn_naming_both("get_order", TALK_ORDER, "book");
 	rig_finish(&rig, 0, "{}");
 	sess_tag_changed(rig.sess, "orders"); /* another caller has changed what was read */
 	talk_commit(&rig, "u1", NULL);

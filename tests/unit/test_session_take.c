@@ -31,11 +31,7 @@ START_TEST(a_read_in_hand_takes_the_responses_place)
 	rig_silent(&rig, SESS_CLIENT);
 	ck_assert(rig.runs[0].committed);
 	ck_assert_int_eq(rig.runs[0].settled, JRN_USED);
-	talk_created(&rig, "r2", "{'bc':'f'}");
-	rig_up(&rig,
-	       "{'type':'response.output_item.added','response_id':'r2','item':{'id':'m1','type':'message','role':'assistant'}}");
-	rig_expect(&rig, SESS_CLIENT, "response.created");
-	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
+	answer_begins();
 	ck_assert_uint_eq(rig.run_count, 1);
 }
 END_TEST
@@ -101,11 +97,7 @@ END_TEST
 
 START_TEST(a_client_tool_beside_it_leaves_the_word_to_the_provider)
 {
-	talk_audio(&rig, 300, true);
-	talk_audio(&rig, 200, false);
-	find_passes();
-	answer_pass("p1", "get_order", TALK_ORDER, "show_map");
-	talk_audio(&rig, 320, false);
+	turn_naming_both("get_order", TALK_ORDER, "show_map");
 	rig_finish(&rig, 0, "{}");
 	talk_commit(&rig, "u1", NULL);
 	talk_skip(&rig, SESS_UPSTREAM);
@@ -354,11 +346,7 @@ START_TEST(a_hold_with_a_read_enters_in_the_order_they_were_named)
 {
 	char read_id[64];
 
-	talk_audio(&rig, 300, true);
-	talk_audio(&rig, 200, false);
-	find_passes();
-	answer_pass("p1", "get_order", TALK_ORDER, "book");
-	talk_audio(&rig, 320, false);
+	turn_naming_both("get_order", TALK_ORDER, "book");
 	ck_assert_uint_eq(rig.run_count, 1);
 	rig_finish(&rig, 0, "{}");
 	talk_commit(&rig, "u1", NULL);

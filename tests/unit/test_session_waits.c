@@ -107,11 +107,17 @@ END_TEST
 
 /* ---- calls ---- */
 
-START_TEST(of_a_result_whose_response_runs)
+/* A response of the provider has made a call, and goes on. */
+static void order_looked_up(void)
 {
 	talk_begin(&rig, TALK_CONFIG OFF, "pcm");
 	talk_created(&rig, "r1", "null");
 	talk_call(&rig, "r1", "f1", "get_order", TALK_ORDER);
+}
+
+START_TEST(of_a_result_whose_response_runs)
+{
+	order_looked_up();
 	waits(&rig, "response_withheld,tool_runs");
 	rig_finish(&rig, 0, "{}");
 	waits(&rig, "response_withheld,calling_response_runs");
@@ -165,9 +171,7 @@ END_TEST
 
 START_TEST(of_a_request_in_tool_time)
 {
-	talk_begin(&rig, TALK_CONFIG OFF, "pcm");
-	talk_created(&rig, "r1", "null");
-	talk_call(&rig, "r1", "f1", "get_order", TALK_ORDER);
+	order_looked_up();
 	talk_done(&rig, "r1", "completed");
 	rig_client(&rig, "{'type':'response.create'}");
 	waits(&rig, "tool_runs,create_kept_back");

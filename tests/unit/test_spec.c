@@ -1,8 +1,5 @@
 /* What is guessed and when: every decision without a session around it. */
-#include "daemon/spec/spec.h"
-
-#include "daemon/config/config.h"
-#include "daemon/spec/guess.h"
+#include "tests/unit/spec_rig.h"
 #include "tests/unit/tap.h"
 
 #include <check.h>
@@ -32,70 +29,16 @@ static const struct spec_conf conf = {.mode = SPEC_STRICT,
 				      .speech_max = 10000 * MS,
 				      .passes_max = 3,
 				      .calls_max = 2};
-static struct spec *spec;
-static char handle; /* stands for tool calls */
 static bc_usec spec_position;
-static struct spec_named named[SPEC_GUESSES_MAX];
 
 static void setup(void)
 {
-	spec = spec_new(&conf);
-	ck_assert_ptr_nonnull(spec);
-	spec_turn_begin(spec, 1);
-}
-
-/* As the session does at its end: what was withdrawn has no call any more. */
-static void sweep(void)
-{
-	struct guess *guess;
-
-	while ((guess = spec_next_withdrawn(spec)) != NULL) {
-		spec_drop(spec, guess);
-	}
-}
-
-static void teardown(void)
-{
-	spec_withdraw_all(spec, UINT64_MAX);
-	sweep();
-	spec = spec_free(spec);
-}
-
-static void count_one(void *arg, const struct guess *guess)
-{
-	(void)guess;
-	++*(unsigned *)arg;
-}
-
-/* A pass that is given what has finished, as all are but those that are to confirm it. */
-static uint64_t begin(bc_usec horizon)
-{
-	struct spec_input input = {.horizon = horizon, .exact = true};
-	unsigned count = 0;
-
-	input.premises = spec_each_finished(spec, input.pause, count_one, &count);
-	return spec_pass_begin(spec, &input);
-}
-
-static uint64_t begin_at_pause(bc_usec horizon, bool given)
-{
-	struct spec_input input = {.horizon = horizon, .exact = true, .pause = true};
-	unsigned count = 0;
-
-	if (given) {
-		input.premises = spec_each_finished(spec, input.pause, count_one, &count);
-	}
-	return spec_pass_begin(spec, &input);
+	spec_begin(&conf);
 }
 
 static uint64_t begin_bare(bc_usec horizon)
 {
 	return begin_at_pause(horizon, false);
-}
-
-static void name(uint64_t number, const struct cfg_tool *tool, const char *arguments)
-{
-	ck_assert_int_eq(spec_pass_names(spec, number, tool, arguments, BC_SPAN_LIT("")), BC_OK);
 }
 
 /* A pass at this position that names one call. */
@@ -109,15 +52,6 @@ static void pass(bc_usec at, const char *arguments, bool valid)
 		name(number, &read_tool, arguments);
 	}
 	spec_pass_end(spec, number, valid);
-}
-
-static struct guess *run(void)
-{
-	struct guess *guess = spec_next_stable(spec);
-
-	ck_assert_ptr_nonnull(guess);
-	spec_dispatched(spec, guess, (struct tool_call *)(void *)&handle, 5000 * MS);
-	return guess;
 }
 
 static struct guess *take(const char *arguments, unsigned occurrence, uint64_t turn)
@@ -340,7 +274,7 @@ START_TEST(a_read_waits_for_nothing_when_the_turn_is_over)
 	struct spec_conf confirm = conf;
 	uint64_t number;
 
-	teardown();
+	spec_end();
 	confirm.mode = SPEC_CONFIRM;
 	confirm.reversible = true;
 	spec = spec_new(&confirm);
@@ -917,7 +851,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("spec");
 	TCase *c = tcase_create("spec");
 
-	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_checked_fixture(c, setup, spec_end);
 	tcase_add_loop_test(c, a_read_waits_for_nothing_when_the_turn_is_over, 0, 2);
 	for (size_t i = 0; i < BC_ARRAY_LEN(cases); i++) {
 		tcase_add_test(c, cases[i]);

@@ -1,6 +1,5 @@
 /* Effects that run on a guess and change what they were based on. */
-#include "daemon/config/config.h"
-#include "daemon/spec/guess.h"
+#include "tests/unit/spec_rig.h"
 #include "tests/unit/tap.h"
 
 #include <check.h>
@@ -26,30 +25,12 @@ static const struct spec_conf conf = {.mode = SPEC_CONFIRM,
 				      .speech_max = 10000 * MS,
 				      .passes_max = 8,
 				      .calls_max = 8};
-static struct spec *spec;
-static char handle; /* stands for tool calls */
-static struct spec_named named[SPEC_GUESSES_MAX];
 
-static void count_one(void *arg, const struct guess *guess)
+/* The caller was heard up to here, and a pass over all of it begins. */
+static uint64_t begin_heard(bc_usec horizon)
 {
-	(void)guess;
-	++*(unsigned *)arg;
-}
-
-/* A pass over everything up to here begins; it is given what has finished. */
-static uint64_t begin(bc_usec horizon)
-{
-	struct spec_input input = {.horizon = horizon, .exact = true};
-	unsigned count = 0;
-
 	spec_heard(spec, horizon, horizon);
-	input.premises = spec_each_finished(spec, false, count_one, &count);
-	return spec_pass_begin(spec, &input);
-}
-
-static void name(uint64_t number, const struct cfg_tool *tool, const char *arguments)
-{
-	ck_assert_int_eq(spec_pass_names(spec, number, tool, arguments, BC_SPAN_LIT("")), BC_OK);
+	return begin(horizon);
 }
 
 /* It has ended, and what it named is stable. */
@@ -59,50 +40,22 @@ static void end(uint64_t number, bc_usec horizon)
 	spec_heard(spec, horizon + 400 * MS, horizon);
 }
 
-static struct guess *run(void)
-{
-	struct guess *guess = spec_next_stable(spec);
-
-	ck_assert_ptr_nonnull(guess);
-	spec_dispatched(spec, guess, (struct tool_call *)(void *)&handle, 5000 * MS);
-	return guess;
-}
-
-static void forget_withdrawn(void)
-{
-	struct guess *guess;
-
-	while ((guess = spec_next_withdrawn(spec)) != NULL) {
-		guess->call = NULL;
-		spec_drop(spec, guess);
-	}
-}
-
 /* A read is in hand. */
 static void setup(void)
 {
 	uint64_t number;
 
-	spec = spec_new(&conf);
-	ck_assert_ptr_nonnull(spec);
-	spec_turn_begin(spec, 1);
-	number = begin(100 * MS);
+	spec_begin(&conf);
+	number = begin_heard(100 * MS);
 	name(number, &read_tool, "{}");
 	end(number, 100 * MS);
 	spec_finished(spec, run());
 }
 
-static void teardown(void)
-{
-	spec_withdraw_all(spec, UINT64_MAX);
-	forget_withdrawn();
-	spec = spec_free(spec);
-}
-
 /* An effect that rests on it and changes what it has read has run, and so has another read of the same. */
 static struct guess *effect_on_it(void)
 {
-	uint64_t number = begin(900 * MS);
+	uint64_t number = begin_heard(900 * MS);
 	struct guess *effect;
 
 	name(number, &moving_tool, "{}");
@@ -123,7 +76,7 @@ START_TEST(an_effect_does_not_withdraw_what_it_rests_on_nor_itself)
 
 	ck_assert_ptr_nonnull(later); /* read beside it: nobody knows of which state */
 	ck_assert_str_eq(later->arguments, "{\"later\":1}");
-	forget_withdrawn();
+	sweep();
 	ck_assert_int_eq(effect->state, GUESS_DONE);
 	spec_withdraw_tag(spec, "orders"); /* its own session hears of it, too */
 	ck_assert_ptr_null(spec_next_withdrawn(spec));
@@ -135,11 +88,11 @@ START_TEST(what_an_effect_rests_on_is_read_again_behind_it)
 	struct guess *effect = effect_on_it();
 	const struct spec_call call = {.tool = &read_tool, .arguments = "{}", .turn = 1};
 
-	forget_withdrawn();
+	sweep();
 	spec_take_guess(spec, effect); /* real, and nobody has called the read before it */
 	effect->call = NULL;
 	spec_drop(spec, effect);
-	forget_withdrawn();
+	sweep();
 	ck_assert_ptr_null(spec_take(spec, &call));
 	spec_turn_commit(spec);
 	ck_assert_uint_eq(spec_verdict(spec, named), 0);
@@ -152,8 +105,8 @@ START_TEST(a_pass_that_knows_of_the_effect_means_another_read)
 	uint64_t number;
 
 	(void)effect_on_it();
-	forget_withdrawn();
-	number = begin(1400 * MS);
+	sweep();
+	number = begin_heard(1400 * MS);
 	name(number, &read_tool, "{}");
 	end(number, 1400 * MS);
 	again = spec_next_stable(spec);
@@ -165,12 +118,12 @@ END_TEST
 
 START_TEST(a_guess_named_again_by_who_knows_its_result_rests_on_nothing_new)
 {
-	uint64_t number = begin(900 * MS);
+	uint64_t number = begin_heard(900 * MS);
 
 	name(number, &other_tool, "{}");
 	end(number, 900 * MS);
 	spec_finished(spec, run());
-	number = begin(1400 * MS);
+	number = begin_heard(1400 * MS);
 	name(number, &read_tool, "{}");
 	name(number, &other_tool, "{}");
 	end(number, 1400 * MS);
@@ -187,7 +140,7 @@ int main(void)
 	Suite *suite = suite_create("spec_effects");
 	TCase *tcase = tcase_create("spec_effects");
 
-	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_checked_fixture(tcase, setup, spec_end);
 	tcase_add_test(tcase, an_effect_does_not_withdraw_what_it_rests_on_nor_itself);
 	tcase_add_test(tcase, what_an_effect_rests_on_is_read_again_behind_it);
 	tcase_add_test(tcase, a_pass_that_knows_of_the_effect_means_another_read);

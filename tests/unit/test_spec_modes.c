@@ -1,6 +1,5 @@
 /* How guesses are used by tool and session: whose word counts, and what a careful one keeps others from. */
-#include "daemon/spec/guess.h"
-#include "daemon/spec/spec.h"
+#include "tests/unit/spec_rig.h"
 #include "tests/unit/tap.h"
 
 #include <check.h>
@@ -9,9 +8,6 @@
 
 static const struct cfg_tool read_tool = {
 	.name = "read", .effect = CFG_EFFECT_READ, .disclosure = CFG_DISCLOSURE_FIRST_PARTY};
-static struct spec *spec;
-static char handle; /* stands for tool calls */
-static struct spec_named named[SPEC_GUESSES_MAX];
 
 /* The caller has spoken for half a second. */
 static void begin_turn(enum spec_mode mode)
@@ -23,35 +19,8 @@ static void begin_turn(enum spec_mode mode)
 				 .passes_max = 3,
 				 .calls_max = 2};
 
-	spec = spec_new(&conf);
-	ck_assert_ptr_nonnull(spec);
-	spec_turn_begin(spec, 1);
+	spec_begin(&conf);
 	spec_heard(spec, 500 * MS, 500 * MS);
-}
-
-static void end(void)
-{
-	struct guess *guess;
-
-	spec_withdraw_all(spec, UINT64_MAX);
-	while ((guess = spec_next_withdrawn(spec)) != NULL) {
-		guess->call = NULL;
-		spec_drop(spec, guess);
-	}
-	spec = spec_free(spec);
-}
-
-/* A pass at a pause. */
-static uint64_t begin(void)
-{
-	struct spec_input input = {.horizon = 500 * MS, .exact = true, .pause = true};
-
-	return spec_pass_begin(spec, &input);
-}
-
-static void name(uint64_t number, const struct cfg_tool *tool, const char *arguments)
-{
-	ck_assert_int_eq(spec_pass_names(spec, number, tool, arguments, BC_SPAN_LIT("")), BC_OK);
 }
 
 static unsigned verdict(void)
@@ -99,7 +68,7 @@ START_TEST(a_strict_tool_leaves_the_whole_verdict_to_the_provider)
 	uint64_t number;
 
 	begin_turn(SPEC_CONFIRM);
-	number = begin();
+	number = begin_at_pause(500 * MS, false);
 	name(number, &own, "{}");
 	name(number, &read_tool, "{}");
 	ck_assert(_i == 0 ? !spec_expects_verdict(spec) : spec_expects_verdict(spec));
@@ -108,7 +77,7 @@ START_TEST(a_strict_tool_leaves_the_whole_verdict_to_the_provider)
 	ck_assert_uint_eq(verdict(), _i == 0 ? 0 : 2);
 	/* It is guessed all the same. */
 	ck_assert_ptr_eq(spec_next_stable(spec)->tool, &own);
-	end();
+	spec_end();
 }
 END_TEST
 
@@ -118,7 +87,7 @@ START_TEST(a_tool_that_is_off_is_never_guessed)
 	uint64_t number;
 
 	begin_turn(SPEC_CONFIRM);
-	number = begin();
+	number = begin_at_pause(500 * MS, false);
 	name(number, &own, "{}");
 	name(number, &read_tool, "{}");
 	spec_pass_end(spec, number, true);
@@ -127,7 +96,7 @@ START_TEST(a_tool_that_is_off_is_never_guessed)
 	ck_assert_ptr_eq(spec_next_stable(spec)->tool, &read_tool);
 	spec_realise(spec, spec_next_stable(spec));
 	ck_assert_ptr_null(spec_next_stable(spec));
-	end();
+	spec_end();
 }
 END_TEST
 
@@ -137,20 +106,17 @@ START_TEST(a_strict_read_in_hand_keeps_others_from_being_injected)
 	uint64_t number;
 
 	begin_turn(SPEC_INJECT);
-	number = begin();
+	number = begin_at_pause(500 * MS, false);
 	name(number, &own, "{}");
 	name(number, &read_tool, "{}");
 	spec_pass_end(spec, number, true);
 	spec_heard(spec, 2000 * MS, 600 * MS); /* more words, of which no pass knows */
 	for (int i = 0; i < 2; i++) {
-		struct guess *guess = spec_next_stable(spec);
-
-		spec_dispatched(spec, guess, (struct tool_call *)&handle, 0);
-		spec_finished(spec, guess);
+		spec_finished(spec, run());
 	}
 	spec_turn_commit(spec);
 	ck_assert_uint_eq(verdict(), _i == 0 ? 0 : 2);
-	end();
+	spec_end();
 }
 END_TEST
 
