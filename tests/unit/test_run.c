@@ -402,17 +402,17 @@ START_TEST(j9_a_secret_reaches_the_server_and_never_the_disk)
 	world.tool.effect = CFG_EFFECT_HOLD;
 	world.tool.secret_arguments = (struct cfg_strings){.items = secrets, .count = 2};
 	rig_serve_at("/echo");
-	call = rig_run("{\"card\":\"4111\\\"1111\",\"name\":\"plain-name\",\"pin\":736251}");
+	call = rig_run("{\"card\":\"p~q|\\\"|q~p\",\"name\":\"plain-name\",\"pin\":736251}");
 	rig_wait_done(1);
-	ck_assert_ptr_nonnull(strstr(server.body, "4111\\\"1111"));
-	ck_assert_ptr_nonnull(strstr(world.output, "4111\\\"1111"));
+	ck_assert_ptr_nonnull(strstr(server.body, "p~q|\\\"|q~p"));
+	ck_assert_ptr_nonnull(strstr(world.output, "p~q|\\\"|q~p"));
 	tool_settle(call, JRN_USED);
 	ck_assert(on_disk("plain-name"));
-	ck_assert(!on_disk("4111"));
+	ck_assert(!on_disk("p~q|"));
 	ck_assert(!on_disk("736251"));
 	rig_close_journal();
 	ck_assert(on_disk("plain-name"));
-	ck_assert(!on_disk("4111"));
+	ck_assert(!on_disk("p~q|"));
 	ck_assert(!on_disk("736251"));
 	ck_assert(
 		rig_holds("intents WHERE arguments",
@@ -429,17 +429,17 @@ START_TEST(j9_a_secret_is_hidden_in_the_quoted_words_of_a_server_that_refuses)
 
 	world.tool.secret_arguments = (struct cfg_strings){.items = secrets, .count = 1};
 	rig_serve_at("/echo/400");
-	/* {"name":"aaa…","pin":"4111\"1111"}: the quotation ends in or near the secret. */
-	(void)snprintf(arguments, sizeof(arguments), "{\"name\":\"%0*d\",\"pin\":\"4111\\\"1111\"}",
+	/* {"name":"aaa…","pin":"p~q|\"|q~p"}: the quotation ends in or near the secret. */
+	(void)snprintf(arguments, sizeof(arguments), "{\"name\":\"%0*d\",\"pin\":\"p~q|\\\"|q~p\"}",
 		       _i == 0 ? 4 : TOOL_MESSAGE_MAX - 16 - _i, 0);
 	call = rig_run(arguments);
 	rig_wait_done(1);
 	ck_assert_int_eq(world.status, 400);
-	ck_assert_ptr_nonnull(strstr(server.body, "4111"));
-	ck_assert_ptr_null(strstr(world.output, "411"));
+	ck_assert_ptr_nonnull(strstr(server.body, "p~q|"));
+	ck_assert_ptr_null(strstr(world.output, "p~q"));
 	tool_settle(call, JRN_USED);
 	rig_close_journal();
-	ck_assert(!on_disk("411"));
+	ck_assert(!on_disk("p~q"));
 	ck_assert(on_disk("refused"));
 }
 END_TEST
