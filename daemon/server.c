@@ -176,6 +176,21 @@ static void log_restart_needed(const struct cfg *running, const struct cfg *load
 	bc_buf_release(&names);
 }
 
+/* What was set up at the start and follows a reload; workers see to their own. */
+static void configure(struct service *service)
+{
+	const struct cfg *cfg = service->cfg;
+
+	bc_log_level_set(log_level(cfg));
+	if (service->server.journal != NULL) {
+		jrn_configure(service->server.journal, cfg->journal.retention,
+			      cfg->journal.open_max);
+	}
+	if (service->admin != NULL) {
+		net_acceptor_allow(service->admin, cfg->session.handshake_timeout);
+	}
+}
+
 static void reload(struct service *service)
 {
 	struct bc_buf findings;
@@ -198,7 +213,7 @@ static void reload(struct service *service)
 		}
 		cfg_unref(service->cfg);
 		service->cfg = cfg;
-		bc_log_level_set(log_level(cfg));
+		configure(service);
 		bc_log(BC_LOG_NOTICE, NULL, "configuration read again; new sessions use it");
 	}
 	bc_buf_release(&findings);

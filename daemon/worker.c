@@ -373,6 +373,11 @@ static void configure(void *arg)
 		return;
 	}
 	worker->cfg = order->cfg;
+	net_acceptor_allow(worker->acceptor, worker->cfg->session.handshake_timeout);
+	if (worker->http != NULL &&
+	    net_http_trust(worker->http, worker->cfg->tools.ca_file) != BC_OK) {
+		bc_log(BC_LOG_ERR, NULL, "out of memory, keeping the old tools.ca_file");
+	}
 	toolset_unref(worker->toolset);
 	worker->toolset = worker->tools == NULL ? NULL : toolset_new(worker->cfg);
 	free(order);

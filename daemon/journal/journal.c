@@ -140,6 +140,15 @@ enum bc_err jrn_open(const struct jrn_conf *conf, jrn_open_fn *each_open, void *
 			   ret);
 }
 
+void jrn_configure(struct jrn *jrn, bc_usec retention, uint64_t open_max)
+{
+	BC_BUG_ON(open_max == 0 || retention <= 0);
+	(void)pthread_mutex_lock(&jrn->lock);
+	jrn->retention = retention;
+	jrn->open_max = open_max;
+	(void)pthread_mutex_unlock(&jrn->lock);
+}
+
 struct jrn *jrn_close(struct jrn *jrn)
 {
 	if (jrn == NULL) {

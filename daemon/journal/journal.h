@@ -128,6 +128,9 @@ enum bc_err jrn_open(const struct jrn_conf *conf, jrn_open_fn *each_open, void *
 		     struct jrn_recovery *ret_recovery, struct bc_buf *reterr_message,
 		     struct jrn **ret) BC_MUST;
 
+/* Another retention, to be heeded when old records are looked for next, and another open_max.  Any thread. */
+void jrn_configure(struct jrn *jrn, bc_usec retention, uint64_t open_max);
+
 /*
  * Write what is queued, stop the thread, unlock.  All ports must be freed.  Intents still open stay open in
  * the store, for the next opening to judge.  Accepts NULL, returns NULL.

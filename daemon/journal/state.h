@@ -115,9 +115,7 @@ struct jrn {
 	unsigned magic;
 
 	/* Configuration, and what never changes after the opening. */
-	bc_usec retention;
 	bc_usec (*now)(void);
-	uint64_t open_max;
 	size_t session_bytes_max;
 	uint64_t bucket_mask;
 	pthread_t thread;
@@ -131,6 +129,8 @@ struct jrn {
 
 	pthread_mutex_t lock;
 	pthread_cond_t work; /* queue is not empty, or stopping */
+	bc_usec retention;   /* as jrn_conf has it, or jrn_configure() */
+	uint64_t open_max;   /* likewise */
 	struct jrn_queue queue;
 	size_t queue_bytes; /* queued, or with the writer */
 	bool stopping;

@@ -266,6 +266,16 @@ static void finish(struct jrn *jrn, struct jrn_request *request, enum bc_err err
 	}
 }
 
+static bc_usec retention_of(struct jrn *jrn)
+{
+	bc_usec retention;
+
+	(void)pthread_mutex_lock(&jrn->lock);
+	retention = jrn->retention;
+	(void)pthread_mutex_unlock(&jrn->lock);
+	return retention;
+}
+
 static bool is_idle(struct jrn *jrn)
 {
 	bool idle;
@@ -289,19 +299,21 @@ static bc_usec prune_interval(bc_usec retention)
 /* Bounded by the number of old records; ends at the first request. */
 static enum bc_err prune(struct jrn *jrn)
 {
+	bc_usec retention = retention_of(jrn);
+
 	if (jrn->wall_newest < jrn->prune_next) {
 		return BC_OK;
 	}
 	while (is_idle(jrn)) {
 		unsigned removed = 0;
-		enum bc_err err = jrn->store->ops->prune(
-			jrn->store, jrn->wall_newest - jrn->retention, PRUNE_BATCH, &removed);
+		enum bc_err err = jrn->store->ops->prune(jrn->store, jrn->wall_newest - retention,
+							 PRUNE_BATCH, &removed);
 
 		if (err != BC_OK) {
 			return err;
 		}
 		if (removed < PRUNE_BATCH) {
-			jrn->prune_next = jrn->wall_newest + prune_interval(jrn->retention);
+			jrn->prune_next = jrn->wall_newest + prune_interval(retention);
 			return BC_OK;
 		}
 	}

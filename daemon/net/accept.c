@@ -257,6 +257,12 @@ enum bc_err net_acceptor_new(struct net_io *io, const struct net_listener_conf *
 	return BC_OK;
 }
 
+void net_acceptor_allow(struct net_acceptor *acceptor, bc_usec handshake_timeout)
+{
+	BC_CHECK(acceptor, NET_ACCEPTOR_MAGIC);
+	acceptor->limits.handshake_timeout = handshake_timeout;
+}
+
 void net_acceptor_stop(struct net_acceptor *acceptor)
 {
 	size_t i;

@@ -84,6 +84,9 @@ enum bc_err net_acceptor_new(struct net_io *io, const struct net_listener_conf *
 			     struct net_acceptor *(*pick)(void *owner),
 			     struct bc_buf *reterr_message, struct net_acceptor **ret) BC_MUST;
 
+/* How long handshakes that begin from now on may take.  On the acceptor's thread. */
+void net_acceptor_allow(struct net_acceptor *acceptor, bc_usec handshake_timeout);
+
 /* Stop accepting: the sockets are closed, running handshakes and links go on.  May be called twice. */
 void net_acceptor_stop(struct net_acceptor *acceptor);
 

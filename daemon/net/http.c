@@ -117,9 +117,7 @@ static void forget_fresh(struct net_http_call *call)
 static void free_call(struct net_http_call *call)
 {
 	forget_fresh(call);
-	if (call->easy != NULL) {
-		curl_easy_cleanup(call->easy);
-	}
+	curl_easy_cleanup(call->easy); /* accepts NULL */
 	curl_slist_free_all(call->headers);
 	bc_buf_release(&call->answer);
 	free(call->body);
@@ -384,6 +382,19 @@ static bool set_multi(struct net_http *http)
 	       curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_MAX) == CURLM_OK;
 }
 
+enum bc_err net_http_trust(struct net_http *http, const char *ca_file)
+{
+	char *copy = ca_file == NULL ? NULL : strdup(ca_file);
+
+	BC_CHECK(http, HTTP_MAGIC);
+	if (ca_file != NULL && copy == NULL) {
+		return BC_E_NOMEM;
+	}
+	free(http->ca_file);
+	http->ca_file = copy;
+	return BC_OK;
+}
+
 struct net_http *net_http_new(struct loop *loop, const char *ca_file)
 {
 	struct net_http *http;
@@ -399,9 +410,8 @@ struct net_http *net_http_new(struct loop *loop, const char *ca_file)
 	TAILQ_INIT(&http->fresh);
 	http->multi = curl_multi_init();
 	http->timer = loop_timer_new(loop, on_timer, http);
-	http->ca_file = ca_file == NULL ? NULL : strdup(ca_file);
-	if (http->multi == NULL || http->timer == NULL ||
-	    (ca_file != NULL && http->ca_file == NULL) || !set_multi(http)) {
+	if (http->multi == NULL || http->timer == NULL || net_http_trust(http, ca_file) != BC_OK ||
+	    !set_multi(http)) {
 		destroy(http);
 		return NULL;
 	}

@@ -20,6 +20,9 @@ struct net_http_call; /* one request */
  * The process must ignore SIGPIPE.
  */
 struct net_http *net_http_new(struct loop *loop, const char *ca_file);
+
+/* Whom requests that begin from now on trust: ca_file as above.  BC_E_NOMEM: the same as before. */
+enum bc_err net_http_trust(struct net_http *http, const char *ca_file) BC_MUST;
 struct net_http *net_http_free(struct net_http *http); /* no call may be open */
 
 struct net_http_request {

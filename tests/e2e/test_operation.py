@@ -129,6 +129,24 @@ class Reload(Case):
         self.assertEqual(provider.take(), 'a session outlives its key')
 
 
+    def test_the_time_for_a_handshake(self):
+        self.running = gateway = self.gateway(session={'handshake_timeout': '5m'}).start()
+        gateway.config['session']['handshake_timeout'] = '100ms'
+        self.reload('configuration read again')
+
+        def is_cut(port):
+            # The order reaches workers after the line is written: one that comes before it is not waited for.
+            with socket.create_connection(('127.0.0.1', port), 1) as silent:
+                try:
+                    return silent.recv(1) == b''
+                except TimeoutError:
+                    return False
+
+        for port in gateway.port, gateway.admin:
+            wait_until(lambda port=port: is_cut(port), 'a silent client to be cut')
+        self.assertNotIn('only a restart', gateway.log())
+
+
 class Admin(Case):
     def test_pages(self):
         gateway = self.gateway().start()

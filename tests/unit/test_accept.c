@@ -757,6 +757,15 @@ START_TEST(half_a_handshake_times_out)
 }
 END_TEST
 
+START_TEST(a_handshake_has_the_time_that_was_allowed_when_it_began)
+{
+	net_acceptor_allow(acceptor, SHORT);
+	client.fd = dial(PLAIN);
+	run_until(stream_ended);
+	run_until(conns_are_gone);
+}
+END_TEST
+
 START_TEST(tls_without_a_request_times_out)
 {
 	client_open(TLS);
@@ -938,6 +947,7 @@ int main(void)
 	tcase_add_loop_test(tcase, endless_head_is_refused, PLAIN, ADMIN);
 	tcase_add_test(tcase, head_may_come_in_pieces);
 	tcase_add_test(tcase, stopping_keeps_links);
+	tcase_add_test(tcase, a_handshake_has_the_time_that_was_allowed_when_it_began);
 	tcase_add_loop_test(tcase, freeing_the_acceptor_breaks_links, PLAIN, ADMIN);
 	tcase_add_test(tcase, bad_listener_is_explained);
 	tcase_add_loop_test(tcase, client_is_handed_to_another_worker, PLAIN, ADMIN);

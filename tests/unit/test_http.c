@@ -2,11 +2,13 @@
 #include "daemon/base/buf.h"
 #include "daemon/loop/loop.h"
 #include "daemon/net/http.h"
+#include "tests/unit/certs.h"
 #include "tests/unit/tap.h"
 
 #include <arpa/inet.h>
 #include <check.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -25,6 +27,7 @@
 #define SERVER_BUF 65536
 
 static int listener;
+static int tls_listener;
 static unsigned port;
 static atomic_uint connections;
 static atomic_uint drops;           /* requests for /drop that arrived completely */
@@ -363,6 +366,59 @@ START_TEST(test_answer)
 	ck_assert(outcome.sent);
 	ck_assert_str_eq(outcome.body, "{\"ok\":true}");
 	ck_assert_str_eq(outcome.type, "application/json");
+}
+END_TEST
+
+/* Two clients of a TLS listener, one after the other; each that believes the certificate gets an answer. */
+static void *serve_tls(void *arg)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+	const struct certs *certs = arg;
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	char request[1024];
+
+	ck_assert_int_eq(SSL_CTX_use_certificate_file(ctx, certs->leaf, SSL_FILETYPE_PEM), 1);
+	ck_assert_int_eq(SSL_CTX_use_PrivateKey_file(ctx, certs->key, SSL_FILETYPE_PEM), 1);
+	for (int i = 0; i < 2; i++) {
+		SSL *ssl = SSL_new(ctx);
+		int fd = accept(tls_listener, NULL, NULL);
+
+		ck_assert_int_eq(SSL_set_fd(ssl, fd), 1);
+		if (SSL_accept(ssl) == 1 && SSL_read(ssl, request, sizeof(request)) > 0) {
+			(void)SSL_write(ssl, answer, sizeof(answer) - 1);
+		}
+		SSL_free(ssl);
+		(void)close(fd);
+	}
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+START_TEST(another_ca_is_trusted_from_the_next_request_on)
+{
+	struct net_http_request request = request_for("GET", "/ok");
+	struct outcome outcome;
+	struct certs certs;
+	char url[64];
+	unsigned tls_port;
+	pthread_t thread;
+
+	certs_make(&certs);
+	tls_listener = bind_local(&tls_port);
+	ck_assert_int_eq(listen(tls_listener, 2), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, serve_tls, &certs), 0);
+	(void)snprintf(url, sizeof(url), "https://127.0.0.1:%u/ok", tls_port);
+	request.url = url;
+	ck_assert_int_eq(net_http_trust(http, certs.stranger), BC_OK);
+	outcome = perform(&request);
+	ck_assert_int_eq(outcome.end, NET_HTTP_UNREACHABLE);
+	ck_assert_int_eq(net_http_trust(http, certs.ca), BC_OK);
+	outcome = perform(&request);
+	ck_assert_int_eq(outcome.end, NET_HTTP_DONE);
+	ck_assert_int_eq(outcome.status, 200);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	(void)close(tls_listener);
+	certs_remove(&certs);
 }
 END_TEST
 
@@ -799,6 +855,7 @@ static Suite *make_suite(void)
 	tcase_set_timeout(answers, 50);
 	tcase_add_checked_fixture(answers, set_up, tear_down);
 	tcase_add_test(answers, test_answer);
+	tcase_add_test(answers, another_ca_is_trusted_from_the_next_request_on);
 	tcase_add_test(answers, test_connection_is_kept);
 	tcase_add_test(answers, test_not_found);
 	tcase_add_test(answers, test_redirect_is_an_answer);

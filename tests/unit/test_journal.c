@@ -545,6 +545,30 @@ START_TEST(j9_old_records_go_but_never_those_in_doubt)
 }
 END_TEST
 
+START_TEST(what_is_kept_and_how_much_may_be_open_can_be_changed)
+{
+	struct jrn_intent intent = rig_intent("cancel_order", JRN_HOLD);
+	struct jrn_intent late = intent;
+	struct rig_answer answer = {.here = false};
+	struct jrn_ticket ticket = rig_effect(&rig, "old", JRN_HOLD);
+
+	jrn_settle(rig.port, &ticket, JRN_USED, wall);
+	jrn_configure(rig.jrn, BC_USEC_PER_SEC, 1);
+	/* Long before the records would have been old. */
+	late.wall = wall + rig.conf.retention / 16;
+	while (jrn_intend(rig.port, &late, NULL, rig_on_ticket, &answer) == BC_E_LIMIT) {
+		(void)sched_yield(); /* the settlement is being written */
+	}
+	rig_wait(&rig, &answer);
+	ck_assert_int_eq(jrn_intend(rig.port, &intent, NULL, rig_on_ticket, &answer), BC_E_LIMIT);
+	while (rig_number(rig.path, "SELECT count(*) FROM intents WHERE tool = 'old'") > 0) {
+		(void)sched_yield();
+	}
+	jrn_configure(rig.jrn, rig.conf.retention, 2);
+	(void)rig_effect(&rig, "another", JRN_HOLD);
+}
+END_TEST
+
 START_TEST(one_commit_serves_all_who_wait)
 {
 	struct jrn_intent intent = rig_intent("cancel_order", JRN_HOLD);
@@ -783,6 +807,7 @@ static void add_gate(Suite *suite)
 	tcase_add_test(tc, j8_reads_go_on_unrecorded_and_counted);
 	tcase_add_test(tc, j8_result_after_the_failure_is_refused);
 	tcase_add_test(tc, j9_bytes_are_bounded);
+	tcase_add_test(tc, what_is_kept_and_how_much_may_be_open_can_be_changed);
 	tcase_add_test(tc, one_commit_serves_all_who_wait);
 	tcase_add_test(tc, port_may_go_while_requests_are_written);
 	suite_add_tcase(suite, tc);
