@@ -22,6 +22,7 @@ import metrics  # noqa: E402
 import source  # noqa: E402
 import spelling  # noqa: E402
 import states  # noqa: E402
+import suites  # noqa: E402
 import tidy  # noqa: E402
 
 COMPILER = sys.argv[1:]
@@ -208,6 +209,22 @@ class Headers(Case):
                           proto__open_dot_h="struct twice {\n\tint x;\n};\n")
         found = headers.findings(root, *COMPILER)
         self.assertEqual([line.split(":")[0] for line in found], ["daemon/bad.h", "proto/open.h"])
+
+
+class Suites(Case):
+    FILE = ("class Base(Case):\n    def begin(self):\n        pass\n\n\n"
+            "class One(Base):\n    def test_a(self):\n        pass\n\n\n"
+            "class Two(Base):\n    def test_b(self):\n        pass\n")
+
+    def judge(self, rows):
+        return suites.findings(self.plant(tests__e2e__test_x_dot_py=self.FILE, tests__e2e__meson_dot_build=rows))
+
+    def test_forgotten(self):
+        self.one(self.judge("'x': ['x', 'One', 120],\n"), "tests/e2e/test_x.py: no row", "runs Two")
+
+    def test_all_run(self):
+        self.assertEqual(self.judge("'x one': ['x', 'One', 120],\n'x two': ['x', 'Two', 120],\n"), [])
+        self.assertEqual(self.judge("'x': ['x', '', 120],\n"), [])
 
 
 @unittest.skipUnless(which("pmccabe"), "no pmccabe")
