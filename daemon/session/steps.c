@@ -139,6 +139,9 @@ void step_client_call(struct sess *sess, struct resp *resp, struct bc_span item)
 	}
 	TAILQ_INSERT_TAIL(&step->calls, call, link);
 	step->has_client_calls = true;
+	if (sess->agent->spec != NULL) {
+		spec_called_other(sess->agent->spec, resp->turn);
+	}
 }
 
 /* ---- calls of a verdict ---- */

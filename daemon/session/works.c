@@ -414,6 +414,9 @@ struct work *work_for_call(struct sess *sess, const struct resp *resp, const str
 	if (tool_args_check(tool, arguments, &canonical, &message) != BC_OK) {
 		named.arguments = "";
 		bc_metric_inc(BC_M_TOOL_ARGS_REFUSED);
+		if (sess->agent->spec != NULL) {
+			spec_called_other(sess->agent->spec, named.turn);
+		}
 		work = work_error(sess, &named, "invalid_arguments", bc_buf_span(&message));
 		bc_buf_release(&message);
 		return work;

@@ -225,21 +225,16 @@ void spec_pass_names_other(struct spec *spec, uint64_t number)
 	pass->beyond = true;
 }
 
-void spec_verdict_void(struct spec *spec)
-{
-	spec->beyond_horizon = spec->position;
-	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
-		spec->pass[i].beyond = true;
-	}
-}
-
-void spec_decided(struct spec *spec, unsigned steps)
-{
-	BC_CHECK(spec, SPEC_MAGIC);
-	spec->decided += steps;
-}
-
 /* ---- end ---- */
+
+/* What the pass knew when it named this guess; passes that heard the same add to each other. */
+static void note_known(struct guess *guess, const struct spec_pass *pass, uint32_t known)
+{
+	bool again = guess->pass != 0 && pass->horizon == guess->horizon;
+
+	guess->known = again ? guess->known | known : known;
+	guess->blind = pass->blind && (!again || guess->blind);
+}
 
 /* The pass was valid and has named this guess. */
 static void note_named(struct guess *guess, const struct spec_pass *pass, unsigned place)
@@ -275,9 +270,22 @@ static bool contradicts(const struct spec_pass *pass, const struct guess *guess)
 	return guess->pass < pass->number && (guess->premises & ~pass->premises) == 0;
 }
 
+/* The guesses it was given, and those it has named. */
+static uint32_t known_to(const struct spec *spec, const struct spec_pass *pass)
+{
+	const struct guess *guess;
+	uint32_t mask = pass->premises;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		mask |= (guess->named & bit_of(spec, pass)) != 0 ? guess_bit(guess) : 0;
+	}
+	return mask;
+}
+
 static void judge(struct spec *spec, const struct spec_pass *pass, bool valid)
 {
 	unsigned bit = bit_of(spec, pass);
+	uint32_t known = known_to(spec, pass);
 	struct guess *guess;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
@@ -288,6 +296,7 @@ static void judge(struct spec *spec, const struct spec_pass *pass, bool valid)
 			continue;
 		}
 		if (valid && named) {
+			note_known(guess, pass, known);
 			note_named(guess, pass, guess->order[pass - spec->pass]);
 		} else if ((valid && contradicts(pass, guess)) ||
 			   (guess->pass == 0 && guess->named == 0 && !guess->predicted)) {

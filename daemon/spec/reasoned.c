@@ -94,6 +94,8 @@ bool spec_reason_confirms(struct spec *spec, const struct spec_reasoned *calls, 
 		guess->place = i;
 		guess->horizon = horizon;
 		guess->exact = exact;
+		guess->known =
+			premises_of(guesses, count, UINT32_MAX); /* one mind has named them all */
 		guess->premises = premises_of(guesses, count, calls[i].needs);
 		guess->depth =
 			depth_of(guesses, i, calls[i].needs); /* it needs earlier ones only */

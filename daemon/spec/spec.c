@@ -57,7 +57,12 @@ struct spec *spec_new(const struct spec_conf *conf)
 
 static void unlink_guess(struct spec *spec, struct guess *guess)
 {
+	struct guess *other;
+
 	TAILQ_REMOVE(&spec->guesses, guess, link);
+	TAILQ_FOREACH(other, &spec->guesses, link) {
+		other->known &= ~guess_bit(guess);
+	}
 	spec->slots &= ~guess_bit(guess);
 	spec->guess_count--;
 }
@@ -184,40 +189,6 @@ enum bc_err table_add_read(struct spec *spec, const struct spec_call *call, stru
 
 /* ---- running ---- */
 
-/*
- * The guesses of the running turn that passes over the whole of it have named, with all they depend on.  A guess never
- * depends on itself: its premises had their results before the pass began that named it.
- */
-static uint32_t confirmed(const struct spec *spec)
-{
-	const struct guess *guess;
-	uint32_t mask = 0;
-	uint32_t before;
-
-	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (guess->turn == spec->turn && guess->state != GUESS_WITHDRAWN &&
-		    guess->pass != 0 && guess->horizon >= spec->last_voiced &&
-		    guess->depth >= spec->decided) {
-			mask |= guess_bit(guess);
-		}
-	}
-	do {
-		before = mask;
-		TAILQ_FOREACH(guess, &spec->guesses, link) {
-			if ((guess->premises & ~mask) != 0) {
-				mask &= ~guess_bit(guess);
-			}
-		}
-	} while (mask != before);
-	return mask;
-}
-
-bool spec_is_final(const struct spec *spec, const struct guess *guess)
-{
-	return spec->committed && (confirmed(spec) & guess_bit(guess)) != 0 &&
-	       spec_mode_of(&spec->conf, guess->tool) != SPEC_STRICT;
-}
-
 /* Whether a guess may be run before, or without, a real call (G3). */
 static bool may_run(const struct spec *spec, const struct guess *guess)
 {
@@ -251,7 +222,7 @@ static bool is_stable(const struct spec *spec, const struct guess *guess)
 	if (guess->named_in_row >= 2 || guess->predicted) {
 		return true;
 	}
-	if ((spec->committed || spec->complete) && (confirmed(spec) & guess_bit(guess)) != 0) {
+	if ((spec->committed || spec->complete) && (spec_confirmed(spec) & guess_bit(guess)) != 0) {
 		return true;
 	}
 	if (guess->tool->effect == CFG_EFFECT_READ && is_over(spec)) {
@@ -339,6 +310,7 @@ void spec_take_guess(struct spec *spec, struct guess *guess)
 	}
 	guess_move(guess, GUESS_EV_TAKE);
 	/* It is real now, and in the conversation: what follows from it stands on firm ground. */
+	verdict_made_real(spec, guess);
 	forget_premise(spec, guess_bit(guess));
 	unlink_guess(spec, guess);
 	if (guess->tool->effect != CFG_EFFECT_READ) {
@@ -350,6 +322,7 @@ void spec_realise(struct spec *spec, struct guess *guess)
 {
 	BC_BUG_ON(guess->state != GUESS_PROPOSED);
 	/* What follows from it is not wrong because it is real. */
+	verdict_made_real(spec, guess);
 	forget_premise(spec, guess_bit(guess));
 	guess->realised = true;
 	spec_withdraw(spec, guess);
@@ -362,6 +335,7 @@ struct guess *spec_take(struct spec *spec, const struct spec_call *call)
 	BC_CHECK(spec, SPEC_MAGIC);
 	guess = table_find(spec, call);
 	if (guess == NULL) {
+		spec_called_other(spec, call->turn);
 		return NULL;
 	}
 	if (guess->state == GUESS_PROPOSED) {
@@ -369,6 +343,7 @@ struct guess *spec_take(struct spec *spec, const struct spec_call *call)
 		return NULL;
 	}
 	if (guess->dispatched < call->fresh_since) {
+		verdict_made_real(spec, guess);
 		spec_withdraw(spec, guess);
 		return NULL;
 	}
@@ -436,12 +411,6 @@ void spec_withdraw_all(struct spec *spec, uint64_t turn)
 
 /* ---- looking ---- */
 
-/* Whether only a pattern has named it: then a pass is to be free to name it, too. */
-static bool is_unnamed(const struct guess *guess)
-{
-	return guess->predicted && guess->pass == 0;
-}
-
 uint32_t spec_each_finished(struct spec *spec, bool firsts,
 			    void (*each)(void *arg, const struct guess *guess), void *arg)
 {
@@ -449,149 +418,11 @@ uint32_t spec_each_finished(struct spec *spec, bool firsts,
 	uint32_t mask = 0;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (guess->turn == spec->turn && guess->state == GUESS_DONE && !is_unnamed(guess) &&
-		    (!firsts || guess->premises == 0)) {
+		if (guess->turn == spec->turn && guess->state == GUESS_DONE &&
+		    !guess_is_unnamed(guess) && (!firsts || guess->premises == 0)) {
 			mask |= guess_bit(guess);
 			each(arg, guess);
 		}
 	}
 	return mask;
-}
-
-/* Whether a guess of a verdict leaves the word to the provider's own response. */
-static bool leaves_it(const struct spec *spec, const struct guess *guess)
-{
-	enum spec_mode mode = spec_mode_of(&spec->conf, guess->tool);
-
-	/* Words of another recogniser are no authority for an effect, and a model that knows nothing else only guesses. */
-	return mode <= SPEC_STRICT || guess->watched ||
-	       (!guess->exact && (guess->tool->effect != CFG_EFFECT_READ ||
-				  (spec->conf.words && mode != SPEC_INJECT)));
-}
-
-/* Whether nothing is put in beside it: its tool does not allow it, or it is a read that will not be in hand. */
-static bool stands_alone(const struct spec *spec, const struct guess *guess)
-{
-	return spec_mode_of(&spec->conf, guess->tool) <= SPEC_STRICT || guess->watched ||
-	       (spec->conf.words && leaves_it(spec, guess)) ||
-	       (guess->refused && guess->tool->effect == CFG_EFFECT_READ);
-}
-
-/* A part of what was named cannot be put in, and no pass has had a say on the whole of it since. */
-static bool is_void(const struct spec *spec)
-{
-	bool lost = spec->lost_horizon >= spec->last_voiced &&
-		    spec->lost_horizon >= spec->valid_horizon;
-
-	return lost || spec->beyond_horizon >= spec->last_voiced;
-}
-
-bool spec_expects_verdict(const struct spec *spec)
-{
-	const struct guess *guess;
-	bool proposed = false;
-	bool heard = false;
-
-	if (spec->watch_only || is_void(spec)) {
-		return false;
-	}
-	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		bool counts = guess->turn == spec->turn && guess->state != GUESS_WITHDRAWN &&
-			      !is_unnamed(guess);
-
-		if (counts && stands_alone(spec, guess)) {
-			return false;
-		}
-		proposed = proposed || counts;
-		heard = heard ||
-			(counts && guess->pass != 0 && guess->horizon >= spec->last_voiced);
-	}
-	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
-		heard = heard ||
-			(spec->pass[i].number != 0 && spec->pass[i].horizon >= spec->last_voiced);
-	}
-	return proposed && heard;
-}
-
-bool spec_has_named(const struct spec *spec)
-{
-	return confirmed(spec) != 0;
-}
-
-/* ---- the verdict ---- */
-
-/* How many levels of premises stand below each guess, by slot. */
-static void levels(const struct spec *spec, unsigned level[SPEC_GUESSES_MAX])
-{
-	const struct guess *guess;
-	const struct guess *premise;
-	bool changed = true;
-
-	memset(level, 0, SPEC_GUESSES_MAX * sizeof(level[0]));
-	while (changed) {
-		changed = false;
-		TAILQ_FOREACH(guess, &spec->guesses, link) {
-			TAILQ_FOREACH(premise, &spec->guesses, link) {
-				if ((guess->premises & guess_bit(premise)) != 0 &&
-				    level[guess->slot] <= level[premise->slot]) {
-					level[guess->slot] = level[premise->slot] + 1;
-					changed = true;
-				}
-			}
-		}
-	}
-}
-
-static bool counts(const struct spec *spec, const struct guess *guess, uint32_t mask)
-{
-	if ((mask & guess_bit(guess)) != 0 || spec->conf.words) {
-		return (mask & guess_bit(guess)) != 0; /* a reasoner names all or nothing */
-	}
-	/* One of a tool used with SPEC_STRICT counts too, to keep the others out. */
-	return guess->depth >= spec->decided &&
-	       spec_mode_of(&spec->conf, guess->tool) != SPEC_CONFIRM &&
-	       guess->turn == spec->turn && guess->state == GUESS_DONE && !is_unnamed(guess) &&
-	       guess->tool->effect == CFG_EFFECT_READ;
-}
-
-static bool goes_before(const struct spec_named *a, const struct spec_named *b)
-{
-	if (a->level != b->level) {
-		return a->level < b->level;
-	}
-	return a->guess->pass != b->guess->pass ? a->guess->pass < b->guess->pass
-						: a->guess->place < b->guess->place;
-}
-
-unsigned spec_verdict(struct spec *spec, struct spec_named out[SPEC_GUESSES_MAX])
-{
-	unsigned level[SPEC_GUESSES_MAX];
-	struct guess *guess;
-	unsigned count = 0;
-	uint32_t mask;
-
-	/* Asked with every piece of audio; mostly there is nothing to judge. */
-	if (TAILQ_EMPTY(&spec->guesses) || !spec->committed || spec->watch_only || is_void(spec)) {
-		return 0;
-	}
-	mask = confirmed(spec);
-	levels(spec, level);
-	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		struct spec_named named = {.guess = guess, .level = level[guess->slot]};
-		unsigned at = count;
-
-		if (!counts(spec, guess, mask)) {
-			continue;
-		}
-		if (leaves_it(spec, guess)) {
-			return 0;
-		}
-		while (at > 0 && goes_before(&named, &out[at - 1])) {
-			out[at] = out[at - 1];
-			at--;
-		}
-		out[at] = named;
-		count++;
-	}
-	return count;
 }

@@ -15,6 +15,8 @@
  *       handed out by nobody here.
  *   G4  Nothing here is started or finished by the wall clock: positions are stream time, counted in samples.
  *   G5  When a guess is withdrawn, so is every guess that has it for a premise.
+ *   G6  A verdict holds nothing that was named by who did not know a call of the turn that is real by now, and no two guesses
+ *       unless a pass knew of both.
  */
 #ifndef BACKCHANNEL_SPEC_SPEC_H
 #define BACKCHANNEL_SPEC_SPEC_H
@@ -84,9 +86,12 @@ struct guess {
 	bool reasoned;             /* a reasoner has named it: passes do not judge it */
 	bool predicted;            /* from a pattern: nobody need have named it */
 	bool overtaken;            /* a guessed effect that rests on it has changed what it read */
+	bool blind;                /* a call of its turn became real that is not known (below) */
 	uint64_t since;            /* predicted: number of the last pass begun before that */
 	uint32_t premises;         /* guesses it depends on, less those that became real since */
 	unsigned depth; /* steps of calls whose results were known to who named it last */
+	uint32_t
+		known; /* guesses that a pass knew when it named this one: given to it, or named with it */
 	unsigned
 		named; /* bits of the running passes that have named it, which prove nothing before their end */
 	unsigned order[SPEC_PASSES_MAX]; /* its place among what each of them named */
@@ -222,9 +227,13 @@ struct spec_call {
 
 /*
  * So many further steps of the running turn have their calls: the provider named them itself, or a verdict was put in.  What
- * was named for such a step and is not among them only feeds the matcher from now on; both name one intent.
+ * was named for such a step and is not among them only feeds the matcher from now on; both name one intent.  So does what
+ * was named for a later step by who did not know all of them (spec_take() tells which are real).
  */
 void spec_decided(struct spec *spec, unsigned steps);
+
+/* The provider has made a call of this turn that no guess can stand for: no verdict follows in it any more. */
+void spec_called_other(struct spec *spec, uint64_t turn);
 
 struct spec_named {
 	struct guess *guess;
@@ -321,7 +330,7 @@ struct guess *spec_next_withdrawn(struct spec *spec);
 
 /*
  * The guess that stands for a real call, running or finished, or NULL; one that is too old or was not run yet is
- * withdrawn, because the real call will be run.  A taken guess leaves the table: its tool call belongs to the session
+ * withdrawn, because the real call will be run.  No verdict follows in a turn with a real call that nobody has guessed.  A taken guess leaves the table: its tool call belongs to the session
  * now, and the guess is freed with spec_drop().
  */
 struct guess *spec_take(struct spec *spec, const struct spec_call *call);

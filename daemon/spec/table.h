@@ -23,6 +23,7 @@ struct spec_pass {
 	bool exact;
 	bool void_premise; /* a guess it was given turned out wrong */
 	bool beyond;       /* it named something the gateway cannot put in by itself */
+	bool blind;        /* a call became real that it neither was given nor has named */
 };
 
 struct spec {
@@ -74,6 +75,12 @@ enum bc_err table_add_read(struct spec *spec, const struct spec_call *call,
 /* A guess is wrong, or not needed any more, and so is what rests on it. */
 void spec_withdraw(struct spec *spec, struct guess *guess);
 
+/* The mask of the guesses of the running turn that are confirmed, whether it is committed or not. */
+uint32_t spec_confirmed(const struct spec *spec);
+
+/* The call of a guess is real from now on, whoever made it so: what was named without knowing it counts for no verdict. */
+void verdict_made_real(struct spec *spec, const struct guess *real);
+
 /* Of the effects that were run on a guess and change what tool changes: the next behind that one, NULL: the first. */
 struct guess *tag_next_effect(const struct spec *spec, const struct guess *behind,
 			      const struct cfg_tool *tool);
@@ -84,6 +91,12 @@ void tag_effect_taken(struct spec *spec, const struct guess *effect);
 static inline uint32_t guess_bit(const struct guess *guess)
 {
 	return UINT32_C(1) << guess->slot;
+}
+
+/* Whether only a pattern has named it: then a pass is to be free to name it, too. */
+static inline bool guess_is_unnamed(const struct guess *guess)
+{
+	return guess->predicted && guess->pass == 0;
 }
 
 #endif

@@ -134,6 +134,17 @@ START_TEST(a_call_that_slips_in_is_the_real_one)
 }
 END_TEST
 
+/* Nothing is put in any more, and the answer is the provider's. */
+static void expect_the_providers_answer(void)
+{
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	talk_audio(&rig, 1000, false);
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		rig_expect(&rig, SESS_UPSTREAM, "input_audio_buffer.append");
+	}
+}
+
 /* Both name one intent: the provider's call was real before the verdict's could be put in, so that one never is. */
 START_TEST(what_the_provider_named_otherwise_is_not_put_in_beside_it)
 {
@@ -157,13 +168,77 @@ START_TEST(what_the_provider_named_otherwise_is_not_put_in_beside_it)
 		rig_silent(&rig, SESS_UPSTREAM);
 		rig_finish(&rig, 1, "{\"at\":2}");
 	}
+	expect_the_providers_answer();
+	ck_assert_uint_eq(rig.run_count, hold ? 1 : 2);
+}
+END_TEST
+
+START_TEST(a_call_complete_in_a_response_that_was_cut_off_is_the_real_one)
+{
+	read_in_hand();
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	talk_call(&rig, "r1", "f1", "get_order", "{\\\"id\\\":\\\"8\\\"}");
+	cancelled("r1");
+	rig_finish(&rig, 1, "{\"at\":2}");
+	expect_output("c_f1", "{\"at\":2}");
+	expect_followup();
+	expect_the_providers_answer();
+	ck_assert_uint_eq(rig.run_count, 2);
+}
+END_TEST
+
+/* A read is in hand, a pass that was given its result names a booking, and r1 was cancelled for both: too late. */
+static void read_and_what_follows(void)
+{
+	turn_naming("get_order", TALK_ORDER);
+	rig_finish(&rig, 0, "{\"at\":1}");
+	talk_audio(&rig, 400, false);
+	find_passes();
+	ck_assert_uint_eq(mark_count, 2);
+	answer_pass("p2", "book", TALK_NIGHT, NULL);
+	talk_commit(&rig, "u1", NULL);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+}
+
+/*
+ * A pass that was given a read's result names a booking; then the provider names that read, and beside it what the pass did
+ * not know of: another booking, another read, a call that cannot be made.  The pass may have meant its own in that one's place.
+ */
+START_TEST(what_was_named_without_knowing_a_real_call_is_not_put_in_behind_it)
+{
+	static const char *const beside[][2] = {{"book", "{\\\"night\\\":\\\"tue\\\"}"},
+						{"get_order", "{\\\"id\\\":\\\"8\\\"}"},
+						{"get_order", "{}"}};
+	unsigned reads = 1;
+
+	read_and_what_follows();
+	talk_call(&rig, "r1", "f1", "get_order", TALK_ORDER);
+	talk_call(&rig, "r1", "f2", beside[_i][0], beside[_i][1]);
+	talk_done(&rig, "r1", "completed");
+	if (_i == 0) {
+		ck_assert(rig_start(&rig, 1));
+	}
+	if (_i < 2) {
+		rig_finish(&rig, 1, "{}");
+		reads = 2;
+	}
+	expect_the_providers_answer();
+	ck_assert_uint_eq(rig.run_count, reads);
+}
+END_TEST
+
+/* What it knew of is no reason: the booking follows from the read that the provider has made, too. */
+START_TEST(what_follows_from_a_real_call_is_put_in_behind_it)
+{
+	read_and_what_follows();
+	talk_call(&rig, "r1", "f1", "get_order", TALK_ORDER);
+	talk_done(&rig, "r1", "completed");
 	talk_skip(&rig, SESS_UPSTREAM);
 	talk_created(&rig, "r2", "{'bc':'f'}");
-	talk_audio(&rig, 1000, false);
-	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
-		rig_expect(&rig, SESS_UPSTREAM, "input_audio_buffer.append");
-	}
-	ck_assert_uint_eq(rig.run_count, hold ? 1 : 2);
+	expect_cancel("r2");
 }
 END_TEST
 
@@ -512,6 +587,8 @@ static Suite *suite(void)
 		a_client_tool_beside_it_leaves_the_word_to_the_provider,
 		changed_tools_or_instructions_leave_it_to_the_provider,
 		a_call_that_slips_in_is_the_real_one,
+		a_call_complete_in_a_response_that_was_cut_off_is_the_real_one,
+		what_follows_from_a_real_call_is_put_in_behind_it,
 		an_answer_that_was_complete_before_the_cancel_is_shown,
 		speech_between_cancel_and_end_drops_it,
 		a_response_of_the_client_is_merged_with_its_followup,
@@ -533,6 +610,8 @@ static Suite *suite(void)
 	}
 	tcase_add_loop_test(c, a_read_that_runs_is_not_waited_for, 0, 2);
 	tcase_add_loop_test(c, what_the_provider_named_otherwise_is_not_put_in_beside_it, 0, 2);
+	tcase_add_loop_test(c, what_was_named_without_knowing_a_real_call_is_not_put_in_behind_it,
+			    0, 3);
 	tcase_add_loop_test(c, what_was_cut_off_leaves_the_conversation, 0, 2);
 	tcase_add_loop_test(c, a_hold_starts_when_the_caller_has_been_silent, 0, 2);
 	tcase_add_loop_test(c, j5_whatever_speaks_against_a_hold_stops_it, 0, 8);

@@ -575,6 +575,103 @@ START_TEST(what_follows_from_a_call_that_became_real_stands_by_itself)
 }
 END_TEST
 
+/* At the pause one pass names a read anew and another read beside it, one knows the first and names a booking. */
+static void three_calls(bool knows_it)
+{
+	uint64_t bare;
+	uint64_t given;
+
+	use_mode(SPEC_CONFIRM);
+	pass(100 * MS, "{}", true);
+	hear(500 * MS);
+	spec_finished(spec, run());
+	hear(900 * MS);
+	bare = begin_bare(900 * MS);
+	given = begin_at_pause(900 * MS, true);
+	if (knows_it) {
+		name(given, &read_tool, "{\"n\":2}");
+	}
+	name(given, &hold_tool, "{}");
+	spec_pass_end(spec, given, true);
+	name(bare, &read_tool, "{}");
+	name(bare, &read_tool, "{\"n\":2}");
+	spec_pass_end(spec, bare, true);
+	spec_turn_commit(spec);
+}
+
+/* The provider names both reads. */
+static void take_both(void)
+{
+	struct guess *real = take("{}", 0, 1);
+
+	ck_assert_ptr_nonnull(real);
+	spec_drop(spec, real);
+	ck_assert_ptr_null(take("{\"n\":2}", 0, 1)); /* it does not run yet: the real one will */
+	spec_decided(spec, 1);
+}
+
+START_TEST(g6_two_guesses_are_put_in_together_only_if_a_pass_knew_of_both)
+{
+	three_calls(_i == 1);
+	if (_i == 1) {
+		ck_assert_uint_eq(verdict(), 3);
+		ck_assert_ptr_eq(named[2].guess->tool, &hold_tool);
+	} else {
+		ck_assert_uint_eq(verdict(), 2);
+		ck_assert_ptr_eq(named[1].guess->tool, &read_tool);
+	}
+	named[0].guess->call = NULL;
+}
+END_TEST
+
+START_TEST(g6_behind_a_real_call_comes_only_what_knew_of_it)
+{
+	three_calls(_i == 1);
+	take_both();
+	ck_assert_uint_eq(verdict(), _i == 1 ? 1 : 0);
+}
+END_TEST
+
+START_TEST(g6_a_real_call_that_nobody_guessed_ends_the_verdicts_of_its_turn)
+{
+	struct guess *real;
+
+	two_passes(true, true);
+	real = take("{}", 0, 1);
+	spec_drop(spec, real);
+	ck_assert_ptr_null(take("{\"n\":9}", 0, _i == 0 ? 1 : 2));
+	ck_assert_uint_eq(verdict(), _i == 0 ? 0 : 1);
+}
+END_TEST
+
+/* A pass, given a read, was under way when the provider named that one, and beside it a guess, or nobody's, or nothing. */
+START_TEST(g6_a_pass_that_ends_late_counts_for_what_it_knew)
+{
+	uint64_t bare;
+	uint64_t late;
+
+	use_mode(SPEC_CONFIRM);
+	pass(100 * MS, "{}", true);
+	hear(500 * MS);
+	spec_finished(spec, run());
+	hear(900 * MS);
+	late = begin_at_pause(900 * MS, true);
+	bare = begin_bare(900 * MS);
+	name(bare, &read_tool, "{}");
+	name(bare, &read_tool, "{\"n\":2}");
+	spec_pass_end(spec, bare, true);
+	spec_turn_commit(spec);
+	spec_drop(spec, take("{}", 0, 1));
+	if (_i > 0) {
+		ck_assert_ptr_null(take(_i == 1 ? "{\"n\":2}" : "{\"n\":9}", 0, 1));
+	}
+	spec_decided(spec, 1);
+	name(late, &hold_tool, "{}");
+	spec_pass_end(spec, late, true);
+	ck_assert_uint_eq(verdict(), _i == 0 ? 1 : 0);
+}
+END_TEST
+
 START_TEST(finished_guesses_that_follow_from_others_are_confirmed_in_one_go)
 {
 	struct guess *first;
@@ -859,6 +956,12 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, a_verdict_needs_the_commit_and_all_that_was_said, 0, 2);
 	tcase_add_loop_test(c, words_of_a_recogniser_confirm_reads_but_no_effect, 0, 2);
 	tcase_add_loop_test(c, what_follows_from_a_guess_is_confirmed_with_it, 0, 2);
+	tcase_add_loop_test(c, g6_two_guesses_are_put_in_together_only_if_a_pass_knew_of_both, 0,
+			    2);
+	tcase_add_loop_test(c, g6_behind_a_real_call_comes_only_what_knew_of_it, 0, 2);
+	tcase_add_loop_test(c, g6_a_real_call_that_nobody_guessed_ends_the_verdicts_of_its_turn, 0,
+			    2);
+	tcase_add_loop_test(c, g6_a_pass_that_ends_late_counts_for_what_it_knew, 0, 3);
 	tcase_add_loop_test(c, g5_what_follows_from_a_wrong_guess_goes_with_it, 0, 2);
 	tcase_add_loop_test(c, inject_counts_finished_reads_that_nobody_has_confirmed, 0, 2);
 	tcase_add_loop_test(c, reversible_calls_run_on_guesses_where_allowed, 0, 2);
