@@ -10,6 +10,7 @@ import unittest
 from pathlib import Path
 
 DAEMON, README = sys.argv[1], Path(sys.argv[2]).read_text(encoding="utf-8")
+ROOT = Path(sys.argv[2]).parent
 
 
 class Readme(unittest.TestCase):
@@ -25,15 +26,21 @@ class Readme(unittest.TestCase):
                                   env={**os.environ, "CREDENTIALS_DIRECTORY": folder})
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def test_no_example_lets_anybody_in(self):
+        """What is copied as it stands must not be the digest of a key that others know."""
+        for path in [Path(sys.argv[2]), *ROOT.glob("conf/*.toml"), *ROOT.glob("daemon/**/*.scd")]:
+            for digest in re.findall(r"\b[0-9a-f]{64}\b", path.read_text(encoding="utf-8")):
+                self.assertEqual(digest, "0" * 64, path.name)
+
     def test_options_it_names(self):
-        table = (Path(sys.argv[2]).parent / "conf" / "options.def").read_text(encoding="utf-8")
+        table = (ROOT / "conf" / "options.def").read_text(encoding="utf-8")
         options = set(re.findall(r"^OPT\(\w+,\s*(\w+),", table, re.MULTILINE))
         for word in ("sessions_max", "fresh_for", "drain_timeout"):
             self.assertIn(f"`{word}`", README)
             self.assertIn(word, options)
 
     def test_metrics_it_names(self):
-        table = (Path(sys.argv[2]).parent / "daemon" / "base" / "metric.def").read_text(encoding="utf-8")
+        table = (ROOT / "daemon" / "base" / "metric.def").read_text(encoding="utf-8")
         for name in re.findall(r"`(backchannel_\w+)`", README):
             self.assertIn(f'"{name}"', table)
         for ending in re.findall(r"`…(_\w+)`", README):
