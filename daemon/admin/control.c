@@ -1,5 +1,6 @@
 #include "daemon/admin/control.h"
 
+#include "daemon/base/metric.h"
 #include "daemon/loop/loop.h"
 
 #include <errno.h>
@@ -15,6 +16,8 @@
 #define REQUEST_MAGIC 0x61736b73u
 #define REQUEST_TIMEOUT \
 	(10 * BC_USEC_PER_SEC) /* for the line to come and for the answer to be taken */
+
+#define ACCEPT_PAUSE (100 * BC_USEC_PER_MS) /* after accept() failed */
 
 /* One connection: its line comes in, its answer goes out. */
 struct adm_request {
@@ -38,6 +41,7 @@ struct adm_control {
 	struct loop *loop;
 	int fd;
 	struct loop_io *io;
+	struct loop_timer *rest; /* active: accept() has failed, and would fail again */
 	char *path;
 	adm_request_fn *fn;
 	void *owner;
@@ -49,7 +53,9 @@ struct adm_control {
 
 static void watch_listener(struct adm_control *control)
 {
-	loop_io_set(control->io, control->count < ADM_REQUESTS_MAX ? LOOP_READ : 0);
+	bool wanted = control->count < ADM_REQUESTS_MAX && !loop_timer_is_active(control->rest);
+
+	loop_io_set(control->io, wanted ? LOOP_READ : 0);
 }
 
 /* What is left when the connection is gone. */
@@ -212,7 +218,20 @@ static void on_listener(void *arg, unsigned events)
 	fd = accept4(control->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
 		accept_one(control, fd);
+	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		/* Out of descriptors: whoever waits keeps the socket readable, and the loop would spin. */
+		bc_metric_inc(BC_M_ACCEPTS_FAILED);
+		loop_timer_start(control->rest, ACCEPT_PAUSE);
+		watch_listener(control);
 	}
+}
+
+static void on_rested(void *arg)
+{
+	struct adm_control *control = arg;
+
+	BC_CHECK(control, CONTROL_MAGIC);
+	watch_listener(control);
 }
 
 /* ---- the socket ---- */
@@ -228,12 +247,16 @@ static enum bc_err fail(struct bc_buf *message, enum bc_err err, const char *wha
 		       : BC_E_NOMEM;
 }
 
-/* Whether a daemon answers at the address; a socket nobody listens on is left over from one that is gone. */
+/*
+ * Whether a daemon answers at the address; a socket nobody listens on is left over from one that is gone.  One whose queue
+ * is full (EAGAIN) belongs to somebody, and is not waited for.
+ */
 static bool is_served(const struct sockaddr_un *address)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	bool served =
-		fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
+		fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+			    errno == EAGAIN);
 
 	if (fd >= 0) {
 		close(fd);
@@ -303,9 +326,12 @@ enum bc_err adm_control_new(struct loop *loop, const char *path, adm_request_fn 
 	err = control->path == NULL ? BC_E_NOMEM : listen_at(control, reterr_message);
 	if (err == BC_OK) {
 		control->io = loop_io_new(loop, control->fd, on_listener, control);
-		err = control->io == NULL ? BC_E_NOMEM : BC_OK;
+		control->rest = loop_timer_new(loop, on_rested, control);
+		err = control->io == NULL || control->rest == NULL ? BC_E_NOMEM : BC_OK;
 	}
 	if (err != BC_OK) {
+		loop_io_free(control->io);
+		loop_timer_free(control->rest);
 		if (control->fd >= 0) {
 			close(control->fd);
 		}
@@ -334,6 +360,7 @@ struct adm_control *adm_control_free(struct adm_control *control)
 		}
 	}
 	loop_io_free(control->io);
+	loop_timer_free(control->rest);
 	close(control->fd);
 	(void)unlink(control->path); /* the next daemon takes a left-over over */
 	free(control->path);
