@@ -3,6 +3,7 @@
 #include "daemon/base/id.h"
 #include "daemon/base/metric.h"
 #include "daemon/loop/loop.h"
+#include "daemon/net/upgrade.h"
 #include "daemon/recorder.h"
 #include "daemon/thrift.h"
 #include "daemon/tools/host.h"
@@ -553,8 +554,7 @@ enum bc_err bridge_query(const struct cfg_upstream *upstream, struct bc_span que
 		size_t len = end == NULL ? query.len : (size_t)(end - query.ptr);
 		struct bc_span parameter = bc_span(query.ptr, len);
 
-		if (len > 0 &&
-		    !(upstream->model != NULL && bc_span_has_prefix(parameter, "model="))) {
+		if (len > 0 && !(upstream->model != NULL && net_query_names(parameter, "model"))) {
 			err = put_parameter(out, parameter);
 		}
 		len += end == NULL ? 0 : 1;

@@ -3,7 +3,6 @@
 #include <ctype.h>
 
 #define PROTOCOLS      "sec-websocket-protocol"
-#define KEY_NAME_MAX   16 /* bytes of a query name that may carry a key */
 #define KEY_BASE64_LEN 24 /* of 16 bytes */
 
 bool net_upgrade_is_wanted(const struct net_head *head)
@@ -78,21 +77,27 @@ static char take_decoded(struct bc_span *rest)
 	return c;
 }
 
-static bool is_key_name(struct bc_span name)
+bool net_query_names(struct bc_span parameter, const char *name)
 {
-	char decoded[KEY_NAME_MAX];
-	size_t len = 0;
+	const char *end = memchr(parameter.ptr, '=', parameter.len);
+	struct bc_span rest = parameter;
 
-	while (name.len > 0) {
-		if (len == KEY_NAME_MAX) {
+	if (end != NULL) {
+		rest.len = (size_t)(end - parameter.ptr);
+	}
+	while (rest.len > 0 && *name != '\0') {
+		if (take_decoded(&rest) != *name) {
 			return false;
 		}
-		decoded[len] = take_decoded(&name);
-		len++;
+		name++;
 	}
-	name = bc_span(decoded, len);
-	return bc_span_is(name, "key") || bc_span_is(name, "api-key") ||
-	       bc_span_is(name, "access_token");
+	return rest.len == 0 && *name == '\0';
+}
+
+static bool is_key(struct bc_span parameter)
+{
+	return net_query_names(parameter, "key") || net_query_names(parameter, "api-key") ||
+	       net_query_names(parameter, "access_token");
 }
 
 /* text has been given room for everything, so this cannot fail and moves nothing. */
@@ -132,8 +137,7 @@ static struct bc_span read_decoded(struct bc_span value, struct bc_buf *text)
 	return since(text, start);
 }
 
-/* The next parameter of a query, name and value apart. */
-static bool next_parameter(struct bc_span *rest, struct bc_span *ret_name, struct bc_span *ret_all)
+static bool next_parameter(struct bc_span *rest, struct bc_span *ret)
 {
 	const char *end;
 
@@ -141,11 +145,8 @@ static bool next_parameter(struct bc_span *rest, struct bc_span *ret_name, struc
 		return false;
 	}
 	end = memchr(rest->ptr, '&', rest->len);
-	*ret_all = bc_span(rest->ptr, end == NULL ? rest->len : (size_t)(end - rest->ptr));
-	*rest = end == NULL ? bc_span(NULL, 0) : bc_span(end + 1, rest->len - ret_all->len - 1);
-	end = memchr(ret_all->ptr, '=', ret_all->len);
-	*ret_name =
-		bc_span(ret_all->ptr, end == NULL ? ret_all->len : (size_t)(end - ret_all->ptr));
+	*ret = bc_span(rest->ptr, end == NULL ? rest->len : (size_t)(end - rest->ptr));
+	*rest = end == NULL ? bc_span(NULL, 0) : bc_span(end + 1, rest->len - ret->len - 1);
 	return true;
 }
 
@@ -153,18 +154,19 @@ static bool next_parameter(struct bc_span *rest, struct bc_span *ret_name, struc
 static struct bc_span read_query(struct bc_span query, struct bc_buf *text, struct bc_span *ret_key)
 {
 	size_t start = bc_buf_len(text);
-	struct bc_span name;
 	struct bc_span all;
 
 	*ret_key = bc_span(NULL, 0);
-	while (next_parameter(&query, &name, &all)) {
-		if (!is_key_name(name)) {
+	while (next_parameter(&query, &all)) {
+		const char *sign = memchr(all.ptr, '=', all.len);
+
+		if (!is_key(all)) {
 			if (bc_buf_len(text) > start) {
 				add(text, BC_SPAN_LIT("&"));
 			}
 			add(text, all);
-		} else if (ret_key->len == 0 && all.len > name.len + 1) {
-			*ret_key = bc_span(all.ptr + name.len + 1, all.len - name.len - 1);
+		} else if (ret_key->len == 0 && sign != NULL) {
+			*ret_key = bc_span(sign + 1, (size_t)(all.ptr + all.len - sign) - 1);
 		}
 	}
 	return since(text, start);

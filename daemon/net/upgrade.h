@@ -21,6 +21,9 @@ unsigned net_upgrade_check(const struct net_head *head);
 enum bc_err net_upgrade_read(const struct net_head *head, struct bc_buf *text,
 			     struct net_upgrade *ret) BC_MUST;
 
+/* Whether a parameter of a query, NAME or NAME=VALUE, has this name, in whatever way it is percent-encoded. */
+bool net_query_names(struct bc_span parameter, const char *name);
+
 /* Append the answer that accepts; errors of bc_buf_put(). */
 enum bc_err net_upgrade_accept(const struct net_head *head, struct bc_buf *out) BC_MUST;
 
