@@ -9,6 +9,8 @@
 
 #include <arpa/inet.h>
 
+#define SECRET_KEY_MIN 32 /* characters; as journal.secret_key in conf/options.def says */
+
 static const struct toml_place file_start = {1, 1};
 
 /* Whether the instance is of that section. */
@@ -99,6 +101,7 @@ static void check_unique(const struct cfg_load *load, const struct cfg_instance 
 static void check_listen(const struct cfg_load *load, const struct cfg_instance *instance)
 {
 	const struct cfg_listen *listener = instance->object;
+	const struct cfg_admin *admin = &load->cfg->admin;
 
 	check_address(instance);
 	check_pem(instance, "certificate");
@@ -111,6 +114,11 @@ static void check_listen(const struct cfg_load *load, const struct cfg_instance 
 		find_at(instance, "key", "\"key\" without \"certificate\"; expected both or none");
 	}
 	/* the kernel would share the port between them without a word */
+	if (admin->enabled && admin->port == listener->port &&
+	    strcmp(admin->address, listener->address) == 0) {
+		find_at(instance, "port",
+			"\"address\" and \"port\" are those of [admin]; expected others");
+	}
 	for (const struct cfg_instance *at = load->instances; at != instance; at = at->next) {
 		const struct cfg_listen *other = at->object;
 
@@ -235,6 +243,18 @@ static void check_speculation(const struct cfg_instance *instance)
 	}
 }
 
+static void check_journal(const struct cfg_instance *instance)
+{
+	const struct cfg_journal *journal = instance->object;
+
+	if (journal->secret_key.value != NULL &&
+	    strlen(journal->secret_key.value) < SECRET_KEY_MIN) {
+		find_at(instance, "secret_key",
+			"the key that \"secret_key\" names is too short; expected 32 random characters "
+			"or more");
+	}
+}
+
 static void check_instance(struct cfg_load *load, const struct cfg_instance *instance)
 {
 	if (is(instance, "listen")) {
@@ -251,6 +271,8 @@ static void check_instance(struct cfg_load *load, const struct cfg_instance *ins
 		check_upstream(load, instance);
 	} else if (is(instance, "session")) {
 		check_session(instance);
+	} else if (is(instance, "journal")) {
+		check_journal(instance);
 	} else if (is(instance, "reasoner")) {
 		check_reasoner(load, instance);
 	} else if (is(instance, "tools")) {

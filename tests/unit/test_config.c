@@ -143,6 +143,8 @@ static const struct refusal refusals[] = {
 	 "t.toml:5:11: \"workers\" is a number with a fraction; expected a whole number\n"},
 
 	/* several options */
+	{FRONT OPEN "[journal]\nsecret_key = \"env:SHORT_KEY\"\n",
+	 "t.toml:5:14: the key that \"secret_key\" names is too short; expected 32 random characters or more\n"},
 	{FRONT OPEN "[session]\nbacklog_low = \"256KiB\"\n",
 	 "t.toml:5:15: \"backlog_low\" is not below \"backlog_high\"; expected a smaller one\n"},
 	{FRONT,
@@ -156,6 +158,8 @@ static const struct refusal refusals[] = {
 	 "t.toml:1:1: there is no [[upstream]]; expected at least one provider\n"},
 	{"listen=[{port=1},{port=2},{port=1}]\nupstream=[{}]\n" OPEN,
 	 "t.toml:1:33: \"address\" and \"port\" are those of the [[listen]] at t.toml:1; expected others\n"},
+	{"listen=[{port=9464}]\nupstream=[{}]\n" OPEN,
+	 "t.toml:1:15: \"address\" and \"port\" are those of [admin]; expected others\n"},
 	{"listen=[{certificate=\"/dev/null\"}]\nupstream=[{}]\n" OPEN,
 	 "t.toml:1:22: \"certificate\" names /dev/null, which is no regular file; expected a readable PEM file\n"
 	 "t.toml:1:22: \"certificate\" without \"key\"; expected both or none\n"},
@@ -270,6 +274,7 @@ START_TEST(test_refused)
 	struct cfg *cfg = NULL;
 	const char *text;
 
+	ck_assert_int_eq(setenv("SHORT_KEY", "hush-hush-hush-hush-hush-hush-h", 1), 0); /* 31 */
 	ck_assert_int_eq(cfg_load_text("t.toml", bc_span_str(refusal->text), &findings, &cfg),
 			 BC_E_INVALID);
 	ck_assert_ptr_null(cfg);

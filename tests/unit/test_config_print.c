@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TEXT_SIZE ((size_t)1 << 20)
+#define TEXT_SIZE   ((size_t)1 << 20)
+#define LONG_SECRET "Bearer hush, and again hush, hush"
 
 static struct bc_buf findings, text;
 
@@ -62,7 +63,7 @@ static void enter_sample_world(void)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	ck_assert_int_eq(chdir(dir), 0);
 	for (size_t i = 0; i < BC_ARRAY_LEN(files); i++) {
-		write_file(files[i], BC_SPAN_LIT("Bearer hush\n"));
+		write_file(files[i], BC_SPAN_LIT(LONG_SECRET "\n"));
 	}
 	ck_assert_int_eq(mkdir("tools.d", 0700), 0);
 	cwd = getcwd(NULL, 0);
@@ -213,7 +214,7 @@ START_TEST(test_sample_loads_with_every_line_in_force)
 	write_file("t.toml", bc_buf_span(&all));
 	err = cfg_load("t.toml", &findings, &cfg);
 	ck_assert_msg(err == BC_OK, "%s", terminated(&findings));
-	ck_assert_str_eq(cfg->tool[0].request.headers[0].value, "Bearer hush");
+	ck_assert_str_eq(cfg->tool[0].request.headers[0].value, LONG_SECRET);
 	ck_assert_ptr_nonnull(strstr(cfg->listen[0].certificate, "/fullchain.pem"));
 	ck_assert_int_eq(cfg->listen[0].certificate[0], '/');
 	cfg = cfg_unref(cfg);
