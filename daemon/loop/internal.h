@@ -32,6 +32,7 @@ struct loop {
 	ev_check check; /* first of every turn: reads the clock */
 	ev_async wake;  /* another thread has put something into posted */
 	bc_usec now;
+	unsigned turn; /* counts them; it wraps */
 	size_t active; /* our watchers and timers that are started */
 	bool running;
 	bool stopping;

@@ -24,6 +24,11 @@ bc_usec loop_now(const struct loop *loop)
 	return loop->now;
 }
 
+unsigned loop_turn(const struct loop *loop)
+{
+	return loop->turn;
+}
+
 bc_usec loop_wall(const struct loop *loop)
 {
 	return (bc_usec)(ev_now(loop->ev) * 1e6);
@@ -50,6 +55,7 @@ static void check_cb(struct ev_loop *ev, ev_check *watcher, int events)
 	(void)events;
 	BC_CHECK(loop, LOOP_MAGIC);
 	loop->now = loop_clock();
+	loop->turn++;
 }
 
 static void run_posted(struct loop *loop)

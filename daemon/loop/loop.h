@@ -33,6 +33,9 @@ void loop_stop(struct loop *loop);
 /* Monotonic time of this turn: read once per turn, so all callbacks of a turn see the same. */
 bc_usec loop_now(const struct loop *loop);
 
+/* Which turn this is, counted from 1; it wraps.  0 before the first. */
+unsigned loop_turn(const struct loop *loop);
+
 /* Wall-clock time of this turn, microseconds since the epoch; for records and log lines only. */
 bc_usec loop_wall(const struct loop *loop);
 

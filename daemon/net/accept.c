@@ -205,7 +205,8 @@ static enum bc_err start(struct net_acceptor *acceptor, const struct net_listene
 {
 	size_t i;
 
-	if (acceptor->tick == NULL || net_holds_init(&acceptor->holds, acceptor->loop) != BC_OK ||
+	if (acceptor->tick == NULL ||
+	    net_holds_init(&acceptor->holds, acceptor->loop, &acceptor->ration) != BC_OK ||
 	    net_lws_new(acceptor) != BC_OK) {
 		(void)!bc_buf_put_str(
 			reterr_message,
@@ -247,6 +248,7 @@ enum bc_err net_acceptor_new(struct net_io *io, const struct net_listener_conf *
 	acceptor->limits = *limits;
 	TAILQ_INIT(&acceptor->unfinished);
 	LIST_INIT(&acceptor->conns);
+	net_ration_init(&acceptor->ration, io->loop);
 	acceptor->tick = loop_timer_new(io->loop, on_tick, acceptor);
 	err = start(acceptor, listeners, count, reterr_message);
 	if (err != BC_OK) {

@@ -11,6 +11,7 @@
 #include "daemon/net/hold.h"
 #include "daemon/net/link_internal.h"
 #include "daemon/net/peer.h"
+#include "daemon/net/ration.h"
 
 #include <openssl/types.h>
 #include <stdatomic.h>
@@ -53,6 +54,7 @@ struct net_acceptor {
 	SSL_CTX *unused;             /* for clients, which we are not: see lws.c */
 	struct loop_timer *tick;     /* libwebsockets' own timers need a kick */
 	struct net_holds holds;
+	struct net_ration ration;
 	struct net_listener listeners[NET_LISTENERS_MAX];
 	size_t listener_count;
 	LIST_HEAD(net_conns, net_conn) conns;

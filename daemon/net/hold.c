@@ -1,6 +1,5 @@
 #include "daemon/net/hold.h"
 
-#include "daemon/base/metric.h"
 #include "daemon/net/hello.h"
 
 #include <errno.h>
@@ -79,14 +78,14 @@ static void on_turn(void *arg)
 		ops->go(hold->arg);
 	}
 	if (!TAILQ_EMPTY(&holds->ready)) {
-		bc_metric_inc(BC_M_HANDSHAKES_PUT_OFF);
+		net_ration_put_off(holds->ration);
 		loop_timer_start(holds->turn, 0);
 	}
 }
 
-enum bc_err net_holds_init(struct net_holds *holds, struct loop *loop)
+enum bc_err net_holds_init(struct net_holds *holds, struct loop *loop, struct net_ration *ration)
 {
-	*holds = (struct net_holds){.magic = NET_HOLD_MAGIC, .loop = loop};
+	*holds = (struct net_holds){.magic = NET_HOLD_MAGIC, .loop = loop, .ration = ration};
 	TAILQ_INIT(&holds->ready);
 	holds->turn = loop_timer_new(loop, on_turn, holds);
 	return holds->turn == NULL ? BC_E_NOMEM : BC_OK;

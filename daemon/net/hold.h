@@ -4,26 +4,28 @@
  * the loop.  So a socket stays ours until its ClientHello is whole, and a few are handed over in each turn: a crowd of
  * clients delays frames of open sessions by those few at most.
  *
- * Only the first flight is held.  A client that asks for a second hello (RFC 8446 4.1.4) or sends one longer than
- * NET_HELLO_MAX has its signature when it likes; how many can is bounded by handshakes_max.
+ * Only the first flight is held, and only up to NET_HELLO_MAX bytes, so that a crowd of clients who have not said enough
+ * costs no turns.  What a turn may cost, of this flight and of those that follow, is bounded by ration.h.
  */
 #ifndef BACKCHANNEL_NET_HOLD_H
 #define BACKCHANNEL_NET_HOLD_H
 
 #include "daemon/base/err.h"
 #include "daemon/loop/loop.h"
+#include "daemon/net/ration.h"
 
 #include <stdbool.h>
 #include <sys/queue.h>
 
 #define NET_HOLD_MAGIC 0x4e455448u
-#define NET_HOLD_TURN  4 /* clients let go in one turn of the loop */
+#define NET_HOLD_TURN  NET_RATION_TURN /* clients let go in one turn of the loop */
 
 /* Those of one worker whose hello has come, in the order in which it did.  Fields are for hold.c and tests. */
 struct net_holds {
 	unsigned magic;
 	struct loop *loop;
-	struct loop_timer *turn; /* active while somebody waits */
+	struct net_ration *ration; /* told of the turns that left somebody */
+	struct loop_timer *turn;   /* active while somebody waits */
 	TAILQ_HEAD(net_hold_queue, net_hold) ready;
 };
 
@@ -45,7 +47,8 @@ struct net_hold {
 };
 
 /* A queue on this loop.  BC_E_NOMEM. */
-enum bc_err net_holds_init(struct net_holds *holds, struct loop *loop) BC_MUST;
+enum bc_err net_holds_init(struct net_holds *holds, struct loop *loop,
+			   struct net_ration *ration) BC_MUST;
 
 /* Nobody may be held any more.  Accepts one that is zero. */
 void net_holds_release(struct net_holds *holds);

@@ -25,7 +25,12 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 {
 	struct net_conn *conn = lws_get_opaque_user_data(wsi);
 
-	(void)user;
+	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS) {
+		struct net_acceptor *acceptor = lws_context_user(lws_get_context(wsi));
+
+		/* The context of a listener with TLS has just been made.  Nonzero: the listener cannot be used. */
+		return net_ration_guard(&acceptor->ration, user) == BC_OK ? 0 : -1;
+	}
 	if (conn == NULL) {
 		return 0; /* the context's own, or not yet adopted, or gone */
 	}
@@ -78,6 +83,7 @@ enum bc_err net_lws_new(struct net_acceptor *acceptor)
 		.options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
 			   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
 		.foreign_loops = loops,
+		.user = acceptor,
 		.pt_serv_buf_size = RX_SIZE,
 		.timeout_secs = TIMEOUT_SECS,
 		.retry_and_idle_policy = &no_retry,
@@ -182,6 +188,7 @@ void net_lws_take(struct lws *wsi, int *ret_fd, SSL **ret_ssl)
 	(void)lws_rx_flow_control(wsi, 0);
 	lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
 	net_lws_peek(wsi, ret_fd, ret_ssl);
+	net_ration_open(*ret_ssl);
 }
 
 void net_lws_kill(struct net_acceptor *acceptor, struct lws *wsi)

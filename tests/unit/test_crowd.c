@@ -2,6 +2,7 @@
 #include "daemon/base/metric.h"
 #include "daemon/net/accept.h"
 #include "daemon/net/accept_internal.h"
+#include "daemon/net/hello.h"
 #include "tests/unit/certs.h"
 #include "tests/unit/tap.h"
 
@@ -249,8 +250,18 @@ static void send_all(int fd, const char *bytes, size_t len)
 	ck_assert_int_eq(send(fd, bytes, len, MSG_NOSIGNAL), (ssize_t)len);
 }
 
+/* What a client does that not every client does. */
+struct habit {
+	const char *name;
+	void (*prepare)(SSL *ssl);
+	void (*serve)(SSL_CTX *context); /* likewise the server's */
+	/* flights of the client, up to the one that costs a signature or a key exchange */
+	unsigned flights;
+	size_t begins; /* bytes said before the rest of the first flight; 0: all are said at once */
+};
+
 /* A client whose hello is ready, but not sent. */
-static struct client make_client(void)
+static struct client make_client_with(const struct habit *habit)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
 	struct client made = {dial(TLS), SSL_new(context), BIO_new(BIO_s_mem())};
@@ -259,14 +270,22 @@ static struct client make_client(void)
 	ck_assert_int_eq(fcntl(made.fd, F_SETFL, O_NONBLOCK), 0);
 	SSL_set_bio(made.ssl, BIO_new_socket(made.fd, BIO_NOCLOSE), made.out);
 	SSL_set_connect_state(made.ssl);
+	if (habit != NULL && habit->prepare != NULL) {
+		habit->prepare(made.ssl);
+	}
 	ck_assert_int_eq(SSL_do_handshake(made.ssl), -1);
 	return made;
+}
+
+static struct client make_client(void)
+{
+	return make_client_with(NULL);
 }
 
 /* Send at most max bytes of what it has to say; how many that were. */
 static size_t say(struct client *client, size_t max)
 {
-	char bytes[4000];
+	char bytes[15000];
 	int len = BIO_read(client->out, bytes, (int)(max < sizeof(bytes) ? max : sizeof(bytes)));
 
 	if (len <= 0) {
@@ -387,6 +406,239 @@ START_TEST(handshakes_are_taken_a_few_in_each_turn)
 	}
 	run_until(is_empty);
 	(void)close(fd);
+}
+END_TEST
+
+/* ---- flights behind the first, and hellos that are not waited for ---- */
+
+/* Its first key is of a group the server does not take: it is asked for a second hello. */
+static void take_other_groups(SSL_CTX *context)
+{
+	ck_assert_int_eq(SSL_CTX_set1_groups_list(context, "P-384"), 1);
+}
+
+/* A hello of more than NET_HELLO_MAX bytes. */
+static void offer_a_lot(SSL *ssl)
+{
+	static unsigned char names[12000];
+	size_t at = 0;
+
+	while (at + 200 <= sizeof(names)) {
+		names[at] = 199;
+		memset(names + at + 1, 'x', 199);
+		at += 200;
+	}
+	ck_assert_int_eq(SSL_set_alpn_protos(ssl, names, (unsigned)at), 0);
+	ck_assert_uint_gt(at, NET_HELLO_MAX);
+}
+
+/* The server's key is used for the second flight only. */
+static void exchange_by_rsa(SSL *ssl)
+{
+	ck_assert_int_eq(SSL_set_max_proto_version(ssl, TLS1_2_VERSION), 1);
+	ck_assert_int_eq(SSL_set_cipher_list(ssl, "kRSA"), 1);
+}
+
+static void have_rsa(SSL_CTX *context)
+{
+	EVP_PKEY *key = EVP_RSA_gen(2048);
+	X509 *cert = X509_new();
+
+	ck_assert_ptr_nonnull(X509_gmtime_adj(X509_getm_notBefore(cert), 0));
+	ck_assert_ptr_nonnull(X509_gmtime_adj(X509_getm_notAfter(cert), 3600));
+	ck_assert_int_eq(X509_set_pubkey(cert, key), 1);
+	ck_assert_int_gt(X509_sign(cert, key, EVP_sha256()), 0);
+	ck_assert_int_eq(SSL_CTX_set_cipher_list(context, "DEFAULT"), 1);
+	ck_assert_int_eq(SSL_CTX_use_certificate(context, cert), 1);
+	ck_assert_int_eq(SSL_CTX_use_PrivateKey(context, key), 1);
+	X509_free(cert);
+	EVP_PKEY_free(key);
+}
+
+static void speak_tls_1_2(SSL *ssl)
+{
+	ck_assert_int_eq(SSL_set_max_proto_version(ssl, TLS1_2_VERSION), 1);
+}
+
+static const struct habit habits[] = {
+	{"the first flight", NULL, NULL, 1, 0},
+	{"a second hello", NULL, take_other_groups, 2, 0},
+	{"a long hello", offer_a_lot, NULL, 1, 100},
+	{"TLS 1.2, the client's key", speak_tls_1_2, NULL, 2, 0},
+	{"TLS 1.2, RSA", exchange_by_rsa, have_rsa, 2, 0},
+};
+
+/* Handshakes in which the server has done what is dear: its Finished is made. */
+static unsigned count_dear(void)
+{
+	struct net_conn *conn;
+	unsigned count = 0;
+	char none[1];
+
+	LIST_FOREACH(conn, &acceptor->conns, entry)
+	{
+		SSL *ssl;
+		int fd;
+
+		if (conn->state == NET_CONN_READING) {
+			net_lws_peek(conn->wsi, &fd, &ssl);
+			count += ssl != NULL && SSL_get_finished(ssl, none, 0) > 0;
+		}
+	}
+	return count;
+}
+
+/* The listener's context, by one client that comes and goes. */
+static SSL_CTX *find_context(void)
+{
+	struct client client = make_client();
+	SSL_CTX *context;
+	SSL *ssl;
+	int fd;
+
+	(void)say(&client, SIZE_MAX);
+	run_until(one_is_held);
+	run_until(none_is_held);
+	net_lws_peek(LIST_FIRST(&acceptor->conns)->wsi, &fd, &ssl);
+	context = SSL_get_SSL_CTX(ssl);
+	end_client(&client);
+	run_until(is_empty);
+	return context;
+}
+
+/* Advance until the client has its second flight ready. */
+static void await_second_flight(struct client *client)
+{
+	while (BIO_ctrl_pending(client->out) == 0) {
+		run_turn();
+		ck_assert_int_eq(SSL_do_handshake(client->ssl), -1);
+	}
+}
+
+/* Everybody says their next flight, as soon as the server has answered the one before. */
+static void say_flight(struct client *clients, unsigned flight)
+{
+	for (size_t i = 0; i < TLS_CROWD && flight > 1; i++) {
+		await_second_flight(&clients[i]);
+	}
+	for (size_t i = 0; i < TLS_CROWD; i++) {
+		ck_assert_uint_gt(say(&clients[i], SIZE_MAX), 0);
+	}
+}
+
+START_TEST(dear_flights_are_taken_a_few_in_each_turn)
+{
+	const struct habit *habit = &habits[_i];
+	struct client clients[TLS_CROWD];
+	unsigned turns = 0;
+	size_t i;
+
+	acceptor->limits.handshakes_max = TLS_CROWD + 1; /* never full: nobody has to make room */
+	if (habit->serve != NULL) {
+		habit->serve(find_context());
+	}
+	for (i = 0; i < TLS_CROWD; i++) {
+		clients[i] = make_client_with(habit);
+	}
+	if (habit->begins > 0) {
+		for (i = 0; i < TLS_CROWD; i++) {
+			ck_assert_uint_eq(say(&clients[i], habit->begins), habit->begins);
+		}
+		while (count_let_go() < TLS_CROWD) {
+			run_turn();
+		}
+	}
+	for (unsigned flight = 1; flight <= habit->flights; flight++) {
+		ck_assert_msg(count_dear() == 0, "%s", habit->name);
+		say_flight(clients, flight);
+	}
+	while (count_dear() < TLS_CROWD) {
+		unsigned before = count_dear();
+
+		run_turn();
+		turns++;
+		ck_assert_msg(count_dear() - before <= NET_RATION_TURN, "%s: %u in one turn",
+			      habit->name, count_dear() - before);
+	}
+	ck_assert_uint_ge(turns, TLS_CROWD / NET_RATION_TURN);
+	ck_assert_int_gt(bc_metric_get(BC_M_HANDSHAKES_PUT_OFF), 0);
+	finish_handshakes(clients, TLS_CROWD);
+	for (i = 0; i < TLS_CROWD; i++) {
+		end_client(&clients[i]);
+	}
+	run_until(is_empty);
+	ck_assert_uint_eq(acceptor->ration.asked, acceptor->ration.gone);
+}
+END_TEST
+
+/* A long hello in records of four bytes: it takes as many turns as its reads ask for. */
+START_TEST(flights_of_many_records_take_many_turns)
+{
+	struct client client = make_client_with(&habits[2]);
+	static char hello[15000];
+	int len = BIO_read(client.out, hello, sizeof(hello));
+	unsigned turns = 0;
+	int at;
+
+	for (at = 5; at < len; at += 4) {
+		int body = len - at < 4 ? len - at : 4;
+		char record[9] = {hello[0], hello[1], hello[2], 0, (char)body};
+
+		memcpy(record + 5, hello + at, (size_t)body);
+		while (send(client.fd, record, (size_t)body + 5, MSG_NOSIGNAL) < 0) {
+			run_turn(); /* the kernel takes no more before we have read */
+		}
+	}
+	while (SSL_do_handshake(client.ssl) != 1) {
+		run_turn();
+		turns++;
+	}
+	(void)say(&client, SIZE_MAX);
+	ck_assert_uint_ge(turns, NET_HELLO_MAX / 4 * 2 / NET_RATION_READS);
+	end_client(&client);
+	run_until(is_empty);
+}
+END_TEST
+
+/* Clients whose second flight never ends take no turn from one who came after them. */
+START_TEST(endless_flights_hold_up_nobody)
+{
+	/* A handshake message of 2,000 bytes, in records of one. */
+	static const char first[] = "\x16\x03\x03\x00\x04\x10\x00\x07\xd0";
+	static const char next[] = "\x16\x03\x03\x00\x01x";
+	const struct habit *habit = &habits[3];
+	struct client clients[TLS_CROWD];
+	struct client good;
+	unsigned turns = 0;
+	size_t i;
+
+	acceptor->limits.handshakes_max = TLS_CROWD + 2;
+	good = make_client_with(habit);
+	(void)say(&good, SIZE_MAX);
+	await_second_flight(&good);
+	for (i = 0; i < TLS_CROWD; i++) {
+		clients[i] = make_client_with(habit);
+	}
+	say_flight(clients, 1);
+	for (i = 0; i < TLS_CROWD; i++) {
+		await_second_flight(&clients[i]);
+		send_all(clients[i].fd, first, sizeof(first) - 1);
+	}
+	(void)say(&good, SIZE_MAX);
+	while (SSL_do_handshake(good.ssl) != 1) {
+		for (i = 0; i < TLS_CROWD; i++) {
+			send_all(clients[i].fd, next, sizeof(next) - 1);
+		}
+		run_turn();
+		turns++;
+		ck_assert_uint_le(turns, TLS_CROWD);
+	}
+	end_client(&good);
+	for (i = 0; i < TLS_CROWD; i++) {
+		end_client(&clients[i]);
+	}
+	run_until(is_empty);
+	ck_assert_uint_eq(acceptor->ration.asked, acceptor->ration.gone);
 }
 END_TEST
 
@@ -546,6 +798,10 @@ int main(void)
 	tcase_add_test(tcase, handshakes_are_bounded);
 	tcase_add_test(tcase, crowd_is_taken_a_few_in_each_turn);
 	tcase_add_test(tcase, handshakes_are_taken_a_few_in_each_turn);
+	tcase_add_loop_test(tcase, dear_flights_are_taken_a_few_in_each_turn, 0,
+			    BC_ARRAY_LEN(habits));
+	tcase_add_test(tcase, flights_of_many_records_take_many_turns);
+	tcase_add_test(tcase, endless_flights_hold_up_nobody);
 	tcase_add_test(tcase, dribbled_hello_wakes_nobody);
 	tcase_add_loop_test(tcase, broken_hello_ends, 0, BC_ARRAY_LEN(ends));
 	tcase_add_loop_test(tcase, silence_times_out, 0, 2);

@@ -73,7 +73,7 @@ START_TEST(a_pass_hears_the_word_and_what_stood_before_it)
 	size_t first = (onset - 1) / piece * piece;
 	size_t before = (size_t)BEFORE_MS * BYTES_PER_MS;
 	size_t from = first > before ? first - before : 0;
-	struct rig rig;
+	static struct rig rig;
 	size_t len = 0;
 
 	record();
