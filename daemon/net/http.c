@@ -467,6 +467,13 @@ static long to_ms(bc_usec timeout)
 	return ms < 1 ? 1 : ms > INT32_MAX ? INT32_MAX : (long)ms;
 }
 
+/* Besides a file curl would go on trusting the directory of authorities that is built into it. */
+static bool set_trust(CURL *easy, const char *ca_file)
+{
+	return ca_file == NULL || (curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) == CURLE_OK &&
+				   curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK);
+}
+
 static bool set_limits(struct net_http_call *call, const struct net_http_request *request)
 {
 	const char *ca_file = request->ca_file != NULL ? request->ca_file : call->http->ca_file;
@@ -487,7 +494,7 @@ static bool set_limits(struct net_http_call *call, const struct net_http_request
 	       curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
 	       /* Else a call that ends while its name is looked up makes the loop wait for the look-up. */
 	       curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
-	       (ca_file == NULL || curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) == CURLE_OK);
+	       set_trust(easy, ca_file);
 }
 
 static bool set_callbacks(struct net_http_call *call)
@@ -515,13 +522,6 @@ static bool set_effect(struct net_http_call *call)
 	       curl_easy_setopt(easy, CURLOPT_SEEKDATA, call) == CURLE_OK;
 }
 
-/* Methods that have a Content-Length even when it is 0.  Source: RFC 9110 8.6. */
-static bool wants_length(const char *method)
-{
-	return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
-	       strcmp(method, "PATCH") == 0;
-}
-
 static bool set_method(struct net_http_call *call, const struct net_http_request *request)
 {
 	CURL *easy = call->easy;
@@ -529,7 +529,7 @@ static bool set_method(struct net_http_call *call, const struct net_http_request
 	if (strcmp(request->method, "HEAD") == 0) {
 		return curl_easy_setopt(easy, CURLOPT_NOBODY, 1L) == CURLE_OK;
 	}
-	if (!request->has_body && !wants_length(request->method)) {
+	if (!request->has_body && !net_request_wants_length(request->method)) {
 		return curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method) == CURLE_OK;
 	}
 	return curl_easy_setopt(easy, CURLOPT_POST, 1L) == CURLE_OK &&

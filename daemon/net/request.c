@@ -51,3 +51,9 @@ enum bc_err net_request_check(const struct net_http_request *request)
 	}
 	return BC_OK;
 }
+
+bool net_request_wants_length(const char *method)
+{
+	return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
+	       strcmp(method, "PATCH") == 0;
+}

@@ -5,6 +5,8 @@
 #include "daemon/base/bug.h"
 #include "daemon/base/err.h"
 
+#include <stdbool.h>
+
 struct net_http_request;
 
 /*
@@ -12,5 +14,8 @@ struct net_http_request;
  * Any thread, once curl is initialized.
  */
 enum bc_err net_request_check(const struct net_http_request *request) BC_MUST;
+
+/* Whether a method has a Content-Length even when it is 0.  Source: RFC 9110 8.6. */
+bool net_request_wants_length(const char *method);
 
 #endif

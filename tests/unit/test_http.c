@@ -8,14 +8,17 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <netinet/in.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +31,9 @@
 
 static int listener;
 static int tls_listener;
+static pthread_t tls_server;
+static char tls_url[64];
+static struct certs certs;
 static unsigned port;
 static atomic_uint connections;
 static atomic_uint drops;           /* requests for /drop that arrived completely */
@@ -373,12 +379,12 @@ END_TEST
 static void *serve_tls(void *arg)
 {
 	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-	const struct certs *certs = arg;
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 	char request[1024];
 
-	ck_assert_int_eq(SSL_CTX_use_certificate_file(ctx, certs->leaf, SSL_FILETYPE_PEM), 1);
-	ck_assert_int_eq(SSL_CTX_use_PrivateKey_file(ctx, certs->key, SSL_FILETYPE_PEM), 1);
+	(void)arg;
+	ck_assert_int_eq(SSL_CTX_use_certificate_file(ctx, certs.leaf, SSL_FILETYPE_PEM), 1);
+	ck_assert_int_eq(SSL_CTX_use_PrivateKey_file(ctx, certs.key, SSL_FILETYPE_PEM), 1);
 	for (int i = 0; i < 2; i++) {
 		SSL *ssl = SSL_new(ctx);
 		int fd = accept(tls_listener, NULL, NULL);
@@ -394,31 +400,81 @@ static void *serve_tls(void *arg)
 	return NULL;
 }
 
-START_TEST(another_ca_is_trusted_from_the_next_request_on)
+static struct net_http_request begin_tls(void)
 {
 	struct net_http_request request = request_for("GET", "/ok");
-	struct outcome outcome;
-	struct certs certs;
-	char url[64];
 	unsigned tls_port;
-	pthread_t thread;
 
 	certs_make(&certs);
 	tls_listener = bind_local(&tls_port);
 	ck_assert_int_eq(listen(tls_listener, 2), 0);
-	ck_assert_int_eq(pthread_create(&thread, NULL, serve_tls, &certs), 0);
-	(void)snprintf(url, sizeof(url), "https://127.0.0.1:%u/ok", tls_port);
-	request.url = url;
-	ck_assert_int_eq(net_http_trust(http, certs.stranger), BC_OK);
-	outcome = perform(&request);
-	ck_assert_int_eq(outcome.end, NET_HTTP_UNREACHABLE);
-	ck_assert_int_eq(net_http_trust(http, certs.ca), BC_OK);
-	outcome = perform(&request);
-	ck_assert_int_eq(outcome.end, NET_HTTP_DONE);
-	ck_assert_int_eq(outcome.status, 200);
-	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(pthread_create(&tls_server, NULL, serve_tls, NULL), 0);
+	(void)snprintf(tls_url, sizeof(tls_url), "https://127.0.0.1:%u/ok", tls_port);
+	request.url = tls_url;
+	return request;
+}
+
+static void end_tls(void)
+{
+	ck_assert_int_eq(pthread_join(tls_server, NULL), 0);
 	(void)close(tls_listener);
 	certs_remove(&certs);
+}
+
+static enum net_http_end ask_trusting(const struct net_http_request *request, const char *ca_file)
+{
+	ck_assert_int_eq(net_http_trust(http, ca_file), BC_OK);
+	return perform(request).end;
+}
+
+START_TEST(another_ca_is_trusted_from_the_next_request_on)
+{
+	struct net_http_request request = begin_tls();
+
+	ck_assert_int_eq(ask_trusting(&request, certs.stranger), NET_HTTP_UNREACHABLE);
+	ck_assert_int_eq(ask_trusting(&request, certs.ca), NET_HTTP_DONE);
+	end_tls();
+}
+END_TEST
+
+static char system_dir[] = "/tmp/test_http_XXXXXX";
+static char system_ca[64];     /* as OpenSSL looks for it in a directory */
+static char system_bundle[64]; /* the file that curl reads by itself */
+
+/* For this process the system trusts the CA of the tests, by its directory; false: it may not do that. */
+static bool be_trusted_by_the_system(void)
+{
+	FILE *file = fopen(certs.ca, "re");
+	X509 *ca = PEM_read_X509(file, NULL, NULL, NULL);
+
+	ck_assert_ptr_nonnull(ca);
+	ck_assert_ptr_nonnull(mkdtemp(system_dir));
+	(void)snprintf(system_ca, sizeof(system_ca), "%s/%08lx.0", system_dir,
+		       X509_subject_name_hash(ca));
+	(void)snprintf(system_bundle, sizeof(system_bundle), "%s/ca-certificates.crt", system_dir);
+	X509_free(ca);
+	(void)fclose(file);
+	ck_assert_int_eq(symlink(certs.ca, system_ca), 0);
+	ck_assert_int_eq(symlink(certs.stranger, system_bundle), 0);
+	return unshare(CLONE_NEWNS) == 0 &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount(system_dir, "/etc/ssl/certs", NULL, MS_BIND, NULL) == 0;
+}
+
+START_TEST(beside_a_ca_file_the_system_is_not_trusted)
+{
+	struct net_http_request request = begin_tls();
+	bool able = be_trusted_by_the_system();
+
+	ck_assert_int_eq(ask_trusting(&request, certs.stranger), NET_HTTP_UNREACHABLE);
+	if (able) {
+		/* What the first was refused by is there. */
+		ck_assert_int_eq(ask_trusting(&request, NULL), NET_HTTP_DONE);
+	} else {
+		(void)ask_trusting(&request, certs.ca);
+	}
+	ck_assert_int_eq(unlink(system_ca) | unlink(system_bundle) | rmdir(system_dir), 0);
+	end_tls();
 }
 END_TEST
 
@@ -856,6 +912,7 @@ static Suite *make_suite(void)
 	tcase_add_checked_fixture(answers, set_up, tear_down);
 	tcase_add_test(answers, test_answer);
 	tcase_add_test(answers, another_ca_is_trusted_from_the_next_request_on);
+	tcase_add_test(answers, beside_a_ca_file_the_system_is_not_trusted);
 	tcase_add_test(answers, test_connection_is_kept);
 	tcase_add_test(answers, test_not_found);
 	tcase_add_test(answers, test_redirect_is_an_answer);
