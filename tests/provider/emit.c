@@ -65,7 +65,7 @@ void log_parameters(struct provider *provider)
 	const struct options *options = &provider->options;
 
 	line_write(provider, 0, "parameters",
-		   json_pack("{s:s,s:s,s:I,s:f,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
+		   json_pack("{s:s,s:s,s:I,s:f,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
 			     "sha256", provider->timing.sha256, "profile", options->profile, "seed",
 			     (json_int_t)options->seed, "scale", options->scale, "behaviour",
 			     behaviour_name(options->behaviour), "rule",
@@ -74,7 +74,7 @@ void log_parameters(struct provider *provider)
 			     "early_wrong", options->early_wrong, "premature", options->premature,
 			     "pass_disagrees", options->disagree, "rival", options->rival,
 			     "applies_repair", options->applies_repair, "cancel_delay_s",
-			     options->cancel_delay));
+			     options->cancel_delay, "aside_cost_s", options->aside_cost));
 }
 
 /* Base64 of audio would bury everything else: its length stands for it. */

@@ -52,6 +52,7 @@ struct options {
 	double rival;
 	double applies_repair;
 	unsigned asides;
+	double aside_cost;
 	double cancel_delay;
 	bool cancel_null_usage;
 	bool cancel_late_create;
@@ -59,6 +60,7 @@ struct options {
 	bool truncate_on_interrupt;
 	bool idle_needs_create;
 	bool reset_vad;
+	double detection_lag;
 	bool text_after_text;
 	bool reject_inline_audio;
 	bool no_function_items;

@@ -303,22 +303,6 @@ static void rate_limits_say(struct session *session)
 				"limit", 2000000, "remaining", 1995000, "reset_seconds", 0.15));
 }
 
-static void response_start(struct response *response)
-{
-	struct session *session = response->session;
-
-	response->phase = RESPONSE_THINKING;
-	response->created = ev_now(session->provider->loop);
-	emit(session, json_pack("{s:s,s:o}", "type", "response.created", "response",
-				response_json(response, "in_progress", NULL)));
-	rate_limits_say(session);
-	timer_set(response, response->plan.delay_s);
-	if (session->provider->options.cancel_late_create && !response->aside &&
-	    !response->unasked && session->listening.speech) {
-		response_interrupt(session);
-	}
-}
-
 static unsigned asides_running(struct session *session)
 {
 	struct response *response;
@@ -328,6 +312,31 @@ static unsigned asides_running(struct session *session)
 		n += response->aside && response->phase != RESPONSE_QUEUED;
 	}
 	return n;
+}
+
+/* World seconds to the first output of a response that begins now. */
+static double first_delay(const struct response *response)
+{
+	struct session *session = response->session;
+	unsigned beside = response->aside ? 0 : asides_running(session);
+
+	return response->plan.delay_s + beside * session->provider->options.aside_cost;
+}
+
+static void response_start(struct response *response)
+{
+	struct session *session = response->session;
+
+	response->phase = RESPONSE_THINKING;
+	response->created = ev_now(session->provider->loop);
+	emit(session, json_pack("{s:s,s:o}", "type", "response.created", "response",
+				response_json(response, "in_progress", NULL)));
+	rate_limits_say(session);
+	timer_set(response, first_delay(response));
+	if (session->provider->options.cancel_late_create && !response->aside &&
+	    !response->unasked && session->listening.speech) {
+		response_interrupt(session);
+	}
 }
 
 static void queued_start(struct session *session)

@@ -164,7 +164,13 @@ static bool update_is_possible(struct session *session, const json_t *update, st
 	return true;
 }
 
-static void update_event(struct session *session, const json_t *event)
+static bool is_of_detection(const json_t *update)
+{
+	return json_object_get(json_object_get(json_object_get(update, "audio"), "input"),
+			       "turn_detection") != NULL;
+}
+
+static void update_take(struct session *session, const json_t *event)
 {
 	const json_t *update = json_object_get(event, "session");
 	enum audio_format before =
@@ -176,9 +182,7 @@ static void update_event(struct session *session, const json_t *event)
 		return;
 	}
 	config_merge(session->config, update, 0);
-	if (session->provider->options.reset_vad &&
-	    json_object_get(json_object_get(json_object_get(update, "audio"), "input"),
-			    "turn_detection") != NULL) {
+	if (session->provider->options.reset_vad && is_of_detection(update)) {
 		session->listening.speech = false;
 		session->listening.voiced_ms = 0;
 	}
@@ -192,6 +196,46 @@ static void update_event(struct session *session, const json_t *event)
 	session_idle_arm(session, 0.0);
 	emit(session,
 	     json_pack("{s:s,s:O}", "type", "session.updated", "session", session->config));
+}
+
+/* Take the update that was put off, if there is one. */
+static void update_late_take(struct session *session)
+{
+	json_t *event = session->late_update;
+
+	ev_timer_stop(session->provider->loop, &session->late_timer);
+	session->late_update = NULL;
+	if (event != NULL) {
+		update_take(session, event);
+		json_decref(event);
+	}
+}
+
+static void late_fired(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct session *session = timer->data;
+
+	(void)loop;
+	(void)events;
+	BC_CHECK(session, SESSION_MAGIC);
+	update_late_take(session);
+}
+
+/* Updates are answered in their order. */
+static void update_event(struct session *session, const json_t *event)
+{
+	const struct provider *provider = session->provider;
+
+	update_late_take(session);
+	if (provider->options.detection_lag > 0.0 &&
+	    is_of_detection(json_object_get(event, "session"))) {
+		session->late_update = json_incref((json_t *)(uintptr_t)event);
+		ev_timer_set(&session->late_timer,
+			     provider_seconds(provider, provider->options.detection_lag), 0.);
+		ev_timer_start(provider->loop, &session->late_timer);
+	} else {
+		update_take(session, event);
+	}
 }
 
 static const struct {
@@ -309,6 +353,8 @@ static void closed(void *arg, struct wire *wire, uint16_t code, struct bc_span r
 	audio_release(session);
 	usage_release(session);
 	ev_timer_stop(session->provider->loop, &session->idle);
+	ev_timer_stop(session->provider->loop, &session->late_timer);
+	json_decref(session->late_update);
 	json_decref(session->config);
 	TAILQ_REMOVE(&session->provider->live, session, link);
 	session->magic = 0;
@@ -395,6 +441,8 @@ static struct session *session_new(struct provider *provider, struct wire *wire,
 	TAILQ_INSERT_TAIL(&provider->live, session, link);
 	ev_timer_init(&session->idle, idle_fired, 0., 0.);
 	session->idle.data = session;
+	ev_timer_init(&session->late_timer, late_fired, 0., 0.);
+	session->late_timer.data = session;
 	return session;
 }
 

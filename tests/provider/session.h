@@ -416,7 +416,9 @@ struct session {
 	unsigned responses_made;
 	bool beta; /* the client asked for the switched-off protocol */
 	bool dropped;
-	ev_timer idle; /* idle_timeout_ms */
+	ev_timer idle;       /* idle_timeout_ms */
+	json_t *late_update; /* a session.update that was put off; NULL: none */
+	ev_timer late_timer; /* of that */
 };
 
 /* Answers an upgrade request: makes the session. */

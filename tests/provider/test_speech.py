@@ -133,6 +133,20 @@ class Audio(Case):
             self.assertEqual([e['item_id'] for e in client.events if e['type'].endswith('speech_stopped')],
                              [started] if stopped else [])
 
+    def test_an_update_that_takes_its_time(self):
+        """It meets what is said meanwhile, and updates are answered in their order."""
+        client = self.talking('--reset-vad', '--detection-lag', '3600000')
+        client.send('session.update', session={'type': 'realtime', 'audio': {'input': {'turn_detection': {
+            'type': 'server_vad', 'silence_duration_ms': 200}}}})
+        say(client, speech(2, 0, 1))
+        client.until('input_audio_buffer.speech_started')
+        self.assertEqual([e for e in client.events if e['type'] == 'session.updated'], [])
+        client.update(instructions='Be brief.')
+        client.events.clear()
+        say(client, SILENCE * 15 + speech(2, 0, 1))
+        client.until('input_audio_buffer.speech_started')
+        self.assertEqual([e for e in client.events if e['type'].endswith('speech_stopped')], [])
+
     def test_idle_timeout(self):
         detection = {'type': 'server_vad', 'idle_timeout_ms': 5000}
         client = self.talking(audio={'input': {'turn_detection': detection}})
