@@ -24,6 +24,8 @@
 /* The caller is heard at the window's end: how often, and how long, the provider's own word is waited for. */
 #define AGAIN_MAX 5
 #define AGAIN     (60 * BC_USEC_PER_MS)
+/* The provider says that speech is over so long after it must have heard the silence, or has forgotten the speech. */
+#define LOST_AFTER (2 * BC_USEC_PER_SEC)
 
 void eager_init(struct sess *sess, struct eager *eager)
 {
@@ -61,28 +63,34 @@ static bool fits(const struct sess *sess, struct bc_span detection)
 	       silence_of(detection) >= least;
 }
 
+static void send_detection(struct sess *sess, struct bc_span detection)
+{
+	struct bc_buf members;
+
+	bc_buf_init(&members, detection.len + 1024);
+	if (bc_buf_printf(&members, "\"audio\":{\"input\":{\"turn_detection\":%.*s}}",
+			  BC_SPAN_ARG(detection)) == BC_OK &&
+	    bc_buf_put(&members, "", 1) == BC_OK) {
+		sess->agent->eager.asked +=
+			tools_send_update(sess, bc_buf_span(&members).ptr, UPDATE_DETECTION);
+	}
+	bc_buf_release(&members);
+}
+
 /* Ask the provider for the client's own settings with the shorter silence. */
 static void ask(struct sess *sess, struct bc_span detection)
 {
-	struct eager *eager = &sess->agent->eager;
 	struct rewrite rewrite;
 	struct bc_buf shorter;
-	struct bc_buf members;
 	char number[24];
 
 	(void)snprintf(number, sizeof(number), "%lld",
 		       (long long)(sess->cfg->speculation.eager_silence / BC_USEC_PER_MS));
 	rewrite_begin(&rewrite, detection);
 	rewrite_set(&rewrite, detection, "silence_duration_ms", bc_span_str(number));
-	bc_buf_init(&members, detection.len + 1024);
-	if (rewrite_end(&rewrite, &shorter) &&
-	    bc_buf_printf(&members, "\"audio\":{\"input\":{\"turn_detection\":%.*s}}",
-			  BC_SPAN_ARG(bc_buf_span(&shorter))) == BC_OK &&
-	    bc_buf_put(&members, "", 1) == BC_OK) {
-		eager->asked +=
-			tools_send_update(sess, bc_buf_span(&members).ptr, UPDATE_DETECTION);
+	if (rewrite_end(&rewrite, &shorter)) {
+		send_detection(sess, bc_buf_span(&shorter));
 	}
-	bc_buf_release(&members);
 	bc_buf_release(&shorter);
 }
 
@@ -98,8 +106,13 @@ void eager_turn_over(struct sess *sess)
 {
 	struct eager *eager = &sess->agent->eager;
 
-	if (eager->later && !eager->off && !caller_speaks(sess)) {
-		eager->later = false;
+	if (!eager->later || caller_speaks(sess)) {
+		return;
+	}
+	eager->later = false;
+	if (eager->off) {
+		send_detection(sess, bc_span_str(eager->own));
+	} else {
 		ask(sess, bc_span_str(eager->own));
 	}
 }
@@ -110,18 +123,17 @@ void eager_configure(struct sess *sess, struct bc_span detection)
 	bool ours = eager->own != NULL && detection.len > 0 && detection.ptr[0] == '{' &&
 		    silence_of(detection) == sess->cfg->speculation.eager_silence;
 
-	if (!sess->cfg->speculation.eager_turn || sess->agent->spec == NULL || eager->off ||
-	    detection.len == 0) {
+	if (!sess->cfg->speculation.eager_turn || sess->agent->spec == NULL || detection.len == 0) {
 		return;
 	}
 	eager->armed = ours;
-	if (ours || (eager->asked > 0 && silence_of(detection) == eager->silence)) {
+	if (ours || (!eager->off && eager->asked > 0 && silence_of(detection) == eager->silence)) {
 		return; /* as wanted, or an answer from before our request */
 	}
 	free(eager->own);
 	eager->own = NULL;
 	eager->later = false;
-	if (fits(sess, detection) && (eager->own = field_dup(detection)) != NULL) {
+	if (!eager->off && fits(sess, detection) && (eager->own = field_dup(detection)) != NULL) {
 		eager->silence = silence_of(detection);
 		eager->later = true;
 		eager_turn_over(sess);
@@ -133,20 +145,91 @@ void eager_answered(struct sess *sess)
 	struct eager *eager = &sess->agent->eager;
 
 	eager->asked -= eager->asked > 0;
-	if (eager->asked == 0 && eager->own != NULL && !eager->armed && !eager->later) {
+	if (eager->off) {
+		return;
+	}
+	if (eager->armed) {
+		/* The caller has begun to speak before the provider had the request. */
+		eager->watched = sess->agent->speech;
+		eager->silent_since = 0;
+	} else if (eager->asked == 0 && eager->own != NULL && !eager->later) {
 		eager_refused(sess); /* it says yes and does not do it */
 	}
+}
+
+static void give_up(struct sess *sess)
+{
+	sess->agent->eager.off = true; /* also where the operator knows better */
+	sess->agent->eager.watched = false;
+	trait_notice(sess, TRAIT_SHORT_SILENCE, 0);
 }
 
 void eager_refused(struct sess *sess)
 {
 	struct eager *eager = &sess->agent->eager;
 
-	eager->off = true;
+	give_up(sess);
 	eager->armed = false;
-	trait_notice(sess, TRAIT_SHORT_SILENCE, 0);
+	eager->later = false;
+	free(eager->own);
+	eager->own = NULL;
 	bc_log(BC_LOG_WARNING, &sess->log,
 	       "provider refused a shorter silence, ending turns as the client asked for");
+}
+
+/* ---- a request that fell into the caller's speech (U6) ---- */
+
+/* The provider has forgotten it.  What it will make of these words nobody can tell, so they are not guessed on. */
+static void speech_lost(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	bc_log(BC_LOG_WARNING, &sess->log,
+	       "provider has lost what the caller was saying when it was asked for a shorter silence, ending turns as the client asked for");
+	give_up(sess);
+	hear_forgotten(sess);
+	eager->later = eager->own != NULL;
+	eager_turn_over(sess);
+}
+
+/* What the provider says of that speech. */
+static void follow_speech(struct sess *sess, enum oai_event event)
+{
+	switch ((int)event) {
+	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STARTED:
+		speech_lost(sess); /* it had begun already */
+		break;
+	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STOPPED:
+	case OAI_INPUT_AUDIO_BUFFER_COMMITTED:
+	case OAI_INPUT_AUDIO_BUFFER_CLEARED:
+		sess->agent->eager.watched = false;
+		break;
+	default:
+		break;
+	}
+}
+
+void eager_listen(struct sess *sess)
+{
+	const struct hearing *hearing = &sess->agent->hearing;
+	struct eager *eager = &sess->agent->eager;
+	bc_usec patience = eager->silence + LOST_AFTER;
+	bc_usec now = sess_now(sess);
+
+	if (hearing->detector.speech || !hearing->turn_open || !hearing->spoken) {
+		eager->silent_since = 0; /* or the provider hears what the gateway does not */
+		return;
+	}
+	if (eager->silent_since == 0) {
+		eager->silent_since = now;
+	}
+	/* By the clock, because its word takes its way; by the stream, because it must have heard the silence. */
+	if (now - eager->silent_since >= patience && hear_quiet(sess) >= patience &&
+	    sess->blocked[SESS_UPSTREAM] == 0) {
+		lane_speech(sess, false);
+		speech_lost(sess);
+		lane_pump(sess);
+	}
 }
 
 void eager_show(const struct sess *sess, struct rewrite *rewrite, struct bc_span session)
@@ -391,6 +474,9 @@ bool eager_keeps(struct sess *sess, enum oai_event event, struct bc_span text)
 
 	if (eager->flushing) {
 		return false;
+	}
+	if (eager->watched) {
+		follow_speech(sess, event);
 	}
 	if (!eager->open) {
 		if (!eager->armed || event != OAI_INPUT_AUDIO_BUFFER_SPEECH_STOPPED) {

@@ -357,8 +357,13 @@ void hear_audio(struct sess *sess, struct bc_span text)
 	}
 	raw = bc_span(raw.ptr + 1, raw.len - 2);
 	size = raw.len / 4 * 3 + 3;
-	if ((is_aside(hearing, size) ? hear_aside(sess, raw) : hear_kept(sess, raw, size)) &&
-	    !is_idle(sess->agent)) {
+	if (!(is_aside(hearing, size) ? hear_aside(sess, raw) : hear_kept(sess, raw, size))) {
+		return;
+	}
+	if (sess->agent->eager.watched) {
+		eager_listen(sess);
+	}
+	if (!is_idle(sess->agent)) {
 		advance(sess);
 	}
 }
@@ -469,6 +474,16 @@ void hear_cleared(struct sess *sess)
 	forget_audio(hearing);
 	bc_buf_clear(&hearing->transcript);
 	pass_withdraw(sess, hearing->turn);
+}
+
+void hear_forgotten(struct sess *sess)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+
+	if (hearing->on && hearing->turn_open) {
+		hearing->overflow = true;
+		spec_verdict_void(sess->agent->spec);
+	}
 }
 
 bc_usec hear_quiet(const struct sess *sess)

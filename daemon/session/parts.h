@@ -174,6 +174,8 @@ void eager_turn_over(struct sess *sess);
 void eager_answered(struct sess *sess);
 /* The provider does not take the shorter silence. */
 void eager_refused(struct sess *sess);
+/* The caller was heard, or silent, while its speech is watched (eager.watched). */
+void eager_listen(struct sess *sess);
 /* Show the client its own turn_detection in a session object. */
 void eager_show(const struct sess *sess, struct rewrite *rewrite, struct bc_span session);
 /* Whether an event of the provider is kept for later; else it is handled now. */
@@ -373,6 +375,8 @@ void hear_ends(struct sess *sess);
 void hear_unheard(struct sess *sess);
 void hear_committed(struct sess *sess);
 void hear_cleared(struct sess *sess);
+/* The provider may have lost some of the running turn: it is guessed on no more, and nothing is confirmed in it. */
+void hear_forgotten(struct sess *sess);
 void hear_fini(struct agent *agent);
 /* How long the caller has been silent: by the stream, and by the clock where no audio comes any more; INT64_MAX: no voice. */
 bc_usec hear_quiet(const struct sess *sess);

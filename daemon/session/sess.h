@@ -303,7 +303,7 @@ struct hearing {
 	bool on;        /* the detector runs and audio is kept */
 	bool turn_open; /* something was said or typed since the last commit */
 	bool spoken;    /* the running turn has a voice: its time is that of its samples */
-	bool overflow;  /* the turn is longer than what may be kept */
+	bool overflow;  /* the turn is longer than what may be kept, or not all of it was heard */
 	enum audio_format format;
 	struct audio_detector detector;
 	/* Of the running turn, as it came, decoded from base64; without a voice in it at most what came last. */
@@ -357,17 +357,19 @@ struct passes {
 
 /* Ending turns before the client's silence has passed (eager.c). */
 struct eager {
-	bool armed;          /* the provider uses the shorter one */
-	bool off;            /* it does not take it */
-	bool later;          /* it is asked when the caller has finished */
-	bool open;           /* a window is open: events are kept */
-	bool flushing;       /* they are being handled */
-	bool hiding;         /* … and the response among them is never shown */
-	bool hid;            /* one was */
-	bool full;           /* so much was made of the pause that it is never shown */
-	char *own;           /* the client's turn_detection, raw; NULL: it is not one to shorten */
-	bc_usec silence;     /* of it */
-	unsigned asked;      /* requests for the shorter one that have no answer yet */
+	bool armed;      /* the provider uses the shorter one */
+	bool off;        /* it does not take it */
+	bool later;      /* it is asked when the caller has finished; off: for the client's own */
+	bool watched;    /* the caller spoke when it was asked: it may have forgotten that speech */
+	bool open;       /* a window is open: events are kept */
+	bool flushing;   /* they are being handled */
+	bool hiding;     /* … and the response among them is never shown */
+	bool hid;        /* one was */
+	bool full;       /* so much was made of the pause that it is never shown */
+	char *own;       /* the client's turn_detection, raw; NULL: it is not one to shorten */
+	bc_usec silence; /* of it */
+	bc_usec silent_since; /* monotonic, while watched: of the caller, by the gateway's own ear; 0: it speaks */
+	unsigned asked;      /* requests for one of them that have no answer yet */
 	unsigned again;      /* times the window's end was put off */
 	char *answer;        /* id of what is made of the pause, raw JSON; owned; NULL: none yet */
 	struct bc_buf queue; /* events kept, each followed by a NUL */

@@ -27,6 +27,7 @@ EXACT = ('--premature', '0', '--early-wrong', '0', '--disagree', '0', '--rival',
 TRIES = 6  # calls within which a behaviour that needs a race to be won is noticed
 PAUSE = SILENCE * 12
 END = SILENCE * 40
+SHORT = 200  # milliseconds: the default of eager_silence
 TURN_END = 25  # pieces of silence that end a turn, and no more
 
 
@@ -54,6 +55,18 @@ class Provider:
         """Passes that have ended or were refused."""
         return len([event for event in self.events('out') if event['type'] == 'error'
                     or (event['type'] == 'response.done' and event['response']['conversation_id'] is None)])
+
+    def heard(self):
+        """What became of the caller's audio."""
+        return [event['type'].removeprefix('input_audio_buffer.') for event in self.events('out')
+                if event['type'].startswith('input_audio_buffer.')]
+
+    def silences(self):
+        """What the updates of turn detection that were answered have made of the silence that ends turns."""
+        kept = [event['session']['audio']['input']['turn_detection'] for event in self.events('out')
+                if event['type'] in ('session.created', 'session.updated')]
+        numbers = [detection['silence_duration_ms'] for detection in kept]
+        return [after for before, after in zip(numbers, numbers[1:]) if before != after]
 
     def flags(self):
         """What the gateway says of it."""
@@ -346,9 +359,32 @@ class Silence(UpstreamsCase):
         self.assertGreater(self.gateway_.metric('spec_eager_turns_total'), 1)
         self.assertEqual(self.gateway_.metric('spec_eager_resumed_total'), 0)
         self.assertNotEqual(reset.flags()['short_silence'], 'no')
-        heard = [event['type'].removeprefix('input_audio_buffer.') for event in reset.events('out')
-                 if event['type'].startswith('input_audio_buffer.')]
-        self.assertEqual(heard, ['speech_started', 'speech_stopped', 'committed'] * 2)
+        self.assertEqual(reset.heard(), ['speech_started', 'speech_stopped', 'committed'] * 2)
+
+    def test_u6_speech_that_is_lost_over_the_shorter_silence_is_the_last_one(self):
+        """The update was sent before anybody spoke, and takes its time."""
+        late = Provider(self, 'late', '--reset-vad', '--detection-lag', str(1000 * SCALE))
+        self.gateway_.config['speculation']['eager_turn'] = True
+        self.start(late)
+        for _ in range(TRIES):
+            talk = Talk(late)
+            talk.say(speech(0, 0, STORY['turns'][0]['words'] - 1))
+            wait_until(lambda: late.silences()[-1:] == [SHORT], 'the shorter silence')
+            if late.heard()[-1:] == ['speech_started']:
+                break
+            talk.end()  # nothing was said in time
+
+        def noticed():
+            talk.say(END)
+            return late.flags()['short_silence'] == 'no'
+        wait_until(noticed, 'the lost speech')
+        wait_until(lambda: late.silences()[-1] == 500, "the client's own silence")
+        wanted = talk.turn(0, passes=False)
+        self.assertEqual(talk.answer(), wanted)
+        self.assertEqual(talk.end(), [])
+        updates = len(late.silences())
+        self.call(late)
+        self.assertEqual(late.silences()[updates:], [])
 
     def test_u18_the_lag_of_transcripts_is_measured(self):
         """The silence ends with the turn: whatever the lag is measured from came before the transcript was begun."""
