@@ -1,6 +1,8 @@
 #include "daemon/upstreams.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/metric.h"
+#include "daemon/pace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +22,7 @@ struct known {
 	struct trait_set traits;
 	bc_usec since[TRAIT__COUNT]; /* wall */
 	bc_usec newest;
+	struct pace pace; /* measured since the start */
 };
 
 struct upstreams {
@@ -327,16 +330,52 @@ void upstreams_known(struct upstreams *upstreams, const char *name, const char *
 	(void)pthread_mutex_unlock(&upstreams->lock);
 }
 
+/* One more answer has begun. */
+static void note_pace(struct upstreams *upstreams, struct known *known, enum trait trait,
+		      int32_t ms, bc_usec wall)
+{
+	int32_t was = known->traits.value[TRAIT_PARALLEL_PASSES];
+	int32_t is;
+
+	set(known, trait, pace_note(&known->pace, trait, ms), wall);
+	if (trait != TRAIT_ANSWER_BESIDE) {
+		return; /* what is thought is made anew only of what tells of passes, and grows old without */
+	}
+	is = pace_judge(&known->pace, was);
+	if (is == TRAIT_UNKNOWN) {
+		return;
+	}
+	set(known, TRAIT_PARALLEL_PASSES, is, wall);
+	if (is == was) {
+		return;
+	}
+	upstreams->urgent = true;
+	bc_metric_add(BC_M_TRAITS_MISSING, is == 0);
+	if (was >= 0 || is == 0) {
+		bc_log(BC_LOG_WARNING, NULL,
+		       "upstream=%s model=%s answers begin after %dms beside a pass and %dms alone, %s",
+		       known->name, known->model, known->traits.value[TRAIT_ANSWER_BESIDE],
+		       known->traits.value[TRAIT_ANSWER_ALONE],
+		       is == 0 ? "beginning none while one is awaited"
+			       : "beginning them at any time again");
+	}
+}
+
 void upstreams_notice(struct upstreams *upstreams, const char *name, const char *model,
 		      enum trait trait, int32_t value, bc_usec wall)
 {
+	bool averaged = trait_kind(trait) == TRAIT_IS_MS || trait_kind(trait) == TRAIT_IS_MEDIAN;
 	struct known *known;
 
 	(void)pthread_mutex_lock(&upstreams->lock);
 	known = find_or_add(upstreams, name, model);
-	upstreams->urgent = upstreams->urgent || trait_kind(trait) != TRAIT_IS_MS;
+	upstreams->urgent = upstreams->urgent || !averaged;
 	upstreams->changed = true;
-	set(known, trait, value, wall);
+	if (trait_kind(trait) == TRAIT_IS_MEDIAN) {
+		note_pace(upstreams, known, trait, value, wall);
+	} else {
+		set(known, trait, value, wall);
+	}
 	(void)pthread_mutex_unlock(&upstreams->lock);
 }
 

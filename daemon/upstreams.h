@@ -32,6 +32,7 @@ void upstreams_model(const char *query, char out[UPSTREAMS_MODEL_MAX]);
 void upstreams_known(struct upstreams *upstreams, const char *name, const char *model,
 		     bc_usec relearn_after, bc_usec wall, struct trait_set *ret);
 
+/* A sample of a median may make another trait known that follows from it. */
 void upstreams_notice(struct upstreams *upstreams, const char *name, const char *model,
 		      enum trait trait, int32_t value, bc_usec wall);
 

@@ -50,7 +50,7 @@ enum bc_err trait_put(struct bc_buf *out, enum trait trait, int32_t value)
 		return bc_buf_printf(out, "%s=%s", trait_name(trait), value != 0 ? "yes" : "no");
 	}
 	return bc_buf_printf(out, "%s=%" PRId32 "%s", trait_name(trait), value,
-			     kind == TRAIT_IS_MS ? "ms" : "");
+			     kind == TRAIT_IS_COUNT ? "" : "ms");
 }
 
 static enum bc_err number(struct bc_span text, const char *unit, int32_t *ret)
@@ -94,7 +94,8 @@ enum bc_err trait_parse(struct bc_span text, enum trait *ret, int32_t *ret_value
 		value = bc_span(text.ptr + len + 1, text.len - len - 1);
 		err = rows[i].kind == TRAIT_IS_FLAG
 			      ? flag(value, ret_value)
-			      : number(value, rows[i].kind == TRAIT_IS_MS ? "ms" : "", ret_value);
+			      : number(value, rows[i].kind == TRAIT_IS_COUNT ? "" : "ms",
+				       ret_value);
 		if (err == BC_OK) {
 			*ret = (enum trait)i;
 		}

@@ -18,6 +18,7 @@ enum trait {
 enum trait_kind {
 	TRAIT_IS_FLAG,
 	TRAIT_IS_MS,
+	TRAIT_IS_MEDIAN, /* each is told as it was measured; the median is what is known */
 	TRAIT_IS_COUNT
 };
 

@@ -193,6 +193,9 @@ static void send_create(struct sess *sess, struct create *create)
 	create->number = ++sess->agent->requests;
 	TAILQ_INSERT_TAIL(&sess->agent->sent, create, link);
 	create->sent = sess_now(sess);
+	if (!create->out_of_band) {
+		answer_asked(sess);
+	}
 	deadline_set(sess, create->sent + sess->cfg->session.answer_timeout);
 	(void)sess_to_upstream(
 		sess, bc_span_str(create->text)); /* pressure shows with the next message */
@@ -303,6 +306,7 @@ void lane_cancel(struct sess *sess, struct resp *resp)
 {
 	if (lane_send_cancel(sess, resp->id)) {
 		resp->cancel_sent = sess_now(sess);
+		answer_forget(sess->agent);
 		lane_move(sess, LANE_EV_CANCEL);
 	}
 }
@@ -536,6 +540,7 @@ void lane_speech(struct sess *sess, bool started)
 		return;
 	}
 	agent->answer_expected = false;
+	answer_forget(agent);
 	if (agent->interrupt_response) {
 		take_unwanted(sess);
 	} else {

@@ -364,6 +364,20 @@ void traits_response_done(struct sess *sess, const struct resp *resp, struct bc_
 /* The transcript of what was said last is complete. */
 void traits_transcribed(struct sess *sess);
 
+/* ---- answers.c: how long they take to begin ---- */
+
+/* A turn has ended, spoken or typed; the provider may begin an answer by itself. */
+void answer_turn_ended(struct sess *sess, bool spoken);
+/* The client's request for a response goes upstream. */
+void answer_asked(struct sess *sess);
+/* A response was created, an item of a response begins; to be called behind everything else. */
+void answer_created(struct sess *sess, struct bc_span text);
+void answer_item(struct sess *sess, struct bc_span text);
+/* What comes now cannot be compared any more. */
+void answer_forget(struct agent *agent);
+/* Whether the caller's turn is over and its answer, or one that follows a tool, has no item yet. */
+bool answer_is_awaited(const struct sess *sess);
+
 /* ---- hearing.c: the caller's words, for guessing ---- */
 
 void hear_configure(struct sess *sess, struct bc_span session);

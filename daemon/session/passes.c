@@ -29,6 +29,12 @@ static bool hears_input(const struct sess *sess)
 	return hears_audio(sess) || (!hearing->spoken && hearing->words.given);
 }
 
+/* An answer that a pass would slow is about to begin (U4). */
+static bool is_barred(const struct sess *sess)
+{
+	return trait_lacks(sess, TRAIT_PARALLEL_PASSES) && answer_is_awaited(sess);
+}
+
 static bool may_start(struct sess *sess, bool pause)
 {
 	const struct agent *agent = sess->agent;
@@ -37,7 +43,7 @@ static bool may_start(struct sess *sess, bool pause)
 
 	if (!hearing->on || !hearing->turn_open || hearing->overflow || passes->off ||
 	    passes->vendor_tools || agent->refused || sess->state != SESS_OPEN ||
-	    sess_now(sess) < passes->rest_until) {
+	    sess_now(sess) < passes->rest_until || is_barred(sess)) {
 		return false;
 	}
 	if (!pause && trait_lacks(sess, TRAIT_PASS_CACHE)) {
@@ -146,6 +152,7 @@ static void start(struct sess *sess, bool pause, enum pass_given given)
 	bc_buf_init(&text, sess->cfg->session.message_max);
 	if (pass_put(sess, pass, given, &text) == BC_OK) {
 		bc_metric_inc(BC_M_PASSES);
+		agent->answering.beside = true;
 		(void)sess_to_upstream(
 			sess, bc_buf_span(&text)); /* pressure shows with the next message */
 	} else {
@@ -214,7 +221,8 @@ void pass_pause(struct sess *sess)
 		return;
 	}
 	/* What starts now may hear the whole turn; passes that have not are in its way. */
-	for (unsigned i = 0; i < SPEC_PASSES_MAX && !may_start(sess, true); i++) {
+	for (unsigned i = 0; i < SPEC_PASSES_MAX && !is_barred(sess) && !may_start(sess, true);
+	     i++) {
 		struct pass *pass = &agent->passes.running[i];
 
 		if (pass->number != 0 && !spec_pass_is_complete(agent->spec, pass->number)) {

@@ -389,6 +389,14 @@ struct takeover {
 	uint64_t before_commit; /* … when the client committed */
 };
 
+/* The answer to the caller's last turn, while it has not begun (answers.c). */
+struct answering {
+	bc_usec since; /* monotonic: when it was asked for; 0: it is not measured */
+	bool spoken;   /* the turn was, and the client is to ask for its answer */
+	bool beside;   /* a pass is, or was, under way since then */
+	bool created;
+};
+
 /* What guessing has cost so far. */
 struct spending {
 	struct admission_spend session;
@@ -456,6 +464,7 @@ struct agent {
 	struct extension extension;
 	struct transcripts transcripts;
 	struct passes passes;
+	struct answering answering;
 	struct spending spending;
 	uint64_t
 		disturbances; /* grows when the caller speaks, and when the client cancels or clears */

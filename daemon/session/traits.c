@@ -88,7 +88,9 @@ void trait_notice(struct sess *sess, enum trait trait, int32_t value)
 	if ((agent->traits_assumed & UINT32_C(1) << trait) != 0) {
 		return; /* the operator knows better */
 	}
-	if (trait_kind(trait) == TRAIT_IS_MS) {
+	if (trait_kind(trait) == TRAIT_IS_MEDIAN) {
+		value = value > TRAIT_VALUE_MAX ? TRAIT_VALUE_MAX : value; /* as it was measured */
+	} else if (trait_kind(trait) == TRAIT_IS_MS) {
 		value = value > TRAIT_VALUE_MAX ? TRAIT_VALUE_MAX : value;
 		value = *known < 0 ? value : (*known * 7 + value) / 8;
 	} else if (*known == value) {

@@ -103,6 +103,7 @@ static struct item *note_item(struct sess *sess, struct bc_span text, struct bc_
 	if (!item->placed && field_is(raw, "role", "user")) {
 		/* What was spoken has its place since the commit: this was typed, and is a turn as well. */
 		turn_ends(sess, id);
+		answer_turn_ended(sess, false);
 		reasoner_typed(sess, raw);
 	}
 	place_item(sess, text, item);
@@ -196,6 +197,7 @@ static void committed(struct sess *sess, struct bc_span text)
 	struct agent *agent = sess->agent;
 	char id[SESS_ID_MAX];
 	struct item *item;
+	bool spoken;
 
 	if (!field_id(text, "item_id", id)) {
 		id[0] = '\0';
@@ -211,7 +213,9 @@ static void committed(struct sess *sess, struct bc_span text)
 	agent->answer_expected = true;
 	hear_unheard(sess);
 	agent->take.provider_answers = agent->create_response && !agent->take.client_commits;
+	spoken = agent->hearing.turn_open && agent->hearing.spoken;
 	turn_ends(sess, id);
+	answer_turn_ended(sess, spoken);
 	lane_pump(sess);
 }
 
@@ -326,9 +330,11 @@ static void response_event(struct sess *sess, enum oai_event event, struct bc_sp
 	switch ((int)event) {
 	case OAI_RESPONSE_CREATED:
 		resp_created(sess, text);
+		answer_created(sess, text);
 		break;
 	case OAI_RESPONSE_OUTPUT_ITEM_ADDED:
 		resp_item_added(sess, text);
+		answer_item(sess, text);
 		break;
 	case OAI_RESPONSE_OUTPUT_ITEM_DONE:
 		resp_item_done(sess, text);

@@ -403,6 +403,51 @@ class Silence(UpstreamsCase):
         self.assertEqual(talk.end(), [])
 
 
+class Pace(UpstreamsCase):
+    ENOUGH = 32  # answers of either kind before anything is said of them
+    COST = 250   # milliseconds
+
+    def answers(self, provider, beside):
+        """One call of that many answers, to words that ask for nothing: beside a pass, or behind its end."""
+        talk = Talk(provider)
+        for _ in range(self.ENOUGH):
+            talk.say(speech(0, 0, 0))
+            talk.pause(not beside)
+            talk.say(END)
+            self.assertEqual(talk.answer(), 'Go on.')
+            wait_until(lambda: provider.passes_answered() == len(provider.passes()), 'the end of the pass')
+        self.assertEqual(talk.end(), [])
+
+    def passes_at_the_end(self, provider):
+        """Passes that a client's own end of a turn sets off."""
+        talk = Talk(provider, [{'event_type': 'session.update', 'session': {
+            'type': 'realtime', 'audio': {'input': {'turn_detection': None}}}}])
+        talk.client.until('session.updated')
+        talk.say(speech(0, 0, 0))
+        before = len(provider.passes())
+        talk.client.event('input_audio_buffer.commit')
+        talk.client.until('input_audio_buffer.committed')
+        talk.client.event('response.create')
+        self.assertEqual(talk.answer(), 'Go on.')
+        self.assertEqual(talk.end(), [])
+        return len(provider.passes()) - before
+
+    def test_u4_no_pass_is_begun_while_an_answer_it_would_slow_is_awaited(self):
+        slowed = Provider(self, 'slowed', '--aside-cost', str(self.COST * SCALE))
+        self.start(slowed)
+        self.assertEqual(self.passes_at_the_end(slowed), 1)
+        self.answers(slowed, beside=False)
+        self.assertEqual(slowed.flags()['parallel_passes'], '?')
+        self.answers(slowed, beside=True)
+        flags = slowed.flags()
+        self.assertEqual(flags['parallel_passes'], 'no')
+        alone, beside = (int(flags[name].removesuffix('ms')) for name in ('answer_alone', 'answer_beside'))
+        self.assertGreaterEqual(beside - alone, self.COST / 2)
+        self.assertIn('beginning none while one is awaited', self.gateway_.log())
+        self.assertEqual(self.passes_at_the_end(slowed), 0)
+        self.call(slowed)  # at pauses they are made as before
+
+
 class Modes(UpstreamsCase):
     def test_modes_of_key_upstream_and_tool(self):
         off, strict, tool = Provider(self, 'off'), Provider(self, 'strict'), Provider(self, 'tool')

@@ -59,6 +59,54 @@ START_TEST(clients_that_invent_models_push_out_the_oldest_only)
 }
 END_TEST
 
+static int32_t parallel(void)
+{
+	struct trait_set set;
+
+	upstreams_known(upstreams, "a", "m", HOUR, HOUR, &set);
+	return set.value[TRAIT_PARALLEL_PASSES];
+}
+
+/* So many answers that took so long, and in between as many that stumbled. */
+static void answers(enum trait which, unsigned count, int ms)
+{
+	for (unsigned i = 0; i < count; i++) {
+		upstreams_notice(upstreams, "a", "m", which, ms, HOUR);
+		if (i % 3 == 2) {
+			upstreams_notice(upstreams, "a", "m", which, 100000, HOUR);
+		}
+	}
+}
+
+START_TEST(u4_passes_that_slow_answers_are_known_by_them)
+{
+	answers(TRAIT_ANSWER_ALONE, 23, 400);
+	answers(TRAIT_ANSWER_BESIDE, 64, 500);
+	ck_assert_int_eq(parallel(), TRAIT_UNKNOWN); /* too few alone */
+	answers(TRAIT_ANSWER_ALONE, 2, 400);
+	ck_assert_int_eq(parallel(), TRAIT_UNKNOWN); /* it is judged by those beside */
+	answers(TRAIT_ANSWER_BESIDE, 1, 499);
+	ck_assert_int_eq(parallel(), 0);
+	/* Once it is known, what lies near the threshold changes nothing. */
+	answers(TRAIT_ANSWER_BESIDE, 64, 460);
+	ck_assert_int_eq(parallel(), 0);
+	answers(TRAIT_ANSWER_BESIDE, 64, 449);
+	ck_assert_int_eq(parallel(), 1);
+	answers(TRAIT_ANSWER_BESIDE, 64, 499);
+	ck_assert_int_eq(parallel(), 1);
+	answers(TRAIT_ANSWER_BESIDE, 64, 500);
+	ck_assert_int_eq(parallel(), 0);
+	/* A slow provider is measured by itself. */
+	answers(TRAIT_ANSWER_ALONE, 64, 2000);
+	answers(TRAIT_ANSWER_BESIDE, 64, 2200);
+	ck_assert_int_eq(parallel(), 1);
+	ck_assert_uint_eq(upstreams_forget(upstreams, "a"), 1);
+	ck_assert_int_eq(parallel(), TRAIT_UNKNOWN);
+	answers(TRAIT_ANSWER_BESIDE, 64, 5000);
+	ck_assert_int_eq(parallel(), TRAIT_UNKNOWN); /* what was measured is forgotten, too */
+}
+END_TEST
+
 START_TEST(a_query_names_its_model)
 {
 	static const char *const pairs[][2] = {{"model=m-1", "m-1"},
@@ -88,6 +136,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, each_model_has_its_own_and_age_makes_it_unknown);
 	tcase_add_test(c, clients_that_invent_models_push_out_the_oldest_only);
+	tcase_add_test(c, u4_passes_that_slow_answers_are_known_by_them);
 	tcase_add_test(c, a_query_names_its_model);
 	suite_add_tcase(s, c);
 	return s;
