@@ -9,6 +9,10 @@
 #include "daemon/base/bug.h"
 
 #define FULL_SCALE 32768.0
+#define FLOOR_UNIT \
+	256 /* in which energies of the noise are kept: a window at full scale fits 32 bits */
+#define FLOOR_RUN   (500 / AUDIO_WINDOW_MS)
+#define ABOVE_NOISE 10 /* times the energy of noise: 10 dB */
 
 #define ULAW_BIAS    33 /* added to the 14-bit magnitude, so that segments begin at powers of two */
 #define ULAW_MAX     0x1fff /* largest biased magnitude */
@@ -111,18 +115,91 @@ static unsigned window_size(enum audio_format format)
 	return audio_rate(format) / 1000 * AUDIO_WINDOW_MS;
 }
 
-void audio_detector_init(struct audio_detector *detector, enum audio_format format,
-			 const struct audio_detector_conf *conf)
+/* Of a window of that level. */
+static uint64_t energy_at(enum audio_format format, unsigned level_dbfs)
 {
 	double energy = FULL_SCALE * FULL_SCALE * window_size(format);
 
-	/* Times 10 to the power of -level/10; once per session, so a loop is fast enough. */
-	for (unsigned i = 0; i < conf->level_dbfs; i++) {
+	/* Times 10 to the power of -level/10; a few times per session, so a loop is fast enough. */
+	for (unsigned i = 0; i < level_dbfs; i++) {
 		energy *= 0.79432823472428150;
 	}
-	*detector = (struct audio_detector){
-		.conf = *conf, .format = format, .energy_silent = (uint64_t)energy};
+	return (uint64_t)energy;
 }
+
+void audio_detector_init(struct audio_detector *detector, enum audio_format format,
+			 const struct audio_detector_conf *conf)
+{
+	*detector = (struct audio_detector){.conf = *conf,
+					    .format = format,
+					    .energy_silent = energy_at(format, conf->level_dbfs),
+					    .floor_now = UINT32_MAX};
+}
+
+/* ---- noise ---- */
+
+static void note_floor(struct audio_detector *detector)
+{
+	uint32_t energy = (uint32_t)(detector->window_energy / FLOOR_UNIT);
+
+	detector->floor_now = energy < detector->floor_now ? energy : detector->floor_now;
+	if (++detector->floor_windows == FLOOR_RUN) {
+		detector->floor_before = detector->floor_now;
+		detector->floor_now = UINT32_MAX;
+		detector->floor_windows = 0;
+	}
+}
+
+static uint64_t noise(const struct audio_detector *detector)
+{
+	uint32_t least = detector->floor_now < detector->floor_before ? detector->floor_now
+								      : detector->floor_before;
+
+	return (uint64_t)least * FLOOR_UNIT;
+}
+
+bool audio_detector_is_noisy(const struct audio_detector *detector)
+{
+	return noise(detector) > detector->energy_silent;
+}
+
+bool audio_detector_raise(struct audio_detector *detector)
+{
+	const struct audio_detector_conf *conf = &detector->conf;
+	unsigned rise = conf->rise_db < conf->level_dbfs ? conf->rise_db : conf->level_dbfs;
+	uint64_t wanted = noise(detector) * ABOVE_NOISE;
+
+	if (wanted > energy_at(detector->format, conf->level_dbfs - rise)) {
+		return false;
+	}
+	if (wanted > detector->energy_silent) {
+		detector->energy_silent = wanted;
+	}
+	return true;
+}
+
+void audio_detector_lower(struct audio_detector *detector)
+{
+	uint64_t least = energy_at(detector->format, detector->conf.level_dbfs);
+	uint64_t wanted = noise(detector) * ABOVE_NOISE;
+
+	wanted = wanted < least ? least : wanted;
+	if (wanted < detector->energy_silent) {
+		detector->energy_silent = wanted;
+	}
+}
+
+unsigned audio_detector_level(const struct audio_detector *detector)
+{
+	unsigned level = detector->conf.level_dbfs;
+
+	while (level > 0 && energy_at(detector->format, level) < detector->energy_silent) {
+		level--;
+	}
+	return level;
+}
+
+/* ---- windows ---- */
 
 #if defined(__x86_64__)
 /* Sum of squares of PCM16 samples, 16 at a time; returns how many were taken. */
@@ -224,8 +301,10 @@ static void add(struct audio_detector *detector, const uint8_t *bytes, unsigned 
  */
 static enum audio_event close_window(struct audio_detector *detector)
 {
-	bool voiced = detector->window_energy > detector->energy_silent;
+	bool voiced = detector->told ? detector->told_voice
+				     : detector->window_energy > detector->energy_silent;
 
+	note_floor(detector);
 	detector->window_energy = 0;
 	detector->window_samples = 0;
 	if (voiced != detector->run_voiced) {
@@ -278,6 +357,26 @@ void audio_detector_rest(struct audio_detector *detector)
 	detector->speech = false;
 	detector->run_voiced = false;
 	detector->run_ms = 0;
+}
+
+void audio_detector_told(struct audio_detector *detector, bool on)
+{
+	detector->told = on;
+	detector->told_voice = false;
+	audio_detector_rest(detector);
+}
+
+enum audio_event audio_detector_tell(struct audio_detector *detector, bool voice)
+{
+	bool new = voice != detector->speech;
+
+	detector->told_voice = voice;
+	detector->speech = voice;
+	detector->run_voiced = voice;
+	if (!new) {
+		return AUDIO_NONE;
+	}
+	return voice ? AUDIO_ONSET : AUDIO_PAUSE;
 }
 
 enum audio_event audio_detector_feed(struct audio_detector *detector, const uint8_t *bytes,

@@ -35,6 +35,8 @@ struct audio_detector_conf {
 	unsigned level_dbfs;
 	unsigned onset_ms; /* voice of this length in a row makes speech, e.g. 30 */
 	unsigned pause_ms; /* silence of this length in a row makes a pause, e.g. 150 */
+	unsigned
+		rise_db; /* by how much noise may raise the level at most, e.g. 20; 0: not at all */
 };
 
 enum audio_event {
@@ -57,6 +59,11 @@ struct audio_detector {
 	bool speech;             /* between an onset and its pause */
 	uint8_t odd;             /* first byte of a sample cut by a message boundary */
 	bool has_odd;
+	bool told;             /* somebody else says what is voice, and makes the events */
+	bool told_voice;       /* … and it is */
+	uint8_t floor_windows; /* windows in the running half second */
+	uint32_t floor_now;    /* energy of the quietest of them, in 256ths */
+	uint32_t floor_before; /* of the half second before; 0: there was none */
 };
 
 void audio_detector_init(struct audio_detector *detector, enum audio_format format,
@@ -64,6 +71,27 @@ void audio_detector_init(struct audio_detector *detector, enum audio_format form
 
 /* Speech up to here is over, whatever the detector heard: voice that follows is an onset of its own. */
 void audio_detector_rest(struct audio_detector *detector);
+
+/*
+ * Whether nothing in the last half second, or a little more, was silent: where there must have been silence, the line is
+ * louder than the level.
+ */
+bool audio_detector_is_noisy(const struct audio_detector *detector);
+
+/* Raise the level to 10 dB above the quietest of that time.  False: it would be too much, and nothing has changed. */
+bool audio_detector_raise(struct audio_detector *detector);
+
+/* Lower a level that was raised, where that time was quieter than when it was. */
+void audio_detector_lower(struct audio_detector *detector);
+
+/* dB below full scale up to which a window is silent now. */
+unsigned audio_detector_level(const struct audio_detector *detector);
+
+/* From now on voice is what audio_detector_tell() says, or (off) what is loud, again; speech that runs is over. */
+void audio_detector_told(struct audio_detector *detector, bool on);
+
+/* There is voice from here on, or none.  Returns the event that this makes. */
+enum audio_event audio_detector_tell(struct audio_detector *detector, bool voice);
 
 /*
  * Feed bytes up to the first event or the end: returns the event, *ret_used bytes were taken; call again with the

@@ -146,5 +146,8 @@ enum bc_err sess_describe(const struct sess *sess, bool whole, struct bc_buf *ou
 	if (err == BC_OK && sess->agent != NULL) {
 		err = put_waits(out, sess);
 	}
+	if (err == BC_OK && sess->agent != NULL) {
+		err = ear_describe(sess, out);
+	}
 	return err == BC_OK && sess->agent != NULL ? reasoner_describe(sess, out) : err;
 }

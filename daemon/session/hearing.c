@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 
-#define PREROLL_MS     300   /* audio kept in front of a turn's first word */
+#define PREROLL_MS     300 /* audio kept in front of a turn's first word */
+#define TOLD_MS        500 /* … and more where the provider tells of it, whose word takes its way */
 #define TRANSCRIPT_MAX 65536 /* bytes of one turn's transcript */
 #define ASIDE_MAX      8192  /* bytes of a piece that is heard before it is kept: 170 ms of PCM16 */
 
@@ -45,11 +46,13 @@ static void detector_start(struct sess *sess, enum audio_format format)
 	struct hearing *hearing = &sess->agent->hearing;
 	struct audio_detector_conf detector = {.level_dbfs = (unsigned)conf->level_dbfs,
 					       .onset_ms = (unsigned)(conf->onset / BC_USEC_PER_MS),
-					       .pause_ms =
-						       (unsigned)(conf->pause / BC_USEC_PER_MS)};
+					       .pause_ms = (unsigned)(conf->pause / BC_USEC_PER_MS),
+					       .rise_db = (unsigned)conf->level_rise};
+	bool told = hearing->detector.told;
 
 	hearing->format = format;
 	audio_detector_init(&hearing->detector, format, &detector);
+	audio_detector_told(&hearing->detector, told);
 }
 
 void hear_configure(struct sess *sess, struct bc_span session)
@@ -88,8 +91,9 @@ void hear_fini(struct agent *agent)
 
 static size_t preroll_bytes(const struct hearing *hearing)
 {
-	return (size_t)audio_rate(hearing->format) * PREROLL_MS / 1000 *
-	       audio_sample_size(hearing->format);
+	unsigned ms = PREROLL_MS + (hearing->detector.told ? TOLD_MS : 0);
+
+	return (size_t)audio_rate(hearing->format) * ms / 1000 * audio_sample_size(hearing->format);
 }
 
 /* Drop audio of a turn that is over, or too long. */
@@ -215,7 +219,6 @@ static double seconds(bc_usec time)
 static void note(struct sess *sess, enum audio_event event)
 {
 	struct hearing *hearing = &sess->agent->hearing;
-	bc_usec position;
 
 	if (hearing->detector.last_voiced != hearing->voiced) {
 		bc_usec voiced =
@@ -224,10 +227,16 @@ static void note(struct sess *sess, enum audio_event event)
 		hearing->voiced = hearing->detector.last_voiced;
 		hearing->last_input = voiced > hearing->last_input ? voiced : hearing->last_input;
 	}
-	if (event == AUDIO_NONE) {
-		return;
+	if (event != AUDIO_NONE) {
+		hear_event(sess, event);
 	}
-	position = hear_position(sess);
+}
+
+void hear_event(struct sess *sess, enum audio_event event)
+{
+	struct hearing *hearing = &sess->agent->hearing;
+	bc_usec position = hear_position(sess);
+
 	spec_heard(sess->agent->spec, position, hearing->last_input);
 	switch (event) {
 	case AUDIO_ONSET:
@@ -238,6 +247,7 @@ static void note(struct sess *sess, enum audio_event event)
 		break;
 	case AUDIO_PAUSE:
 		ledger_note(sess, LEDGER_CALLER, "pauses", "stream=%.3f", seconds(position));
+		ear_paused(hearing);
 		spec_speech(sess->agent->spec, position, false);
 		pass_pause(sess);
 		break;
@@ -469,6 +479,10 @@ void hear_cleared(struct sess *sess)
 		return;
 	}
 	count_samples(sess);
+	if (hearing->detector.told) {
+		(void)audio_detector_tell(&hearing->detector,
+					  false); /* who tells has forgotten it */
+	}
 	hearing->turn_open = false;
 	hearing->overflow = false;
 	forget_audio(hearing);

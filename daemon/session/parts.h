@@ -403,6 +403,21 @@ void hear_changed(struct sess *sess);
 /* Where a recogniser ends a clause: what was said so far is worth a look. */
 bool hear_ends_clause(struct bc_span text);
 
+/* The detector, or who tells it, has heard a begin or an end of speech. */
+void hear_event(struct sess *sess, enum audio_event event);
+
+/* ---- ear.c: whether the gateway's own detector can be relied on ---- */
+
+/* It has heard a pause. */
+void ear_paused(struct hearing *hearing);
+/* The provider says that speech has started, or stopped; before the turn that this ends is committed. */
+void ear_speech(struct sess *sess, bool started);
+/* The provider's turn_detection, raw; empty: it has not said. */
+void ear_configure(struct sess *sess, struct bc_span detection);
+/* How long the caller must have been silent before a hold starts. */
+bc_usec ear_hold_quiet(const struct sess *sess);
+enum bc_err ear_describe(const struct sess *sess, struct bc_buf *out) BC_MUST;
+
 /* ---- preroll.c: what was heard before a turn ---- */
 
 /* Keep audio too, and of all that the last bytes: keep, or more by less than one sample, so that samples stay whole. */

@@ -304,6 +304,8 @@ struct hearing {
 	bool turn_open; /* something was said or typed since the last commit */
 	bool spoken;    /* the running turn has a voice: its time is that of its samples */
 	bool overflow;  /* the turn is longer than what may be kept, or not all of it was heard */
+	uint8_t pauses; /* heard, and the provider has not said since that speech has ended; see ear.c */
+	uint8_t unheard; /* spoken turns in a row of which nothing was heard */
 	enum audio_format format;
 	struct audio_detector detector;
 	/* Of the running turn, as it came, decoded from base64; without a voice in it at most what came last. */

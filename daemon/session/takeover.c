@@ -198,7 +198,7 @@ static bool is_rivalled(const struct agent *agent)
 static bool gate_is_open(struct sess *sess)
 {
 	return is_settled(sess) && !is_rivalled(sess->agent) &&
-	       hear_quiet(sess) >= sess->cfg->speculation.hold_quiet;
+	       hear_quiet(sess) >= ear_hold_quiet(sess);
 }
 
 bool take_may_start(struct sess *sess, uint64_t turn, bc_usec heard)
@@ -343,7 +343,7 @@ static void pass_gate(struct sess *sess)
 	}
 	if (share.effects && !gate_is_open(sess)) {
 		sess->world->timer(sess->world_arg, SESS_TIMER_GATE,
-				   sess->cfg->speculation.hold_quiet - hear_quiet(sess));
+				   ear_hold_quiet(sess) - hear_quiet(sess));
 		return;
 	}
 	if (!is_released(sess, &share)) {

@@ -222,6 +222,7 @@ static void committed(struct sess *sess, struct bc_span text)
 /* The commit follows at once; where it does not, the speech is over all the same and an owed answer need not wait. */
 static void speech_stopped(struct sess *sess)
 {
+	ear_speech(sess, false);
 	lane_speech(sess, false);
 	sess->agent->answer_expected = true;
 	lane_pump(sess);
@@ -258,6 +259,7 @@ static void configured(struct sess *sess, struct bc_span text)
 		agent->speaks = memmem(modalities.ptr, modalities.len, "\"audio\"", 7) != NULL;
 	}
 	hear_configure(sess, session);
+	ear_configure(sess, detection);
 	reasoner_configure(sess, session);
 	results_configure(sess, session);
 	audio_configure(sess, session);
@@ -395,6 +397,7 @@ static void other_event(struct sess *sess, enum oai_event event, struct bc_span 
 	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STARTED:
 		forward(sess, text);
 		lane_speech(sess, true);
+		ear_speech(sess, true);
 		break;
 	case OAI_INPUT_AUDIO_BUFFER_SPEECH_STOPPED:
 		forward(sess, text);
