@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -446,6 +447,42 @@ class Pace(UpstreamsCase):
         self.assertIn('beginning none while one is awaited', self.gateway_.log())
         self.assertEqual(self.passes_at_the_end(slowed), 0)
         self.call(slowed)  # at pauses they are made as before
+
+
+class Lines(UpstreamsCase):
+    THRESHOLD = 8.0  # of the provider: it takes noise up to -21 dBFS for silence, and the gateway up to -45
+
+    def talk(self, provider, loudest):
+        """A call on a line with that noise, of which two turns are answered, and a third is not at its end."""
+        draw = random.Random(loudest)
+        noise = b''.join(draw.randint(-loudest, loudest).to_bytes(2, 'little', signed=True)
+                         for _ in range(len(SILENCE) // 2))
+        talk = Talk(provider, [{'event_type': 'session.update', 'session': {
+            'type': 'realtime', 'audio': {'input': {'turn_detection': {
+                'type': 'server_vad', 'threshold': self.THRESHOLD}}}}}])
+        talk.client.until('session.updated')
+        for number in range(2):
+            turn = STORY['turns'][number]
+            talk.say(speech(number, 0, turn['words'] - 1) + noise * 40)
+            self.assertEqual(talk.answer(), turn['reply'])
+        wait_until(lambda: provider.passes_answered() == len(provider.passes()), 'the end of the passes')
+        before = len(provider.passes())
+        talk.say(speech(2, 0, 0) + noise * 12)
+        if self.gateway_.metric('spec_ears_given_up_total') == 0:
+            wait_until(lambda: len(provider.passes()) > before, 'a pass at the pause')
+        self.assertEqual(talk.end(), [])
+
+    def test_u19_the_noise_of_a_line_is_no_voice(self):
+        line = Provider(self, 'line')
+        self.start(line)
+        self.talk(line, 100)
+        self.assertEqual(self.gateway_.metric('spec_level_raised_total'), 0)
+        self.talk(line, 568)
+        self.assertEqual(self.gateway_.metric('spec_level_raised_total'), 1)
+        self.assertEqual(self.gateway_.metric('spec_ears_given_up_total'), 0)
+        self.talk(line, 1800)
+        self.assertEqual(self.gateway_.metric('spec_ears_given_up_total'), 1)
+        self.assertIn('too noisy to hear pauses', self.gateway_.log())
 
 
 class Modes(UpstreamsCase):
