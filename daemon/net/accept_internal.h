@@ -31,7 +31,7 @@ struct net_listener {
 	int fd;                /* -1: closed */
 	struct loop_io *watch; /* NULL: closed */
 	bool full;             /* nobody is accepted before a handshake ends */
-	bool failing;          /* accept() failed last; the log knows */
+	bool failing; /* accept() has failed, and clients have waited since; the log knows */
 	struct lws_vhost *vhost;
 	char vhost_name[NET_VHOST_NAME]; /* libwebsockets keeps the pointer */
 	char *certificate;               /* likewise; NULL: plain */

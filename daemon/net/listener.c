@@ -86,7 +86,6 @@ static bool accept_one(struct net_listener *listener)
 	}
 	fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
-		listener->failing = false;
 		net_acceptor_dispatch(listener, to, fd);
 		return true;
 	}
@@ -94,7 +93,10 @@ static bool accept_one(struct net_listener *listener)
 	if (errno == ECONNABORTED || errno == EINTR) {
 		return true;
 	}
-	if (errno != EAGAIN) {
+	if (errno == EAGAIN) {
+		/* Nobody waits any more.  One descriptor that comes free lets one client in, and ends no shortage. */
+		listener->failing = false;
+	} else {
 		rest_from_failure(listener, errno);
 	}
 	return false;

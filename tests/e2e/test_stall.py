@@ -7,6 +7,7 @@ Usage: test_stall.py BUILD SOURCE
 import os
 import re
 import resource
+import signal
 import socket
 import ssl
 import threading
@@ -530,17 +531,51 @@ class Exhausted(StallCase):
         resource.prlimit(pid, which, (soft, before[1]))
         return lambda: resource.prlimit(pid, which, before)
 
+    @staticmethod
+    def accepted(port):
+        """The ports of the clients whose connections to this port have been accepted and not closed yet."""
+        with open('/proc/net/tcp', encoding='ascii') as file:
+            rows = [line.split() for line in file][1:]
+        # Local and remote address, state and inode: a listening socket, and one nobody has accepted or anybody has closed.
+        return {int(row[2].split(':')[1], 16) for row in rows
+                if int(row[1].split(':')[1], 16) == port and row[3] != '0A' and row[9] != '0'}
+
     def unused_descriptor(self):
+        """Nothing below it comes free by itself: the answers of the admin listener are over, too."""
+        wait_until(lambda: not self.accepted(self.gw.admin), 'the admin connections to end')
         used = {int(name) for name in os.listdir(f'/proc/{self.gw.process.pid}/fd')}
         return next(n for n in range(len(used) + 1) if n not in used)
 
+    def halt(self):
+        """Until SIGCONT no thread of the gateway runs."""
+        tasks = f'/proc/{self.gw.process.pid}/task'
+        self.gw.process.send_signal(signal.SIGSTOP)
+
+        def is_stopped(task):
+            with open(f'{tasks}/{task}/stat', encoding='ascii') as file:
+                return file.read().rpartition(') ')[2][0] == 'T'
+        wait_until(lambda: all(is_stopped(task) for task in os.listdir(tasks)), 'the gateway to stop')
+
+    def lines(self):
+        return self.gw.log().count('accept: ')
+
     def test_no_descriptor(self):
-        """Clients wait, the loop does not spin, one line tells it."""
+        """Clients wait, the loop does not spin, and one line tells it, also if one of them is let in meanwhile."""
         gateway = self.begin(handshake_timeout=LONG)
-        restore = self.limit(resource.RLIMIT_NOFILE, self.unused_descriptor())
+        unused = self.unused_descriptor()
+        spare = socket.create_connection(('127.0.0.1', gateway.admin), PATIENCE)  # takes that one
+        self.addCleanup(spare.close)
+        wait_until(lambda: self.accepted(gateway.admin), 'the spare connection')
+        self.halt()
+        restore = self.limit(resource.RLIMIT_NOFILE, unused + 1)
+        waiting = [self.raw() for _ in range(5)]  # all in the queue before the first is tried
+        gateway.signal(signal.SIGCONT)
         began = time.monotonic()
-        waiting = [self.raw() for _ in range(5)]
-        wait_until(lambda: 'accept: ' in gateway.log(), 'the failure to be noticed')
+        wait_until(self.lines, 'the failure to be noticed')
+        self.assertEqual(self.accepted(gateway.port) & {sock.getsockname()[1] for sock in waiting}, set())
+        spare.close()
+        wait_until(lambda: self.accepted(gateway.port) & {sock.getsockname()[1] for sock in waiting},
+                   'a client to be let in')
         while time.monotonic() - began < 0.5:  # time in which a loop that spins would try thousands of times
             self.talk()
         restore()
@@ -548,11 +583,14 @@ class Exhausted(StallCase):
         for sock in waiting:
             sock.sendall(self.request(key='bk-wrong'))
             self.assertTrue(sock.recv(65536).startswith(b'HTTP/1.1 401 '))
-        # One line, and not one a try; a descriptor that was just being given back may have let a client in between.
-        self.assertIn(gateway.log().count('accept: '), (1, 2))
+        self.assertEqual(self.lines(), 1)
         tries = gateway.metric('accepts_failed_total')
         self.assertGreaterEqual(tries, 1)
         self.assertLessEqual(tries, taken * 10 + 3)
+        restore = self.limit(resource.RLIMIT_NOFILE, self.unused_descriptor())
+        self.raw()
+        wait_until(lambda: self.lines() == 2, 'the next shortage to be told')
+        restore()
         self.opened(gateway)
         self.talk()
 
