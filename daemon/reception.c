@@ -55,6 +55,12 @@ static void refuse_full(struct net_verdict *ret)
 	       ANSWER("gateway_full", "The gateway takes no more sessions now. Try again later."));
 }
 
+static void refuse_memory(struct net_verdict *ret)
+{
+	bc_metric_inc(BC_M_OUT_OF_MEMORY);
+	refuse(ret, 503, ANSWER("out_of_memory", "The gateway is out of memory. Try again later."));
+}
+
 static void refuse_rate(struct net_verdict *ret)
 {
 	bc_metric_inc(BC_M_QUOTA_REFUSED);
@@ -119,6 +125,10 @@ static void judge(void *owner, const struct net_upgrade *request, struct net_ver
 		refuse_full(ret);
 		return;
 	}
+	if (loop_memory_is_short()) {
+		refuse_memory(ret);
+		return;
+	}
 	if (!is_realtime_path(request->path)) {
 		refuse(ret, 404,
 		       ANSWER("not_found", "There is no such path here. Use /v1/realtime."));
@@ -143,7 +153,7 @@ static void judge(void *owner, const struct net_upgrade *request, struct net_ver
 	upstream = cfg_upstream_find(worker->cfg, key == NULL ? NULL : key->upstream);
 	ret->arg = bridge_new(worker, upstream, key, request, &claim);
 	if (ret->arg == NULL) {
-		refuse(ret, 503, ANSWER("out_of_memory", "The gateway is out of memory."));
+		refuse_memory(ret);
 		return;
 	}
 	ret->status = 101;

@@ -5,6 +5,7 @@
  * two turns, where no callback of anybody (libwebsockets and curl included) is on the stack.
  */
 #include "daemon/loop/internal.h"
+#include "daemon/loop/reserve.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -103,6 +104,7 @@ enum bc_err loop_new(struct loop **ret)
 	if (loop == NULL) {
 		return BC_E_NOMEM;
 	}
+	reserve_begin();
 	loop->magic = LOOP_MAGIC;
 	STAILQ_INIT(&loop->posted);
 	if (pthread_mutex_init(&loop->lock, NULL) != 0) {
@@ -159,7 +161,7 @@ struct loop *loop_free(struct loop *loop)
 	ev_check_stop(loop->ev, &loop->check);
 	ev_loop_destroy(loop->ev);
 	(void)pthread_mutex_destroy(&loop->lock);
-	free(loop->deferred);
+	(void)reserve_resize(loop->deferred, 0);
 	loop->magic = 0;
 	free(loop);
 	return NULL;
@@ -208,7 +210,7 @@ void loop_defer(struct loop *loop, loop_post_fn *fn, void *arg)
 	BC_CHECK(loop, LOOP_MAGIC);
 	if (loop->deferred_count == loop->deferred_cap) {
 		size_t cap = loop->deferred_cap == 0 ? DEFERRED_CAP_MIN : loop->deferred_cap * 2;
-		struct loop_deferred *grown = realloc(loop->deferred, cap * sizeof(*grown));
+		struct loop_deferred *grown = reserve_resize(loop->deferred, cap * sizeof(*grown));
 
 		BC_BUG_ON(grown == NULL);
 		loop->deferred = grown;

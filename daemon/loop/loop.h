@@ -51,6 +51,12 @@ enum loop_io_events {
 	LOOP_WRITE = 2
 };
 
+/*
+ * Whether there is no memory for another session: what the loops may need themselves cannot be put by, or the system has
+ * nothing beside that.  Those that are there go on; see reserve.h.  Two system calls.  Any thread.
+ */
+bool loop_memory_is_short(void);
+
 struct loop_io;
 typedef void loop_io_fn(void *arg, unsigned events);
 

@@ -14,6 +14,7 @@
 #include "daemon/net/accept_internal.h"
 #include "daemon/net/upgrade.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -146,9 +147,11 @@ static void read_peer(struct net_conn *conn, int fd)
 static void hand_over(struct net_conn *conn, int fd)
 {
 	conn->state = NET_CONN_READING;
+	errno = 0;
 	conn->wsi = net_lws_adopt(conn, fd);
 	if (conn->wsi == NULL) {
 		/* The library has closed fd, and reported nothing, or reported it before we knew the wsi. */
+		bc_metric_add(BC_M_OUT_OF_MEMORY, errno == ENOMEM);
 		(void)conn_free(conn);
 	}
 }

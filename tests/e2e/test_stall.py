@@ -606,6 +606,39 @@ class Exhausted(StallCase):
         self.talk()
 
     @unittest.skipIf(SANITIZE, 'needs more address space than any limit leaves')
+    def test_no_memory_for_sessions(self):
+        """Who comes then is told so, who is there goes on, and all is well when there is some again."""
+        gateway = self.begin()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        with open(f'/proc/{gateway.process.pid}/status', encoding='ascii') as file:
+            size = int(re.search(r'VmData:\s+(\d+) kB', file.read())[1]) << 10
+        restore = self.limit(resource.RLIMIT_DATA, size + MIB)
+        crowd, providers, told, begun = [], [], [], b'HTTP/1.1 101 Switching Protocols'
+        while len(told) - told.count(begun) < 50:
+            sock = self.raw()
+            sock.sendall(self.request())
+            told.append(sock.recv(65536).partition(b'\r\n')[0])
+            crowd.append(sock)
+            if told[-1] == begun:
+                providers.append(self.server.accept())
+            self.talk(1)
+            self.assertLess(len(crowd), 5000)
+        self.assertEqual(set(told), {begun, b'HTTP/1.1 503 Service Unavailable'})
+        self.talk()
+        restore()
+        self.assertGreaterEqual(gateway.metric('out_of_memory_total'), 50)
+        self.assertEqual(gateway.log().count('memory has run out'), 1)
+        for sock in crowd:
+            sock.close()
+        for provider in providers:
+            provider.end()
+        gateway.wait_metric('sessions_open', 1)
+        self.opened(gateway)
+        self.talk()
+
+    @unittest.skipIf(SANITIZE, 'needs more address space than any limit leaves')
     def test_no_memory(self):
         """A message there is no memory for ends its session, not the daemon."""
         gateway = self.begin(message_max='256MiB')
