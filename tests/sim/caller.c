@@ -31,6 +31,8 @@ struct seat {
 	struct sim_conv *conv;
 	struct sess *sess;
 	struct sim_client *client;   /* NULL: it only listens */
+	struct sim_mind *mind;       /* NULL: there is no reasoner */
+	unsigned revision;           /* of the words the client has told */
 	struct pattern_trail *trail; /* NULL: no call has ended well */
 	bool ended;
 	struct seat_timer timers[SESS_TIMER__COUNT];
@@ -68,6 +70,9 @@ static bool world_send(void *world, enum sess_side side, enum ws_opcode opcode,
 
 	(void)opcode;
 	if (side == SESS_UPSTREAM && seat->conv != NULL && !sim.dead) {
+		if (seat->mind != NULL) {
+			mind_judge(seat->mind, payload);
+		}
 		conv_send(seat->conv, payload);
 	}
 	if (side == SESS_CLIENT && seat->client != NULL && !sim.dead) {
@@ -176,6 +181,11 @@ static enum bc_err world_tool_run(void *world, const struct tool_request *reques
 
 	(void)world;
 	sim.stats.guesses += request->speculative;
+	if (sim.profile.tagged && request->speculative &&
+	    request->tool->effect != CFG_EFFECT_READ) {
+		sim_fail("%s %.*s is run on a guess, and only a reasoner can have named it",
+			 request->tool->name, BC_SPAN_ARG(request->arguments));
+	}
 	TELL("run %s %.*s%s", request->tool->name, BC_SPAN_ARG(request->arguments),
 	     request->speculative ? ", a guess" : "");
 	err = tool_run(process_tools(), &process_cfg()->tools, request, ret);
@@ -225,14 +235,18 @@ static void world_changed(void *world, const char *tag)
 
 static bool world_reason_start(void *world, struct bc_span body)
 {
-	(void)world;
-	(void)body;
-	return false;
+	struct seat *seat = world;
+
+	return seat->mind != NULL && !sim.dead && mind_start(seat->mind, body);
 }
 
 static void world_reason_cancel(void *world)
 {
-	(void)world;
+	struct seat *seat = world;
+
+	if (seat->mind != NULL) {
+		mind_cancel(seat->mind);
+	}
 }
 
 static struct admission_ask asks(const struct cfg_tool *tool, enum spec_trigger trigger)
@@ -296,6 +310,7 @@ static void seat_free(struct seat *seat)
 	LIST_REMOVE(seat, link);
 	seat->sess = sess_free(seat->sess);
 	seat->client = client_free(seat->client);
+	seat->mind = mind_free(seat->mind);
 	seat->trail = pattern_trail_free(seat->trail);
 	for (unsigned i = 0; i < SESS_TIMER__COUNT; i++) {
 		(void)loop_timer_free(seat->timers[i].timer);
@@ -394,7 +409,10 @@ static void call_up(struct sim_caller *caller)
 	TELL("caller %u is connected as %s", caller->number, id);
 	seat->conv = conv_new(caller, seat->sess);
 	caller->conv = seat->conv;
-	if (variant_has(sim.profile.variant, SIM_CLIENT_TOOLS)) {
+	if (sim.profile.tagged) {
+		seat->mind = mind_new(caller, seat->sess);
+	}
+	if (sim.profile.tagged || variant_has(sim.profile.variant, SIM_CLIENT_TOOLS)) {
 		seat->client = client_new(seat->conv);
 	}
 	sess_upstream_open(seat->sess);
@@ -533,27 +551,104 @@ static void utter(struct sim_caller *caller, unsigned marker)
 	}
 }
 
+/* The words of the turn up to a segment, in quotes of an event's member. */
+static void put_words(const struct sim_caller *caller, unsigned segment, char *out, size_t size)
+{
+	const struct sim_turn *turn = &caller->script.turns[caller->turn];
+	unsigned marker = script_marker(&caller->script, caller->turn);
+	size_t len = 0;
+
+	for (unsigned i = 0; i <= segment; i++) {
+		/* A recogniser of the client's may be as wrong as the provider's. */
+		bool misheard = !turn->typed && sim_chance(8) == 0;
+
+		len += (size_t)(misheard ? snprintf(out + len, size - len, SIM_WORD_MISHEARD,
+						    marker + i)
+					 : snprintf(out + len, size - len, SIM_WORD, marker + i));
+	}
+}
+
+static void tell_words(struct sim_caller *caller, unsigned segment)
+{
+	const struct sim_turn *turn = &caller->script.turns[caller->turn];
+	struct seat *seat = seat_of(caller);
+	char words[128];
+	char text[256];
+
+	if (seat == NULL || !turn->told) {
+		return;
+	}
+	put_words(caller, segment, words, sizeof(words));
+	(void)snprintf(text, sizeof(text),
+		       "{\"type\":\"backchannel.input_text.%s\",\"revision\":%u,\"text\":\"%s\"}",
+		       segment + 1 == turn->segments && sim_chance(2) == 0 ? "final" : "partial",
+		       ++seat->revision, words);
+	caller_from_client(seat->conv, text);
+}
+
+/* The end of a turn that is typed. */
+static void send_words(struct sim_caller *caller)
+{
+	const struct sim_turn *turn = &caller->script.turns[caller->turn];
+	struct seat *seat = seat_of(caller);
+	char words[128];
+	char text[512];
+
+	if (seat == NULL) {
+		return;
+	}
+	put_words(caller, turn->segments - 1, words, sizeof(words));
+	(void)snprintf(
+		text, sizeof(text),
+		"{\"type\":\"conversation.item.create\",\"item\":{\"type\":\"message\",\"role\":\"user\","
+		"\"content\":[{\"type\":\"input_text\",\"text\":\"%s\"}]}}",
+		words);
+	caller_from_client(seat->conv, text);
+	if (seat_of(caller) == seat) {
+		client_ask(seat->client, sim_between(0, 900 * SIM_MS));
+	}
+}
+
+/* Nothing is heard: the keys are struck in the time in which he would have spoken. */
+static bool type(struct sim_caller *caller)
+{
+	const struct sim_turn *turn = &caller->script.turns[caller->turn];
+	unsigned frame = caller->frame++;
+
+	for (unsigned i = 0; i < turn->segments; i++) {
+		if (frame == turn->voiced[i]) {
+			tell_words(caller, i);
+		}
+		if (frame < turn->voiced[i] + turn->silent[i]) {
+			return true;
+		}
+		frame -= turn->voiced[i] + turn->silent[i];
+	}
+	send_words(caller);
+	return false;
+}
+
 /* The next frame of the turn; false: it is over. */
 static bool speak(struct sim_caller *caller)
 {
 	const struct sim_turn *turn = &caller->script.turns[caller->turn];
 	unsigned frame = caller->frame++;
-	unsigned marker = 0;
+	unsigned marker = script_marker(&caller->script, caller->turn);
 
 	if (frame < LEAD) {
 		utter(caller, MARKERS);
 		return true;
 	}
 	frame -= LEAD;
-	for (unsigned i = 0; i < caller->turn; i++) {
-		marker += caller->script.turns[i].segments;
-	}
 	for (unsigned i = 0; i < turn->segments; i++) {
 		if (frame < turn->voiced[i]) {
 			utter(caller, marker + i);
 			return true;
 		}
 		frame -= turn->voiced[i];
+		if (frame == 0) {
+			tell_words(caller, i);
+		}
 		if (frame < turn->silent[i]) {
 			utter(caller, MARKERS);
 			return true;
@@ -623,7 +718,7 @@ static void tick(void *arg)
 		begin_turn(caller);
 		return;
 	case SIM_SPEAKING:
-		if (speak(caller)) {
+		if (caller->script.turns[caller->turn].typed ? type(caller) : speak(caller)) {
 			tick_in(caller, FRAME);
 			return;
 		}

@@ -21,6 +21,7 @@
 
 #define PLANT_SEEDS  40000 /* within which a planted bug must be found */
 #define FAILURES_MAX 5
+#define ENOUGH_SEEDS 1000 /* of them is wanted that everything has happened */
 #define STORY_ENV    "SIM_STORY_OF"
 
 static struct sim_stats total;
@@ -28,6 +29,9 @@ static uint64_t modes[SIM_MODES];
 static uint64_t clean_pairs;
 static uint64_t sqlite_seeds;
 static uint64_t variants;
+
+/* Seeds are played in the plain world. */
+static bool plain;
 
 static void add_stats(void)
 {
@@ -46,6 +50,18 @@ static void add_stats(void)
 	total.parked += s->parked;
 	total.warmed += s->warmed;
 	total.asked += s->asked;
+	total.blunders += s->blunders;
+	total.tagged += sim.profile.tagged;
+	total.typed += s->typed;
+	total.misheard += s->misheard;
+	total.cut_short += s->cut_short;
+	total.withdrawn += s->withdrawn;
+	total.changed += s->changed;
+	total.tagged_guesses += sim.profile.tagged ? s->guesses : 0;
+	total.tagged_taken += sim.profile.tagged ? s->taken : 0;
+	for (unsigned i = 0; i < SIM_MODES; i++) {
+		total.put_in[i] += s->put_in[i];
+	}
 	variants += sim.profile.variant != 0;
 	modes[sim.profile.mode]++;
 	sqlite_seeds += sim.profile.sqlite;
@@ -58,9 +74,6 @@ static void drop_convs(void)
 	}
 	sim.conv_count = 0;
 }
-
-/* Seeds are played in the plain world. */
-static bool plain;
 
 /* Whether all held; else complaint has what did not. */
 static bool play(uint64_t seed, int plant, FILE *story, char complaint[sizeof(sim.complaint)])
@@ -139,32 +152,128 @@ static bool play_told(uint64_t seed, bool told)
 	return false;
 }
 
-/* What the daemon itself has counted of what only variants do. */
+/* What the daemon itself has counted of what the plain world does not do. */
+struct feature {
+	const char *name;
+	enum bc_metric from;
+	enum bc_metric to;
+	bool rare; /* a thousand seeds may do without */
+};
+
+static const struct feature features[] = {
+	{"guesses refused", BC_M_REFUSED_OFF, BC_M_REFUSED_KEY_COST, false},
+	{"predicted", BC_M_PREDICTED, BC_M_PREDICTED, false},
+	{"prefetched", BC_M_PREFETCHED, BC_M_PREFETCHED, false},
+	{"prepared", BC_M_PREPARED, BC_M_PREPARED, false},
+	{"of these used", BC_M_PREPARED_USED, BC_M_PREPARED_USED, false},
+	{"retries", BC_M_TOOL_RETRIES, BC_M_TOOL_RETRIES, false},
+	{"breakers opened", BC_M_BREAKER_OPENED, BC_M_BREAKER_OPENED, false},
+	{"calls they refused", BC_M_BREAKER_REFUSED, BC_M_BREAKER_REFUSED, false},
+	{"status requests", BC_M_TOOL_STATUS_ASKED, BC_M_TOOL_STATUS_ASKED, false},
+	{"eager turns", BC_M_EAGER_TURNS, BC_M_EAGER_TURNS, false},
+	{"of these taken back", BC_M_EAGER_RESUMED, BC_M_EAGER_RESUMED, false}};
+
+static const struct feature reasoner_features[] = {
+	{"generations", BC_M_REASONER_STEPS, BC_M_REASONER_STEPS, false},
+	{"interrupted", BC_M_REASONER_INTERRUPTS, BC_M_REASONER_INTERRUPTS, false},
+	{"failed", BC_M_REASONER_FAILURES, BC_M_REASONER_FAILURES, false},
+	{"calls named", BC_M_REASONER_CALLS, BC_M_REASONER_CALLS, false},
+	{"chained", BC_M_REASONER_CHAINED, BC_M_REASONER_CHAINED, false},
+	{"turns spent", BC_M_REASONER_SPENT, BC_M_REASONER_SPENT, false},
+	{"verdicts", BC_M_REASONER_VERDICTS, BC_M_REASONER_VERDICTS, false},
+	{"early answers", BC_M_REASONER_EARLY_ANSWER, BC_M_REASONER_EARLY_ANSWER, false},
+	{"two actions", BC_M_REASONER_TWO_ACTIONS, BC_M_REASONER_TWO_ACTIONS, false},
+	{"malformed", BC_M_REASONER_MALFORMED, BC_M_REASONER_MALFORMED, false},
+	{"unknown tools", BC_M_REASONER_UNKNOWN_TOOL, BC_M_REASONER_UNKNOWN_TOOL, false},
+	{"bad arguments", BC_M_REASONER_BAD_ARGUMENTS, BC_M_REASONER_BAD_ARGUMENTS, false},
+	{"bad operands", BC_M_REASONER_BAD_OPERAND, BC_M_REASONER_BAD_OPERAND, false},
+	{"idle pauses", BC_M_REASONER_IDLE_PAUSE, BC_M_REASONER_IDLE_PAUSE, false},
+	{"late edits", BC_M_REASONER_LATE_EDIT, BC_M_REASONER_LATE_EDIT, false},
+	{"unknown calls", BC_M_REASONER_UNKNOWN_CALL, BC_M_REASONER_UNKNOWN_CALL, false},
+	{"full plans", BC_M_REASONER_PLAN_FULL, BC_M_REASONER_PLAN_FULL, true},
+	{"refused transcripts", BC_M_TRANSCRIPTS_REFUSED, BC_M_TRANSCRIPTS_REFUSED, false}};
+
+static int64_t count_of(const struct feature *feature)
+{
+	int64_t count = 0;
+
+	for (unsigned i = feature->from; i <= (unsigned)feature->to; i++) {
+		count += bc_metric_get((enum bc_metric)i);
+	}
+	return count;
+}
+
 static void print_features(void)
 {
-	static const struct {
-		const char *name;
-		enum bc_metric from;
-		enum bc_metric to;
-	} features[] = {{"guesses refused", BC_M_REFUSED_OFF, BC_M_REFUSED_KEY_COST},
-			{"predicted", BC_M_PREDICTED, BC_M_PREDICTED},
-			{"prefetched", BC_M_PREFETCHED, BC_M_PREFETCHED},
-			{"prepared", BC_M_PREPARED, BC_M_PREPARED},
-			{"of these used", BC_M_PREPARED_USED, BC_M_PREPARED_USED},
-			{"eager turns", BC_M_EAGER_TURNS, BC_M_EAGER_TURNS},
-			{"of these taken back", BC_M_EAGER_RESUMED, BC_M_EAGER_RESUMED}};
-
 	(void)printf("%" PRIu64 " in variants: ", variants);
 	for (unsigned i = 0; i < BC_ARRAY_LEN(features); i++) {
-		int64_t count = 0;
-
-		for (unsigned k = features[i].from; k <= (unsigned)features[i].to; k++) {
-			count += bc_metric_get((enum bc_metric)k);
-		}
-		(void)printf("%" PRId64 " %s, ", count, features[i].name);
+		(void)printf("%" PRId64 " %s, ", count_of(&features[i]), features[i].name);
 	}
-	(void)printf("%" PRIu64 " servers warmed up, %" PRIu64 " calls of the client's tool\n",
-		     total.warmed, total.asked);
+	(void)printf("%" PRIu64 " servers warmed up, %" PRIu64
+		     " calls of the client's tool, %" PRIu64 " that cannot be run\n",
+		     total.warmed, total.asked, total.blunders);
+	(void)printf("%" PRIu64 " with a reasoner: %" PRIu64 " turns typed, %" PRIu64
+		     " words misheard, %" PRIu64 " guesses, %" PRIu64 " became real, %" PRIu64
+		     " put in with confirm, %" PRIu64 " with inject, %" PRIu64
+		     " withdrawn, %" PRIu64 " changed, %" PRIu64 " generations broken off",
+		     total.tagged, total.typed, total.misheard, total.tagged_guesses,
+		     total.tagged_taken, total.put_in[SIM_CONFIRM], total.put_in[SIM_INJECT],
+		     total.withdrawn, total.changed, total.cut_short);
+	for (unsigned i = 0; i < BC_ARRAY_LEN(reasoner_features); i++) {
+		(void)printf(", %" PRId64 " %s", count_of(&reasoner_features[i]),
+			     reasoner_features[i].name);
+	}
+	(void)printf("\n");
+}
+
+static unsigned report_absent(const char *name)
+{
+	(void)printf("never in all these seeds: %s\n", name);
+	return 1;
+}
+
+/* What a thousand seeds have not done is not simulated, whatever they say of it. */
+static unsigned absent(void)
+{
+	const struct {
+		const char *name;
+		uint64_t count;
+	} counts[] = {{"crashes", total.crashes},
+		      {"failed syncs", total.syncs_failed},
+		      {"lines cut", total.drops},
+		      {"faults of tools", total.faults},
+		      {"undone effects", total.undos},
+		      {"effects left to the operator", total.parked},
+		      {"servers warmed up", total.warmed},
+		      {"calls of the client's tool", total.asked},
+		      {"calls that cannot be run", total.blunders},
+		      {"typed turns", total.typed},
+		      {"words misheard", total.misheard},
+		      {"guesses of a reasoner", total.tagged_guesses},
+		      {"… that became real", total.tagged_taken},
+		      {"… put in with confirm", total.put_in[SIM_CONFIRM]},
+		      {"… put in with inject", total.put_in[SIM_INJECT]},
+		      {"… withdrawn", total.withdrawn},
+		      {"… changed", total.changed},
+		      {"generations broken off", total.cut_short}};
+	unsigned count = 0;
+
+	if (plain || total.seeds < ENOUGH_SEEDS) {
+		return 0;
+	}
+	for (unsigned i = 0; i < BC_ARRAY_LEN(counts); i++) {
+		count += counts[i].count == 0 ? report_absent(counts[i].name) : 0;
+	}
+	for (unsigned i = 0; i < BC_ARRAY_LEN(features); i++) {
+		count += count_of(&features[i]) == 0 ? report_absent(features[i].name) : 0;
+	}
+	for (unsigned i = 0; i < BC_ARRAY_LEN(reasoner_features); i++) {
+		const struct feature *feature = &reasoner_features[i];
+		bool excused = feature->rare && total.seeds < 20 * ENOUGH_SEEDS;
+
+		count += count_of(feature) == 0 && !excused ? report_absent(feature->name) : 0;
+	}
+	return count;
 }
 
 static void print_total(void)
@@ -194,7 +303,7 @@ static int run_seeds(uint64_t first, uint64_t count, time_t until, bool told)
 		}
 	}
 	print_total();
-	return failures == 0 ? 0 : 1;
+	return failures == 0 && absent() == 0 ? 0 : 1;
 }
 
 /*
@@ -248,7 +357,9 @@ static int run_plants(void)
 		[PLANT_LOST_JOIN] = {"lost join", "was done again"},
 		[PLANT_DOUBLE_RELEASE] = {"double release", "are of one intent"},
 		[PLANT_STALE_READ] = {"stale read", "which it must follow", 7400},
-		[PLANT_WRONG_EQUALITY] = {"wrong equality", "was told the result of another call"}};
+		[PLANT_WRONG_EQUALITY] = {"wrong equality", "was told the result of another call"},
+		[PLANT_DEAF_REMOVE] = {"deaf to a withdrawal", "has withdrawn"},
+		[PLANT_TRUSTED_EARS] = {"trusted ears", "only a recogniser had heard it"}};
 	int status = 0;
 
 	for (int plant = PLANT_NONE + 1; plant < PLANT__COUNT; plant++) {

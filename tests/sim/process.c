@@ -5,6 +5,8 @@
 #include "daemon/config/config.h"
 #include "daemon/journal/journal.h"
 #include "daemon/journal/store.h"
+#include "daemon/spec/admission.h"
+#include "daemon/spec/pattern.h"
 #include "daemon/tools/host.h"
 
 #include <stdlib.h>
@@ -122,6 +124,42 @@ static void on_changed(void *arg, const char *tag)
 	session_tag_changed(tag);
 }
 
+static void teach_call(struct pattern_trail *trail, enum sim_tool tool, unsigned n, unsigned turn)
+{
+	char arguments[32];
+	char output[96];
+
+	(void)snprintf(arguments, sizeof(arguments), "{\"n\":%u}", n);
+	(void)snprintf(output, sizeof(output), "{\"n\":%u,\"v\":0,\"next\":%u,\"then\":%u}", n,
+		       SIM_NEXT(n), SIM_THEN(n));
+	pattern_observe(process.patterns, trail,
+			&(struct pattern_call){.tool = sim_kinds[tool].name,
+					       .arguments = arguments,
+					       .output = bc_span_str(output),
+					       .turn = turn,
+					       .started = n * SIM_SEC,
+					       .finished = n * SIM_SEC + SIM_MS});
+}
+
+/* Other callers have called before, and one call has followed from another. */
+static void teach(void)
+{
+	struct pattern_trail *trail = pattern_trail_new();
+	unsigned turn = 0;
+
+	BC_BUG_ON(trail == NULL);
+	for (unsigned i = 0; i < 3 * PATTERN_SEEN_MIN; i++) {
+		enum sim_tool tool = i % 3 == 0 ? SIM_LOOK : i % 3 == 1 ? SIM_PEEK : SIM_SET;
+		enum sim_tool next = sim_kinds[tool].tag == 0 ? SIM_LOOK : SIM_PEEK;
+		unsigned n = 1000000 + i * 100;
+
+		teach_call(trail, tool, n, ++turn);
+		teach_call(trail, next, SIM_NEXT(n), turn);
+		teach_call(trail, next, SIM_THEN(n), ++turn);
+	}
+	pattern_trail_free(trail);
+}
+
 static void start(void)
 {
 	/* Nobody looks inside: what they would do with them is done by clock.c and toolserver.c. */
@@ -151,6 +189,9 @@ static void start(void)
 	process.admission = admission_new();
 	process.patterns = patterns_new();
 	BC_BUG_ON(process.admission == NULL || process.patterns == NULL);
+	if (variant_has(sim.profile.variant, SIM_FOLLOWS) && sim.seed / 4 % 2 == 0) {
+		teach();
+	}
 	process.lives = true;
 	TELL("the daemon has started");
 }
@@ -201,6 +242,8 @@ static void choose(bool plain)
 	*p = (struct sim_profile){.mode = SIM_STRICT + sim_chance(3)};
 	p->variant = plain ? 0 : variant_of(sim.seed);
 	p->sqlite = sim.seed % 100 == 37;
+	p->blunders = !plain && sim_hash(sim.seed, 73, 79) % 6 == 0;
+	p->tagged = !plain && sim_hash(sim.seed, 37, 41) % 4 == 0;
 	sim.caller_count = 1 + (sim_chance(3) == 0);
 	p->clean = kind < 2;
 	p->disk_slow = sim_chance(3) == 0;
@@ -265,6 +308,7 @@ void process_play(const struct sim_run *run)
 {
 	sim = (struct sim){.seed = run->seed,
 			   .random = sim_hash(run->seed, 1, 2) | 1,
+			   .plain = run->plain,
 			   .speculative = run->speculative,
 			   .plant = run->plant,
 			   .story = run->story};
@@ -274,7 +318,10 @@ void process_play(const struct sim_run *run)
 	toolserver_reset();
 	variant_get(sim.profile.variant, sim.speculative ? (unsigned)sim.profile.mode : SIM_OFF,
 		    sim.profile.clean, &process.cfg, &process.toolset);
-	TELL("variant %u", sim.profile.variant);
+	if (!run->plain) {
+		sim.noise = 0; /* a configuration is read once, and that has asked for some */
+	}
+	TELL("variant %u%s", sim.profile.variant, sim.profile.tagged ? ", with a reasoner" : "");
 	start();
 	callers_begin();
 	run_until(callers_gone, sim.now + 600 * SIM_SEC);

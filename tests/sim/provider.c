@@ -39,6 +39,11 @@ struct response {
 	bool final; /* … that leaves nothing to do */
 	unsigned turn;
 	bool whole; /* it has heard the whole turn */
+	enum {
+		SOUND,
+		UNKNOWN_TOOL,
+		UNFIT_ARGUMENTS
+	} blunder; /* what is wrong with its call */
 	struct sim_event *event;
 };
 
@@ -55,13 +60,15 @@ struct sim_conv {
 	bool speaking;
 	bool heard; /* something */
 	unsigned silent;
-	unsigned silence;  /* frames that end a turn */
-	unsigned marker;   /* newest segment heard, by its number in the call; only with speaking */
+	unsigned silence; /* frames that end a turn */
+	unsigned marker;  /* newest segment heard, by its number in the call; only with speaking */
+	struct sim_ears ears;
 	unsigned turn;     /* the newest that was committed, from 1; 0: none */
 	unsigned segment;  /* of it, the newest committed */
 	unsigned answered; /* likewise */
 	struct sim_call calls[SIM_CALLS_MAX];
 	unsigned call_count;
+	unsigned blunders; /* since a turn was said */
 	unsigned order;
 	unsigned next;
 	char last[SIM_ID];
@@ -118,6 +125,13 @@ static void up(struct sim_conv *conv, const char *format, ...)
 	sim_post(conv->up_clock - sim.now, reach_gateway, pack(conv, bc_span(text, (size_t)len)));
 }
 
+void conv_says(struct sim_conv *conv, const char *text)
+{
+	if (conv->open) {
+		up(conv, "%s", text);
+	}
+}
+
 static const char *string_at(const json_t *event, const char *key, const char *member)
 {
 	const json_t *at = json_object_get(event, key);
@@ -128,21 +142,11 @@ static const char *string_at(const json_t *event, const char *key, const char *m
 
 /* ---- what the caller means ---- */
 
-/* Segments are numbered through the call: which turn a number belongs to, and which of its segments. */
+/* As script_segment() of what its caller says. */
 static const struct sim_turn *segment_of(const struct sim_conv *conv, unsigned marker,
 					 unsigned *ret_turn, unsigned *ret_segment)
 {
-	const struct sim_script *script = &conv->caller->script;
-
-	for (unsigned i = 0; i < script->count; i++) {
-		if (marker < script->turns[i].segments) {
-			*ret_turn = i;
-			*ret_segment = marker;
-			return &script->turns[i];
-		}
-		marker -= script->turns[i].segments;
-	}
-	return NULL;
+	return script_segment(&conv->caller->script, marker, ret_turn, ret_segment);
 }
 
 /* A call of a context: the conversation's, or one that a pass was told of. */
@@ -251,10 +255,15 @@ static void note_named(const struct response *response, const struct sim_wish *w
 				   .at = sim.now};
 }
 
+static const char *name_of(const struct response *response, const struct sim_wish *wish)
+{
+	return response->blunder == UNKNOWN_TOOL ? "gone" : sim_kinds[wish->tool].name;
+}
+
 static void call_begins(struct response *response, const struct sim_wish *wish)
 {
 	struct sim_conv *conv = response->conv;
-	const char *name = sim_kinds[wish->tool].name;
+	const char *name = name_of(response, wish);
 
 	new_id(conv, response->item, "f");
 	up(conv,
@@ -276,13 +285,16 @@ static void call_begins(struct response *response, const struct sim_wish *wish)
 static void call_ends(struct response *response, const struct sim_wish *wish)
 {
 	struct sim_conv *conv = response->conv;
+	char n[32];
 
+	(void)snprintf(n, sizeof(n), response->blunder == UNFIT_ARGUMENTS ? "\\'%u\\'" : "%u",
+		       wish->n);
 	up(conv,
-	   "{'type':'response.function_call_arguments.done','response_id':'%s','item_id':'%s','call_id':'%s_id','arguments':'{\\'n\\':%u}'}",
-	   response->id, response->item, response->item, wish->n);
+	   "{'type':'response.function_call_arguments.done','response_id':'%s','item_id':'%s','call_id':'%s_id','arguments':'{\\'n\\':%s}'}",
+	   response->id, response->item, response->item, n);
 	up(conv,
-	   "{'type':'response.output_item.done','response_id':'%s','item':{'id':'%s','type':'function_call','status':'completed','name':'%s','call_id':'%s_id','arguments':'{\\'n\\':%u}'}}",
-	   response->id, response->item, sim_kinds[wish->tool].name, response->item, wish->n);
+	   "{'type':'response.output_item.done','response_id':'%s','item':{'id':'%s','type':'function_call','status':'completed','name':'%s','call_id':'%s_id','arguments':'{\\'n\\':%s}'}}",
+	   response->id, response->item, name_of(response, wish), response->item, n);
 	for (unsigned i = 0; !response->aside && i < conv->call_count; i++) {
 		if (strcmp(conv->calls[i].item, response->item) == 0) {
 			conv->calls[i].complete = true;
@@ -362,6 +374,20 @@ static void begin(struct response *response, const char *metadata, bc_usec think
 	response->event = sim_at(thinks, go_on, response);
 }
 
+/* It calls what cannot be run, and nobody has asked for. */
+static void blunder(struct response *response)
+{
+	struct sim_conv *conv = response->conv;
+
+	response->blunder = sim_chance(2) == 0 ? UNKNOWN_TOOL : UNFIT_ARGUMENTS;
+	response->wishes[0] =
+		(struct sim_wish){.tool = SIM_LOOK,
+				  .n = conv->caller->number * 20000 + conv->turn * 2000 + 1901 +
+				       2 * ++conv->blunders};
+	response->count = 1;
+	sim.stats.blunders++;
+}
+
 /* The model sees the conversation: what does it do about the turn? */
 static void begin_native(struct sim_conv *conv, const char *metadata)
 {
@@ -375,6 +401,9 @@ static void begin_native(struct sim_conv *conv, const char *metadata)
 		response->count = missing(conv, &turn->meant[conv->segment], NULL, 0,
 					  response->wishes, &waits);
 		response->whole = conv->segment + 1 == turn->segments;
+	}
+	if (sim.profile.blunders && conv->turn > 0 && conv->blunders < 2 && sim_chance(4) == 0) {
+		blunder(response);
 	}
 	response->says = response->count == 0;
 	response->final = response->says && !waits;
@@ -612,6 +641,61 @@ static void on_output(struct sim_conv *conv, const json_t *item)
 	json_decref(output);
 }
 
+/* A turn is over. */
+static void take_turn(struct sim_conv *conv)
+{
+	unsigned turn = 0;
+	unsigned segment = 0;
+
+	if (segment_of(conv, conv->marker, &turn, &segment) != NULL) {
+		conv->turn = turn + 1;
+		conv->blunders = 0;
+		conv->segment = segment;
+		conv->answered = conv->answered > turn ? turn : conv->answered;
+	}
+	TELL("=== turn %u is committed", conv->turn);
+}
+
+/* The caller has said all, and has been silent for as long as he takes for the end of a turn; or he has typed it. */
+static void note_end(struct sim_conv *conv)
+{
+	unsigned turn;
+	unsigned segment;
+	const struct sim_turn *spoken = segment_of(conv, conv->marker, &turn, &segment);
+
+	if (spoken != NULL && segment + 1 == spoken->segments &&
+	    conv->caller->committed[turn] == 0) {
+		conv->caller->committed[turn] = sim.now;
+	}
+}
+
+static void on_typed(struct sim_conv *conv, const json_t *item)
+{
+	const char *words =
+		string_at(json_array_get(json_object_get(item, "content"), 0), "text", NULL);
+	const char *last = strrchr(words, 's');
+	char rest[256];
+	char id[SIM_ID];
+
+	if (last == NULL) {
+		return;
+	}
+	conv->marker = (unsigned)strtoul(last + 1, NULL, 10);
+	conv->heard = true;
+	sim.stats.typed++;
+	(void)snprintf(id, sizeof(id), "%s", string_at(item, "id", NULL));
+	if (id[0] == '\0') {
+		new_id(conv, id, "t");
+	}
+	take_turn(conv);
+	note_end(conv);
+	(void)snprintf(
+		rest, sizeof(rest),
+		"'type':'message','role':'user','content':[{'type':'input_text','text':'%s'}]",
+		words);
+	item_event(conv, id, rest, true);
+}
+
 static void on_item(struct sim_conv *conv, const json_t *item)
 {
 	const char *type = string_at(item, "type", NULL);
@@ -643,6 +727,10 @@ static void on_item(struct sim_conv *conv, const json_t *item)
 		call->order = conv->order;
 		return;
 	}
+	if (strcmp(string_at(item, "role", NULL), "user") == 0) {
+		on_typed(conv, item);
+		return;
+	}
 	item_event(conv, id, "'type':'message','role':'system'", true);
 }
 
@@ -659,26 +747,27 @@ static void on_delete(struct sim_conv *conv, const char *id)
 
 static void end_turn(struct sim_conv *conv)
 {
-	unsigned turn = 0;
-	unsigned segment = 0;
 	char prev[SIM_ID + 2] = "null";
 	char id[SIM_ID];
 
 	conv->speaking = false;
-	if (segment_of(conv, conv->marker, &turn, &segment) != NULL) {
-		conv->turn = turn + 1;
-		conv->segment = segment;
-		conv->answered = conv->answered > turn ? turn : conv->answered;
+	take_turn(conv);
+	if (conv->ears.item[0] != '\0') {
+		memcpy(id, conv->ears.item, SIM_ID);
+	} else {
+		new_id(conv, id, "u");
 	}
-	new_id(conv, id, "u");
 	if (conv->last[0] != '\0') {
 		(void)snprintf(prev, sizeof(prev), "'%s'", conv->last);
 	}
-	TELL("=== turn %u is committed", conv->turn);
 	up(conv, "{'type':'input_audio_buffer.speech_stopped','item_id':'%s'}", id);
 	up(conv, "{'type':'input_audio_buffer.committed','item_id':'%s','previous_item_id':%s}", id,
 	   prev);
 	item_event(conv, id, "'type':'message','role':'user'", true);
+	if (conv->ears.item[0] != '\0') {
+		ears_complete(conv, &conv->ears, conv->marker);
+		conv->ears.item[0] = '\0';
+	}
 	if (conv->active.used) {
 		conv->wants_auto = true;
 	} else {
@@ -686,16 +775,11 @@ static void end_turn(struct sim_conv *conv)
 	}
 }
 
-/* The caller has said all, and has been silent for as long as he takes for the end of a turn. */
-static void note_silence(struct sim_conv *conv)
+static void begin_item(struct sim_conv *conv)
 {
-	unsigned turn;
-	unsigned segment;
-	const struct sim_turn *spoken = segment_of(conv, conv->marker, &turn, &segment);
-
-	if (spoken != NULL && segment + 1 == spoken->segments &&
-	    conv->caller->committed[turn] == 0) {
-		conv->caller->committed[turn] = sim.now;
+	conv->ears.first = conv->marker;
+	if (conv->ears.open) {
+		new_id(conv, conv->ears.item, "u");
 	}
 }
 
@@ -710,33 +794,48 @@ static void hear(struct sim_conv *conv, const char *text)
 		return;
 	}
 	if ((byte[0] & 0x70) == 0) {
+		bool goes_on = conv->speaking && conv->marker == (byte[0] & 15);
+
 		conv->marker = byte[0] & 15;
 		conv->silent = 0;
 		if (!conv->speaking) {
 			conv->speaking = true;
-			up(conv, "{'type':'input_audio_buffer.speech_started','item_id':'x'}");
+			begin_item(conv);
+			up(conv, "{'type':'input_audio_buffer.speech_started','item_id':'%s'}",
+			   conv->ears.item[0] == '\0' ? "x" : conv->ears.item);
 			if (conv->active.used) {
 				finish(&conv->active, "cancelled");
 			}
 		}
 		conv->heard = true;
+		if (!goes_on && conv->ears.item[0] != '\0') {
+			ears_hear(conv, &conv->ears, conv->marker);
+		}
 		return;
 	}
 	conv->silent++;
 	if (conv->silent == SILENT_FRAMES && conv->heard) {
-		note_silence(conv);
+		note_end(conv);
 	}
 	if (conv->speaking && conv->silent == conv->silence) {
 		end_turn(conv);
 	}
 }
 
-static void on_update(struct sim_conv *conv, const json_t *session)
+static void on_update(struct sim_conv *conv, const json_t *event)
 {
+	const json_t *session = json_object_get(event, "session");
 	const json_t *input = json_object_get(json_object_get(session, "audio"), "input");
 	const json_t *silence =
 		json_object_get(json_object_get(input, "turn_detection"), "silence_duration_ms");
 
+	if (json_is_object(json_object_get(input, "transcription"))) {
+		if (sim_chance(20) == 0) {
+			refuse(conv, "invalid_value", event);
+			return;
+		}
+		conv->ears.open = true;
+	}
 	if (json_is_integer(silence)) {
 		conv->silence = (unsigned)json_integer_value(silence) / FRAME_MS;
 	}
@@ -765,7 +864,7 @@ static void reach_provider(void *arg)
 	free(parcel);
 	type = string_at(event, "type", NULL);
 	if (strcmp(type, "session.update") == 0) {
-		on_update(conv, json_object_get(event, "session"));
+		on_update(conv, event);
 	} else if (strcmp(type, "response.create") == 0) {
 		on_create(conv, event);
 	} else if (strcmp(type, "response.cancel") == 0) {

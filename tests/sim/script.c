@@ -12,6 +12,13 @@ static unsigned pick(unsigned n)
 	return (unsigned)(state % n);
 }
 
+/* Whether calls follow from results.  A reasoner names such calls before the results are there. */
+static bool follows(void)
+{
+	return variant_has(sim.profile.variant, SIM_FOLLOWS) ||
+	       (sim.profile.tagged && sim.seed / 2 % 2 == 0);
+}
+
 /* What follows from that call, asked for in place of something new. */
 static struct sim_wish follow(const struct sim_wish *from, unsigned n, unsigned step)
 {
@@ -43,11 +50,10 @@ static struct sim_wish new_wish(const struct sim_version *meant, const struct si
 	unsigned variant = sim.profile.variant;
 	unsigned at = meant->count;
 
-	if (variant_has(variant, SIM_FOLLOWS) && at > 0 && leads(&meant->wishes[at - 1]) &&
-	    pick(3) > 0) {
+	if (follows() && at > 0 && leads(&meant->wishes[at - 1]) && pick(3) > 0) {
 		return follow(&meant->wishes[at - 1], SIM_NEXT(meant->wishes[at - 1].n), 1);
 	}
-	if (variant_has(variant, SIM_FOLLOWS) && at == 0 && before != NULL && before->count > 0 &&
+	if (follows() && at == 0 && before != NULL && before->count > 0 &&
 	    leads(&before->wishes[0]) && pick(2) == 0) {
 		return follow(&before->wishes[0], SIM_THEN(before->wishes[0].n), 0);
 	}
@@ -57,7 +63,7 @@ static struct sim_wish new_wish(const struct sim_version *meant, const struct si
 		asked.tool = SIM_ASK;
 		return asked;
 	}
-	if (variant_has(variant, SIM_FOLLOWS) && pick(4) > 0) {
+	if (follows() && pick(4) > 0) {
 		struct sim_wish usual = wish(caller, turn, segment, at);
 
 		/* A pattern is what was seen more than once. */
@@ -106,6 +112,8 @@ void script_write(struct sim_script *script, unsigned caller)
 		turn->segments = 1 + pick(SIM_SEGMENTS_MAX);
 		turn->barge = pick(3) == 0;
 		turn->pause = (bc_usec)pick(2500) * SIM_MS;
+		turn->typed = sim.profile.tagged && sim_hash(sim.seed, caller * 8 + i, 47) % 3 == 0;
+		turn->told = sim.profile.tagged && sim_hash(sim.seed, caller * 8 + i, 59) % 2 == 0;
 		for (unsigned k = 0; k < turn->segments; k++) {
 			turn->voiced[k] = 4 + pick(10);
 			turn->silent[k] = 3 + pick(7);
@@ -117,4 +125,28 @@ void script_write(struct sim_script *script, unsigned caller)
 const struct sim_version *script_final(const struct sim_turn *turn)
 {
 	return &turn->meant[turn->segments - 1];
+}
+
+unsigned script_marker(const struct sim_script *script, unsigned turn)
+{
+	unsigned marker = 0;
+
+	for (unsigned i = 0; i < turn; i++) {
+		marker += script->turns[i].segments;
+	}
+	return marker;
+}
+
+const struct sim_turn *script_segment(const struct sim_script *script, unsigned marker,
+				      unsigned *ret_turn, unsigned *ret_segment)
+{
+	for (unsigned i = 0; i < script->count; i++) {
+		if (marker < script->turns[i].segments) {
+			*ret_turn = i;
+			*ret_segment = marker;
+			return &script->turns[i];
+		}
+		marker -= script->turns[i].segments;
+	}
+	return NULL;
 }

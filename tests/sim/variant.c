@@ -12,11 +12,11 @@
 
 static const char *const modes[SIM_MODES] = {"off", "strict", "confirm", "inject"};
 
-/* By number, mode, and whether a call waits for an undo as long as that may take. */
+/* By number, mode, whether a call waits for an undo as long as that may take, and whether a reasoner looks for calls. */
 static struct {
 	struct cfg *cfg;
 	struct toolset *toolset;
-} loaded[SIM_VARIANTS][SIM_MODES][2];
+} loaded[SIM_VARIANTS][SIM_MODES][2][2];
 
 /* ---- what is drawn ---- */
 
@@ -107,6 +107,17 @@ static void say_speculation(struct text *text, unsigned variant)
 	CHOOSE(text, variant, "learn_half_life", "\"1m\"");
 }
 
+static void say_reasoner(struct text *text, unsigned variant)
+{
+	say(text,
+	    "[reasoner]\nurl = \"http://localhost:1/v1/chat/completions\"\nmodel = \"m\"\n"
+	    "backoff = \"150ms\"\ninterval = \"%s\"\n",
+	    draw(variant, 6, 2) == 0 ? "0s" : "200ms");
+	if (draw(variant, 7, 4) == 0) {
+		say(text, "steps_max = 6\n");
+	}
+}
+
 /* What a tool may have besides. */
 static void say_more(struct text *text, unsigned variant, enum sim_tool tool)
 {
@@ -177,12 +188,19 @@ static void write_text(struct text *text, unsigned variant, unsigned mode, bool 
 	if (variant != 0 && draw(variant, 3, 4) == 0) {
 		say(text, "async_results = \"%s\"\n", results[draw(variant, 4, 2)]);
 	}
-	say(text, "[tools]\nbreaker_failures = 0\nundo_wait = \"%s\"\n", patient ? "20s" : "2s");
+	say(text,
+	    "[tools]\nbreaker_failures = %u\nbreaker_cooldown = \"400ms\"\nundo_wait = \"%s\"\n",
+	    variant != 0 && draw(variant, 9, 3) == 0 ? 1 + draw(variant, 10, 2) : 0,
+	    patient ? "20s" : "2s");
 	if (variant != 0 && draw(variant, 5, 4) == 0) {
 		say(text, "sequential = true\n");
 	}
 	say(text, "[speculation]\nmode = \"%s\"\n", modes[mode]);
 	say_speculation(text, variant);
+	if (sim.profile.tagged) {
+		say(text, "reasoner = \"tagged\"\n");
+		say_reasoner(text, variant);
+	}
 	for (unsigned tool = 0; tool < SIM_GATEWAY_TOOLS; tool++) {
 		say_tool(text, variant, (enum sim_tool)tool);
 	}
@@ -215,25 +233,35 @@ static struct cfg *load(unsigned variant, unsigned mode, bool patient)
 void variant_get(unsigned variant, unsigned mode, bool patient, struct cfg **ret_cfg,
 		 struct toolset **ret_toolset)
 {
-	if (loaded[variant][mode][patient].cfg == NULL) {
+	bool tagged = sim.profile.tagged;
+
+	if (loaded[variant][mode][patient][tagged].cfg == NULL) {
 		struct cfg *cfg = load(variant, mode, patient);
 
-		loaded[variant][mode][patient].cfg = cfg;
-		loaded[variant][mode][patient].toolset = toolset_new(cfg);
-		BC_BUG_ON(loaded[variant][mode][patient].toolset == NULL);
+		loaded[variant][mode][patient][tagged].cfg = cfg;
+		loaded[variant][mode][patient][tagged].toolset = toolset_new(cfg);
+		BC_BUG_ON(loaded[variant][mode][patient][tagged].toolset == NULL);
 	}
-	*ret_cfg = loaded[variant][mode][patient].cfg;
-	*ret_toolset = loaded[variant][mode][patient].toolset;
+	*ret_cfg = loaded[variant][mode][patient][tagged].cfg;
+	*ret_toolset = loaded[variant][mode][patient][tagged].toolset;
+}
+
+static void forget(unsigned variant, unsigned mode)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		bool patient = i / 2 != 0;
+		bool tagged = i % 2 != 0;
+
+		loaded[variant][mode][patient][tagged].toolset =
+			toolset_unref(loaded[variant][mode][patient][tagged].toolset);
+		loaded[variant][mode][patient][tagged].cfg =
+			cfg_unref(loaded[variant][mode][patient][tagged].cfg);
+	}
 }
 
 void variants_free(void)
 {
-	for (unsigned i = 0; i < SIM_VARIANTS * SIM_MODES * 2; i++) {
-		unsigned variant = i / (SIM_MODES * 2);
-		unsigned mode = i / 2 % SIM_MODES;
-
-		loaded[variant][mode][i % 2].toolset =
-			toolset_unref(loaded[variant][mode][i % 2].toolset);
-		loaded[variant][mode][i % 2].cfg = cfg_unref(loaded[variant][mode][i % 2].cfg);
+	for (unsigned i = 0; i < SIM_VARIANTS * SIM_MODES; i++) {
+		forget(i / SIM_MODES, i % SIM_MODES);
 	}
 }

@@ -12,6 +12,8 @@
  *   provider.c  the provider: hears the caller, calls tools, looks ahead in passes, rightly or wrongly
  *   caller.c    callers, and the sessions they talk to
  *   client.c    what a caller's client does with what it is told
+ *   ears.c      the recogniser of the provider
+ *   reasoner.c  the text model that looks for calls where the seed has one, and its endpoint
  *   process.c   the daemon's process: starts, crashes, recovers
  *   check.c     what must hold, read from the log of effects and the conversations
  *   plant.c     bugs that are put in to see the checker find them
@@ -96,6 +98,8 @@ struct sim_profile {
 	bool interrupts; /* the caller speaks when he likes */
 	bool strays;     /* passes over the whole turn may err, too */
 	bool sqlite;
+	bool blunders; /* the model calls what there is not, and with arguments that do not fit */
+	bool tagged;   /* a reasoner looks for calls, in place of passes; callers also type */
 	enum {
 		SIM_OFF,
 		SIM_STRICT,
@@ -126,6 +130,8 @@ struct sim_turn {
 	struct sim_version meant[SIM_SEGMENTS_MAX];
 	bool barge; /* it begins while the agent may still be busy with the one before */
 	bc_usec pause;
+	bool typed; /* not spoken */
+	bool told;  /* the client tells its words while they are said */
 };
 
 struct sim_script {
@@ -136,7 +142,7 @@ struct sim_script {
 /* Which variant a seed is played in; what it has. */
 unsigned variant_of(uint64_t seed);
 bool variant_has(unsigned variant, enum sim_feature feature);
-/* The configuration, owned by variant.c until variants_free(). */
+/* The configuration, owned by variant.c until variants_free(); sim.profile says who looks for calls. */
 void variant_get(unsigned variant, unsigned mode, bool patient, struct cfg **ret_cfg,
 		 struct toolset **ret_toolset);
 void variants_free(void);
@@ -147,6 +153,18 @@ void variants_free(void);
 
 void script_write(struct sim_script *script, unsigned caller);
 const struct sim_version *script_final(const struct sim_turn *turn);
+/*
+ * Segments are numbered through the call: the turn that a number belongs to and which of its segments; NULL: there is none,
+ * and nothing is filled.
+ */
+const struct sim_turn *script_segment(const struct sim_script *script, unsigned marker,
+				      unsigned *ret_turn, unsigned *ret_segment);
+/* The number of the first segment of a turn. */
+unsigned script_marker(const struct sim_script *script, unsigned turn);
+
+/* Words: what stands for a segment, and for one that was not understood. */
+#define SIM_WORD          "s%u, "
+#define SIM_WORD_MISHEARD "s%u? "
 
 /* ---- what happened ---- */
 
@@ -227,8 +245,18 @@ struct sim_stats {
 	uint64_t drops;
 	uint64_t passes;
 	uint64_t parked;
-	uint64_t warmed; /* servers */
-	uint64_t asked;  /* calls of the client's own tool */
+	uint64_t warmed;   /* servers */
+	uint64_t asked;    /* calls of the client's own tool */
+	uint64_t blunders; /* calls that cannot be run */
+	uint64_t tagged;   /* seeds with a reasoner */
+	uint64_t tagged_guesses;
+	uint64_t tagged_taken;
+	uint64_t typed;             /* turns */
+	uint64_t misheard;          /* words */
+	uint64_t put_in[SIM_MODES]; /* calls that the reasoner has named, by the gateway */
+	uint64_t cut_short;         /* generations that broke off */
+	uint64_t withdrawn;         /* calls, by the reasoner itself */
+	uint64_t changed;           /* likewise */
 };
 
 struct sim_event;
@@ -237,6 +265,7 @@ struct sim {
 	uint64_t seed;
 	uint64_t random;
 	uint64_t noise;   /* bytes of it, so far */
+	bool plain;       /* in the plain world, which is older */
 	bool speculative; /* false: the run to compare with */
 	struct sim_profile profile;
 	FILE *story; /* NULL: it is not told */
@@ -320,6 +349,33 @@ struct sim_client *client_new(struct sim_conv *conv);
 struct sim_client *client_free(struct sim_client *client);
 /* From the gateway. */
 void client_hear(struct sim_client *client, struct bc_span payload);
+/* The caller has typed a turn: a response is to be asked for after that time. */
+void client_ask(struct sim_client *client, bc_usec delay);
+
+/* ---- reasoner.c ---- */
+
+struct sim_mind;
+struct sim_mind *mind_new(struct sim_caller *caller, struct sess *sess);
+struct sim_mind *mind_free(struct sim_mind *mind);
+/* As reason_start() and reason_cancel() of struct sess_world. */
+bool mind_start(struct sim_mind *mind, struct bc_span body);
+void mind_cancel(struct sim_mind *mind);
+/* The gateway says that to the provider: what it puts in must be what the reasoner stands by. */
+void mind_judge(struct sim_mind *mind, struct bc_span payload);
+
+/* ---- ears.c ---- */
+
+/* What the provider makes words of, where it was asked to. */
+struct sim_ears {
+	bool open;         /* it was asked */
+	bc_usec clock;     /* when the newest words are there */
+	unsigned first;    /* segment of what is being said */
+	char item[SIM_ID]; /* … and its item; "": nothing is being said, or it was not asked */
+};
+
+/* A segment of the item is being said; the item ends with that one. */
+void ears_hear(struct sim_conv *conv, struct sim_ears *ears, unsigned marker);
+void ears_complete(struct sim_conv *conv, struct sim_ears *ears, unsigned marker);
 
 /* ---- provider.c ---- */
 
@@ -328,6 +384,8 @@ struct sim_conv *conv_free(struct sim_conv *conv);
 /* From the gateway, on its way. */
 void conv_send(struct sim_conv *conv, struct bc_span payload);
 void conv_close(struct sim_conv *conv);
+/* To the gateway, on its way; ' stands for ".  Nothing where the line is closed. */
+void conv_says(struct sim_conv *conv, const char *text);
 bool conv_answered(const struct sim_conv *conv, unsigned turn);
 bool conv_is_open(const struct sim_conv *conv);
 unsigned conv_calls(const struct sim_conv *conv, const struct sim_call **ret);
@@ -382,6 +440,8 @@ enum plant {
 	PLANT_DOUBLE_RELEASE, /* a hold leaves twice */
 	PLANT_STALE_READ,     /* nobody hears what an effect has changed */
 	PLANT_WRONG_EQUALITY, /* a real call gets the result of a guess with other arguments */
+	PLANT_DEAF_REMOVE,    /* what the reasoner withdraws is kept */
+	PLANT_TRUSTED_EARS,   /* what a recogniser has heard counts as the caller's own words */
 	PLANT__COUNT
 };
 
