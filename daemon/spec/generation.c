@@ -36,15 +36,13 @@ static void issue(struct reason *reason, const struct agent_call *call)
 	const struct cfg_tool *tool = NULL;
 	char name[AGENT_NAME_MAX + 1];
 	struct bc_buf trouble;
-	enum misstep misstep = MISSTEP_UNKNOWN_TOOL;
+	enum misstep misstep;
 
 	memcpy(name, call->name.ptr, call->name.len);
 	name[call->name.len] = '\0';
 	tool = reason->ops->tool(reason->arg, name);
 	bc_buf_init(&trouble, PLAN_TROUBLE_MAX);
-	if (tool != NULL) {
-		misstep = plan_issue(&reason->plan, call, tool, reason->mark, &trouble);
-	}
+	misstep = plan_issue(&reason->plan, call, tool, reason->mark, &trouble);
 	if (misstep != MISSTEP_NONE && reason->step.misstep == MISSTEP_NONE) {
 		/* What does not fit is not said. */
 		(void)!bc_buf_printf(&reason->step.trouble, "Call %u, %s: %.*s", call->id, name,

@@ -467,8 +467,13 @@ enum misstep plan_issue(struct plan *plan, const struct agent_call *issued,
 		call->disowned = false;
 		return MISSTEP_NONE;
 	}
+	if (call != NULL) {
+		call->disowned = true; /* whatever becomes of this, the call is not what it means */
+	}
+	if (tool == NULL) {
+		return MISSTEP_UNKNOWN_TOOL;
+	}
 	if (call != NULL && call->state == PLAN_DONE) {
-		call->disowned = true; /* whatever it does next, this is not what it means */
 		return MISSTEP_LATE_EDIT;
 	}
 	misstep = check(plan, issued, tool, reterr_trouble);

@@ -65,7 +65,7 @@ struct plan_call {
 	json_t *result;      /* DONE */
 	bool chained;        /* it was NAMED by a result, not by a step of the model */
 	bool untold;         /* REMOVED, and the model does not know, or waits to hear that it is */
-	bool disowned;       /* DONE, and the model has tried to change it since */
+	bool disowned;       /* the model has tried to change it since, in vain */
 	enum misstep misstep; /* with untold: why, if that was the model's mistake */
 	char *trouble;        /* … and what it was in particular; NULL: nothing to add */
 };
@@ -100,8 +100,9 @@ void plan_init(struct plan *plan, const struct plan_ops *ops, void *arg);
 void plan_clear(struct plan *plan);
 
 /*
- * The model issues a call, maybe of an id issued before.  An equal one changes nothing.  reterr_trouble, initialised by the
- * caller, says what is wrong in particular when the result is not MISSTEP_NONE; the plan is unchanged then.
+ * The model issues a call, maybe of an id issued before.  An equal one changes nothing.  tool NULL: there is none of that
+ * name.  reterr_trouble, initialised by the caller, says what is wrong in particular when the result is not MISSTEP_NONE; the
+ * plan is unchanged then, but a call of that id does not count in plan_outcome() any more, unless it is issued as it was.
  * Out of memory is MISSTEP_PLAN_FULL.
  */
 enum misstep plan_issue(struct plan *plan, const struct agent_call *issued,

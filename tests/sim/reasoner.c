@@ -23,7 +23,8 @@ struct issue {
 	unsigned needs; /* id of the call whose result its argument is; 0: it has its own */
 	bool done;      /* its result was told */
 	bool withdrawn;
-	bool unsure; /* it changes a call that had its result, which is refused, unless another turn has begun unheard */
+	bool unsure;   /* the gateway refuses it, unless another turn has begun unheard */
+	bool disowned; /* an unsure one was to take its place */
 };
 
 /* What becomes of the generation. */
@@ -241,7 +242,9 @@ static void say_call(struct generation *step, const struct issue *issue)
 	} else {
 		say(step, "%u}}", issue->n);
 	}
-	step->issues[step->count++] = *issue;
+	step->issues[step->count] = *issue;
+	/* A client's tool is not the gateway's to run. */
+	step->issues[step->count++].unsure |= issue->tool == SIM_ASK;
 }
 
 static bool is_wanted(const struct sim_mind *mind, const struct issue *issue)
@@ -259,7 +262,8 @@ static const struct issue *standing(const struct sim_mind *mind, const struct si
 	for (unsigned i = 0; i < mind->issue_count; i++) {
 		const struct issue *issue = &mind->issues[i];
 
-		if (!issue->withdrawn && issue->tool == wish->tool && issue->n == wish->n) {
+		if (!issue->withdrawn && !issue->disowned && issue->tool == wish->tool &&
+		    issue->n == wish->n) {
 			return issue;
 		}
 	}
@@ -451,8 +455,8 @@ static void decide(struct sim_mind *mind)
 		return;
 	}
 	/* Scolded, it may go on as if nothing were wrong. */
-	if (!mind->heard || (mind->scolded && sim_chance(8) == 0)) {
-		say(step, "<pause/>");
+	if (!mind->heard || (mind->scolded && sim_chance(6) == 0)) {
+		say(step, mind->final ? "<answer>So be it.</answer>" : "<pause/>");
 	} else if (!say_otherwise(mind) && !say_new(mind)) {
 		if (mind->final && (!is_pending(mind) || sim_chance(5) == 0)) {
 			say(step, "<answer>That is what there is.</answer>");
@@ -469,6 +473,13 @@ static void decide(struct sim_mind *mind)
 
 /* ---- what was said counts ---- */
 
+static void disown(struct sim_mind *mind, unsigned id)
+{
+	for (unsigned i = 0; i < mind->issue_count; i++) {
+		mind->issues[i].disowned |= mind->issues[i].id == id;
+	}
+}
+
 static void act(struct sim_mind *mind)
 {
 	struct generation *step = &mind->step;
@@ -481,6 +492,7 @@ static void act(struct sim_mind *mind)
 	}
 	for (unsigned i = 0; i < step->count; i++) {
 		issue = step->issues[i].unsure ? NULL : issue_of(mind, step->issues[i].id);
+		disown(mind, step->issues[i].id);
 		sim.stats.changed += issue != NULL;
 		if (issue == NULL) {
 			BC_BUG_ON(mind->issue_count == ISSUES_MAX);
