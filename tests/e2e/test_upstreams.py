@@ -470,6 +470,7 @@ class Lines(UpstreamsCase):
         talk.say(speech(2, 0, 0) + noise * 12)
         if self.gateway_.metric('spec_ears_given_up_total') == 0:
             wait_until(lambda: len(provider.passes()) > before, 'a pass at the pause')
+            wait_until(lambda: provider.passes_answered() == len(provider.passes()), 'its end')
         self.assertEqual(talk.end(), [])
 
     def test_u19_the_noise_of_a_line_is_no_voice(self):
