@@ -568,7 +568,7 @@ enum bc_err reasoner_describe(const struct sess *sess, struct bc_buf *out) BC_MU
 /* Do what can be done now. */
 void take_advance(struct sess *sess);
 
-/* A response has ended: one that is complete and named the turn's next calls has decided against other verdicts (V3). */
+/* A response has ended: one that named the turn's next calls, or was heard, has decided against other verdicts (V3). */
 void take_lost_to(struct sess *sess, const struct resp *resp, bool completed);
 /* A response that was cancelled for a verdict has ended.  completed: it came to its own end before. */
 void take_resp_done(struct sess *sess, struct resp *resp, bool completed);

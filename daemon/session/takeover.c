@@ -8,8 +8,8 @@
  *   V2  A hold starts only when no response of the provider is alive, no voice follows what the verdict has heard, the
  *       caller has been silent for hold_quiet, and since the commit nobody spoke, cancelled or cleared (J5); asked again in
  *       the step that receives the permission to start.
- *   V3  A response that came to its own end before the cancel reached it wins, and so does one that named a call: what a
- *       pass named in place of its calls is not put in later, beside them.
+ *   V3  A response that came to its own end before the cancel reached it wins, and so does one that named a call, or was heard,
+ *       before it was cut off: what a pass named in its place is not put in later, beside it.
  *   V4  Whoever loses an answer by a takeover that comes to nothing gets another one.
  *   V5  A takeover for which there is no room is declined, and the provider's own response decides: a bound costs the gain,
  *       never the session.
@@ -272,9 +272,16 @@ void take_lost_to(struct sess *sess, const struct resp *resp, bool completed)
 {
 	const struct agent *agent = sess->agent;
 
-	if (completed && agent->spec != NULL && resp->default_conversation &&
-	    resp->gateway_items > 0 && resp->turn == agent->committed_turn) {
+	/* The next turn may have begun: what is decided there is no business of this one. */
+	if (agent->spec == NULL || !resp->default_conversation ||
+	    resp->turn != agent->hearing.turn) {
+		return;
+	}
+	/* A call that is complete is real, whoever runs it and however the response went on. */
+	if (resp->step != NULL || (completed && resp->gateway_items > 0)) {
 		spec_decided(agent->spec, 1);
+	} else if (resp->visible_items > 0) {
+		spec_verdict_void(agent->spec); /* the caller has heard what it made of the turn */
 	}
 }
 

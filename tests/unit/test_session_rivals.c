@@ -301,6 +301,11 @@ START_TEST(a_response_that_ended_by_itself_wins)
 	rig_expect(&rig, SESS_CLIENT, "response.output_item.added");
 	rig_expect(&rig, SESS_CLIENT, "response.done");
 	ck_assert_str_eq(to_provider(), "");
+	rig_client(&rig, "{'type':'response.create'}"); /* go on */
+	rig_wait(&rig, BC_USEC_PER_SEC);
+	talk_created(&rig, "r2", "null");
+	ck_assert_str_eq(to_provider(),
+			 "r"); /* and is not taken over for what the first has decided */
 }
 END_TEST
 
@@ -322,6 +327,30 @@ START_TEST(an_answer_cut_off_aloud_is_asked_for_again)
 	rig_expect(&rig, SESS_CLIENT, "response.created"); /* too much to be held */
 	cancelled("r1");
 	ck_assert_str_eq(to_provider(), "r");
+	talk_created(&rig, "r2", "{'bc':'f'}");
+	ck_assert_str_eq(to_provider(), ""); /* the caller has heard what r1 made of it */
+}
+END_TEST
+
+START_TEST(a_call_of_the_last_turn_decides_nothing_in_the_next)
+{
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 520, false);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_call(&rig, "r1", "f1", "get_order", "{\\\"id\\\":\\\"9\\\"}");
+	talk_audio(&rig, 300, true); /* the next turn, before r1 has ended */
+	talk_done(&rig, "r1", "completed");
+	rig_finish(&rig, 0, "{}");
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p2", "get_order", TALK_ORDER, NULL);
+	talk_audio(&rig, 320, false);
+	rig_finish(&rig, 1, "{}");
+	talk_commit(&rig, "u2", "u1");
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r2", "null");
+	ck_assert_str_eq(to_provider(), "x");
 }
 END_TEST
 
@@ -642,6 +671,7 @@ static Suite *suite(void)
 		a_clients_call_that_slips_in_is_shown,
 		a_response_that_ended_by_itself_wins,
 		an_answer_cut_off_aloud_is_asked_for_again,
+		a_call_of_the_last_turn_decides_nothing_in_the_next,
 		a_request_on_its_way_closes_the_gate,
 		a_cancel_meets_the_request_that_was_kept,
 		j5_a_cancel_between_the_clients_commit_and_the_providers_counts,

@@ -242,6 +242,43 @@ START_TEST(what_follows_from_a_real_call_is_put_in_behind_it)
 }
 END_TEST
 
+/* However the provider's response ends, a complete call in it has decided; 2: it is a tool of the client's. */
+START_TEST(what_was_named_before_a_response_was_cut_off_is_not_put_in_beside_it)
+{
+	static const char *const ends[] = {"cancelled", "incomplete", "completed"};
+	static const char *const tools[] = {"book", "book", "their_own"};
+
+	if (_i == 2) {
+		rig_client(
+			&rig,
+			"{'type':'session.update','session':{'type':'realtime','tools':[{'type':'function','name':'their_own'}]}}");
+		rig_up(&rig, "{'type':'session.updated','session':{'tools':[]}}");
+	}
+	turn_naming("book", TALK_NIGHT);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	expect_cancel("r1");
+	talk_call(&rig, "r1", "f1", tools[_i], "{\\\"night\\\":\\\"tue\\\"}");
+	talk_done(&rig, "r1", ends[_i]);
+	if (_i == 2) {
+		rig_client(
+			&rig,
+			"{'type':'conversation.item.create','item':{'type':'function_call_output','call_id':'c_f1','output':'{}'}}");
+		rig_client(&rig, "{'type':'response.create'}");
+	} else {
+		ck_assert(rig_start(&rig, 0));
+		rig_finish(&rig, 0, "{}");
+	}
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r2", _i == 2 ? "null" : "{'bc':'f'}");
+	talk_audio(&rig, 1000, false);
+	while (rig.seen[SESS_UPSTREAM] < rig.count[SESS_UPSTREAM]) {
+		rig_expect(&rig, SESS_UPSTREAM, "input_audio_buffer.append");
+	}
+	ck_assert_uint_eq(rig.run_count, _i == 2 ? 0 : 1);
+}
+END_TEST
+
 START_TEST(what_was_cut_off_leaves_the_conversation)
 {
 	static const char *const kinds[] = {"message", "function_call"};
@@ -611,6 +648,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, a_read_that_runs_is_not_waited_for, 0, 2);
 	tcase_add_loop_test(c, what_the_provider_named_otherwise_is_not_put_in_beside_it, 0, 2);
 	tcase_add_loop_test(c, what_was_named_without_knowing_a_real_call_is_not_put_in_behind_it,
+			    0, 3);
+	tcase_add_loop_test(c, what_was_named_before_a_response_was_cut_off_is_not_put_in_beside_it,
 			    0, 3);
 	tcase_add_loop_test(c, what_was_cut_off_leaves_the_conversation, 0, 2);
 	tcase_add_loop_test(c, a_hold_starts_when_the_caller_has_been_silent, 0, 2);
