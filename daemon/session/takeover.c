@@ -82,9 +82,12 @@ struct share {
 	bool effects; /* the last level starts effects */
 };
 
-static bool is_in_hand(const struct guess *guess)
+/* An effect that was done stays so; a read is worth something while it is fresh, as it is for a call of the provider. */
+static bool is_in_hand(const struct sess *sess, const struct guess *guess)
 {
-	return guess->state == GUESS_DONE;
+	return guess->state == GUESS_DONE &&
+	       (guess->tool->effect != CFG_EFFECT_READ ||
+		sess_now(sess) - guess->dispatched <= guess->tool->fresh_for);
 }
 
 /* Whether an effect is started by putting it in, and not already done on a guess. */
@@ -128,7 +131,7 @@ static void take_share(struct sess *sess, struct share *share)
 			const struct guess *guess = share->named[end].guess;
 
 			effects = effects || starts(guess);
-			ready = ready && (is_in_hand(guess) || starts(guess)) &&
+			ready = ready && (is_in_hand(sess, guess) || starts(guess)) &&
 				!is_overtaken(share->named + begin, end - begin, guess);
 		}
 		if (!ready) {
