@@ -293,6 +293,24 @@ static void advance(struct sess *sess)
 	pass_advance(sess);
 }
 
+/* A raw JSON string; some clients escape what need not be: slashes, plus signs. */
+static enum bc_err decode(uint8_t *room, struct bc_span raw, size_t *ret_len)
+{
+	enum bc_err err = b64_decode(room, bc_span(raw.ptr + 1, raw.len - 2), ret_len);
+	char *plain;
+
+	if (err == BC_OK || memchr(raw.ptr, '\\', raw.len) == NULL) {
+		return err;
+	}
+	plain = field_text(raw);
+	if (plain == NULL) {
+		return BC_E_NOMEM;
+	}
+	err = b64_decode(room, bc_span_str(plain), ret_len);
+	free(plain);
+	return err;
+}
+
 /* Whether a piece of this many bytes is likely to be more silence, which goes where the last of it is kept, and is short. */
 static bool is_aside(const struct hearing *hearing, size_t len)
 {
@@ -304,7 +322,7 @@ static bool is_aside(const struct hearing *hearing, size_t len)
  * Listen to a piece before it is kept.  Most callers are silent at a time, and memory that a session keeps has left every
  * cache when it is written to again: so silence is written there once.  False: no audio.
  */
-static bool hear_aside(struct sess *sess, struct bc_span digits)
+static bool hear_aside(struct sess *sess, struct bc_span raw)
 {
 	struct hearing *hearing = &sess->agent->hearing;
 	/* Cleared, it would be written twice. */
@@ -314,7 +332,7 @@ static bool hear_aside(struct sess *sess, struct bc_span digits)
 	size_t len;
 
 	settle(hearing);
-	if (b64_decode(audio, digits, &len) != BC_OK) {
+	if (decode(audio, raw, &len) != BC_OK) {
 		return false;
 	}
 	hearing->last_audio = sess_now(sess);
@@ -336,14 +354,14 @@ static bool hear_aside(struct sess *sess, struct bc_span digits)
 }
 
 /* Keep a piece and listen to it; false: no audio, or it is not kept. */
-static bool hear_kept(struct sess *sess, struct bc_span digits, size_t size)
+static bool hear_kept(struct sess *sess, struct bc_span raw, size_t size)
 {
 	struct hearing *hearing = &sess->agent->hearing;
 	char *room = make_room(hearing, size);
 	size_t len;
 
 	/* Decoded where it will stay. */
-	if (room == NULL || b64_decode((uint8_t *)room, digits, &len) != BC_OK) {
+	if (room == NULL || decode((uint8_t *)room, raw, &len) != BC_OK) {
 		return false;
 	}
 	bc_buf_grow(&hearing->audio, len);
@@ -365,10 +383,9 @@ void hear_audio(struct sess *sess, struct bc_span text)
 	if (!json_raw_is_string(raw)) {
 		return;
 	}
-	raw = bc_span(raw.ptr + 1, raw.len - 2);
 	size = raw.len / 4 * 3 + 3;
-	if (!(is_aside(hearing, size) ? hear_aside(sess, raw) : hear_kept(sess, raw, size))) {
-		return;
+	if (is_aside(hearing, size) ? !hear_aside(sess, raw) : !hear_kept(sess, raw, size)) {
+		hear_changed(sess); /* it may be a voice, and nobody has heard it (J5) */
 	}
 	if (sess->agent->eager.watched) {
 		eager_listen(sess);

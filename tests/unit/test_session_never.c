@@ -228,16 +228,65 @@ START_TEST(n8_every_request_ends_in_one_created_or_one_error)
 }
 END_TEST
 
+/* 200 ms of a loud voice, its every slash escaped, as some clients write it. */
+static const char *escaped_voice(void)
+{
+	static char text[80 * (10 * 13 + 10 * 8) + 1];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < 80 * 20; i++) {
+		const char *three_samples = i / 10 % 2 == 0 ? "\\/z\\/\\/P\\/8\\/" : "AMAAwADA";
+
+		memcpy(text + len, three_samples, strlen(three_samples));
+		len += strlen(three_samples);
+	}
+	return text;
+}
+
 START_TEST(n9_no_hold_by_a_verdict_that_missed_the_last_voice)
 {
+	static const char head[] = "{\"type\":\"input_audio_buffer.append\",\"audio\":\"";
+	static const char tail[] = "\"}";
+	static char much[100001];
+
+	rig_fini(&rig);
+	verdict_begin(VERDICT_CONFIG "audio_max = \"64KiB\"\n");
 	turn_naming("book", TALK_NIGHT);
-	talk_audio(&rig, 100, true); /* "… no" */
+	switch (_i) {
+	case 0:
+		talk_audio(&rig, 100, true); /* "… no" */
+		break;
+	case 1:
+		rig_client(&rig, "{'type':'input_audio_buffer.append','audio':'%s'}",
+			   escaped_voice());
+		break;
+	case 2: /* more at once than is kept, whatever it is */
+		memset(much, 'A', sizeof(much) - 1);
+		memcpy(much, head, sizeof(head) - 1);
+		memcpy(much + sizeof(much) - sizeof(tail), tail, sizeof(tail));
+		sess_message(rig.sess, SESS_CLIENT, WS_TEXT, bc_span_str(much));
+		break;
+	default:
+		rig_client(&rig, "{'type':'input_audio_buffer.append','audio':'-_-_'}");
+	}
 	talk_audio(&rig, 100, false);
 	talk_commit(&rig, "u1", NULL);
 	talk_created(&rig, "r1", "null");
 	talk_audio(&rig, 2000, false);
 	ck_assert_uint_eq(sent_with(SESS_UPSTREAM, "response.cancel", "r1"), 0);
 	ck_assert_uint_eq(rig.run_count, 0);
+}
+END_TEST
+
+START_TEST(n9_what_is_written_with_escapes_is_heard_all_the_same)
+{
+	turn_naming("book", TALK_NIGHT);
+	for (unsigned i = 0; i < 20; i++) { /* silence */
+		rig_client(&rig, "{'type':'input_audio_buffer.append','audio':'\\u0041A\\u0041A'}");
+	}
+	taken_over();
+	talk_audio(&rig, 220, false);
+	ck_assert_uint_eq(rig.run_count, 1);
 }
 END_TEST
 
@@ -254,7 +303,8 @@ int main(void)
 	tcase_add_test(tcase, n5_the_conversation_is_that_of_a_run_without_guesses);
 	tcase_add_test(tcase, n6_without_tools_every_byte_passes);
 	tcase_add_loop_test(tcase, n8_every_request_ends_in_one_created_or_one_error, 0, 2);
-	tcase_add_test(tcase, n9_no_hold_by_a_verdict_that_missed_the_last_voice);
+	tcase_add_loop_test(tcase, n9_no_hold_by_a_verdict_that_missed_the_last_voice, 0, 4);
+	tcase_add_test(tcase, n9_what_is_written_with_escapes_is_heard_all_the_same);
 	suite_add_tcase(suite, tcase);
 	return tap_run(suite);
 }
