@@ -34,9 +34,16 @@ static bool is_untold(const struct work *work, uint64_t turn)
 		return false;
 	}
 	if (work->output == NULL) {
-		return !work->gated; /* what may still be stopped is nothing to join */
+		return !work->gated ||
+		       work->stopped; /* what may still be stopped is nothing to join */
 	}
 	return work->happened && (work->told == 0 || turn < work->told);
+}
+
+/* A hold of a verdict that will not start for it, and that the provider has not called as well: then it is made all the same. */
+static bool never_starts(const struct sess *sess, const struct work *work)
+{
+	return work->stopped && !step_uses(sess, work);
 }
 
 struct work *work_repeated(struct sess *sess, const struct resp *resp,
@@ -47,8 +54,9 @@ struct work *work_repeated(struct sess *sess, const struct resp *resp,
 
 	*ret_occurrence = 0;
 	TAILQ_FOREACH(work, &sess->agent->works, link) {
-		if (work->guess != NULL || work->stale || work->invalid || work->stopped ||
-		    work->tool != named->tool || strcmp(work->arguments, named->arguments) != 0) {
+		if (work->guess != NULL || work->stale || work->invalid ||
+		    work->tool != named->tool || strcmp(work->arguments, named->arguments) != 0 ||
+		    never_starts(sess, work)) {
 			continue;
 		}
 		if (work->turn != named->turn) {

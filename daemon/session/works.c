@@ -470,6 +470,13 @@ void work_used(struct sess *sess, struct work *work)
 	}
 }
 
+/* Whether a hold of a verdict came to nothing because of what spoke against it, and nobody else waits for what it came to. */
+static bool is_stopped(const struct work *work, const struct tool_result *result)
+{
+	return work->gated && (result->outcome == TOOL_CANCELLED ||
+			       (work->stopped && !step_uses(work->sess, work)));
+}
+
 /* Something spoke against a hold of a verdict in the last moment: nothing was sent, and the call never was. */
 static void work_stopped(struct work *work)
 {
@@ -480,6 +487,7 @@ static void work_stopped(struct work *work)
 	free(work->output);
 	work->output = NULL;
 	work->gated = false;
+	work->stopped = false;
 	if (sess->state != SESS_OPEN) {
 		return; /* nobody waits for it, and nothing is made in its place */
 	}
@@ -566,7 +574,7 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
 		return;
 	}
-	if (work->gated && result->outcome == TOOL_CANCELLED) {
+	if (is_stopped(work, result)) {
 		work_stopped(work);
 		return;
 	}

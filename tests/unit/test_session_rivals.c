@@ -166,6 +166,47 @@ START_TEST(a_hold_named_again_while_its_permission_is_late_is_made_and_heard_onc
 }
 END_TEST
 
+/* The provider called it, too, so it is made; a caller who is quicker than its outcome means no second one. */
+START_TEST(n1_a_hold_that_was_stopped_and_made_all_the_same_is_not_made_again)
+{
+	booking_asked();
+	talk_created(&rig, "r2", "null"); /* which nobody expected */
+	talk_call(&rig, "r2", "f2", "book", TALK_NIGHT);
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	cancelled("r2");
+	if (_i == 0) {
+		ck_assert(!rig_start(&rig, 0));
+		ck_assert(rig_start(&rig, 1));
+	}
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 520, false);
+	talk_commit(&rig, "u2", "u1");
+	talk_created(&rig, "r3", "null");
+	talk_call(&rig, "r3", "f3", "book", TALK_NIGHT);
+	talk_done(&rig, "r3", "completed");
+	if (_i == 1) {
+		ck_assert(!rig_start(&rig, 0)); /* the journal takes its time */
+		ck_assert(rig_start(&rig, 1));
+	}
+	ck_assert_uint_eq(rig.run_count, 2);
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_finish(&rig, 1, "{}");
+	ck_assert_uint_eq(outputs_in_all(), 2);
+}
+END_TEST
+
+/* It was refused before its last look at what speaks against it; nobody is to hear of it, and nothing of it is kept. */
+START_TEST(a_stopped_hold_that_could_not_start_is_over)
+{
+	booking_asked();
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	rig_fail(&rig, 0, TOOL_NOT_RECORDED);
+	ck_assert_int_eq(rig.runs[0].settled, JRN_USED);
+	ck_assert_uint_eq(rig.sess->agent->work_count, 0);
+	ck_assert_str_eq(to_provider(), "");
+}
+END_TEST
+
 START_TEST(whoever_lost_an_answer_for_a_hold_that_is_stopped_gets_another)
 {
 	booking_asked();
@@ -662,6 +703,7 @@ static Suite *suite(void)
 {
 	const TTest *const cases[] = {
 		a_voiced_frame_behind_the_verdict_stops_a_hold,
+		a_stopped_hold_that_could_not_start_is_over,
 		whoever_lost_an_answer_for_a_hold_that_is_stopped_gets_another,
 		whoever_does_not_want_an_answer_gets_none,
 		a_hold_named_again_while_its_permission_is_late_is_made_and_heard_once,
@@ -692,6 +734,8 @@ static Suite *suite(void)
 	}
 	tcase_add_loop_test(c, what_is_said_meanwhile_does_not_stand_behind_what_is_kept_back, 0,
 			    2);
+	tcase_add_loop_test(c, n1_a_hold_that_was_stopped_and_made_all_the_same_is_not_made_again,
+			    0, 2);
 	tcase_add_loop_test(c, j5_a_later_turn_stops_a_hold_that_was_not_permitted_yet, 0, 2);
 	tcase_add_loop_test(c, a_verdict_with_a_call_that_could_not_be_run_is_left_to_the_provider,
 			    0, 3);
