@@ -22,7 +22,7 @@ void deadline_set(struct sess *sess, bc_usec when)
 /* ---- requests for a response ---- */
 
 /* A request of the client that the provider does not answer: it gets an error, so that it may ask again (R5). */
-static void create_expired(struct sess *sess, struct create *create)
+static void tell_expired(struct sess *sess, const struct create *create)
 {
 	bc_metric_inc(BC_M_ANSWER_TIMEOUTS);
 	bc_log(BC_LOG_WARNING, &sess->log,
@@ -30,7 +30,37 @@ static void create_expired(struct sess *sess, struct create *create)
 	client_refuse(sess,
 		      create->event_id == NULL ? BC_SPAN_LIT("") : bc_span_str(create->event_id),
 		      "upstream_timeout", "The provider did not answer in time. Try again.");
+}
+
+static void create_expired(struct sess *sess, struct create *create)
+{
+	tell_expired(sess, create);
 	late_add(sess->agent, create);
+}
+
+/* Whether a response stands in the way of which the client hears nothing; the end of a tool comes in the tool's time. */
+static bool is_obstructed(const struct agent *agent)
+{
+	return agent->current != NULL && agent->current->view != RESP_SHOWN &&
+	       agent->current->view != RESP_MERGED;
+}
+
+/* Requests kept back for the end of a response that does not come. */
+static void kept_expire(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	bc_usec oldest = sess_now(sess) - sess->cfg->session.answer_timeout;
+	struct create *create;
+
+	while ((create = TAILQ_FIRST(&agent->kept)) != NULL && create->kept <= oldest &&
+	       is_obstructed(agent)) {
+		tell_expired(sess, create);
+		lane_drop_create(agent, &agent->kept, create);
+	}
+	if (create != NULL) {
+		deadline_set(sess, (create->kept <= oldest ? sess_now(sess) : create->kept) +
+					   sess->cfg->session.answer_timeout);
+	}
 }
 
 static void followup_expired(struct sess *sess)
@@ -53,6 +83,7 @@ static bc_usec requests_due(struct sess *sess)
 		/* Its answer may be there and unread, because the client is slow. */
 		return now + patience;
 	}
+	kept_expire(sess);
 	while ((oldest = TAILQ_FIRST(&agent->sent)) != NULL && now - oldest->sent >= patience) {
 		create_expired(sess, oldest);
 	}

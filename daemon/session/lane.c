@@ -238,6 +238,18 @@ static enum bc_err with_tools(struct sess *sess, struct bc_span text, bool out_o
 	return *ret == NULL ? BC_E_NOMEM : BC_OK;
 }
 
+void lane_keep(struct sess *sess, struct create *create, bool first)
+{
+	create->sent = 0;
+	create->kept = sess_now(sess);
+	deadline_set(sess, create->kept + sess->cfg->session.answer_timeout);
+	if (first) {
+		TAILQ_INSERT_HEAD(&sess->agent->kept, create, link);
+	} else {
+		TAILQ_INSERT_TAIL(&sess->agent->kept, create, link);
+	}
+}
+
 /* The client believes the session idle, and it is not: its request waits. */
 static bool must_wait(const struct sess *sess)
 {
@@ -273,10 +285,10 @@ void lane_client_create(struct sess *sess, struct bc_span text)
 		sess->agent->take.waits = true;
 		sess->world->timer(sess->world_arg, SESS_TIMER_CONFIRM,
 				   sess->cfg->speculation.confirm_wait);
-		TAILQ_INSERT_TAIL(&sess->agent->kept, create, link);
+		lane_keep(sess, create, false);
 		take_advance(sess);
 	} else if (!out_of_band && must_wait(sess)) {
-		TAILQ_INSERT_TAIL(&sess->agent->kept, create, link);
+		lane_keep(sess, create, false);
 		lane_pump(sess);
 	} else {
 		send_create(sess, create);
@@ -287,6 +299,7 @@ void lane_client_create(struct sess *sess, struct bc_span text)
 
 bool lane_send_cancel(struct sess *sess, const char *response)
 {
+	struct resp *resp = resp_find(sess, response);
 	struct bc_buf text;
 	char id[BC_ID_SIZE];
 	bool sent;
@@ -299,13 +312,15 @@ bool lane_send_cancel(struct sess *sess, const char *response)
 			sess, bc_buf_span(&text)); /* pressure shows with the next message */
 	}
 	bc_buf_release(&text);
+	if (resp != NULL && sent) {
+		resp->cancel_sent = sess_now(sess);
+	}
 	return sent;
 }
 
 void lane_cancel(struct sess *sess, struct resp *resp)
 {
 	if (lane_send_cancel(sess, resp->id)) {
-		resp->cancel_sent = sess_now(sess);
 		answer_forget(sess->agent);
 		lane_move(sess, LANE_EV_CANCEL);
 	}

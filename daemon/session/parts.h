@@ -214,6 +214,8 @@ void lane_cancel(struct sess *sess, struct resp *resp);
 void lane_client_create(struct sess *sess, struct bc_span text);
 /* A response.cancel of the client. */
 void lane_client_cancel(struct sess *sess, struct bc_span text);
+/* Keep a request of the client's back, behind the others or (first) in front of them. */
+void lane_keep(struct sess *sess, struct create *create, bool first);
 /* Do what can be done now: send a kept request, or ask for the answer that is owed. */
 void lane_pump(struct sess *sess);
 /* late.c: a request of the client that is sent got its error here; the provider may answer it all the same. */

@@ -61,14 +61,15 @@ static struct create *sent_first(const struct agent *agent, bool collision)
 }
 
 /* A request that met a late answer, of which the client knows nothing, waits for its end; false: it met another one. */
-static bool keep_again(struct agent *agent, struct create *create)
+static bool keep_again(struct sess *sess, struct create *create)
 {
+	struct agent *agent = sess->agent;
+
 	if (agent->current == NULL || agent->current->origin != RESP_LATE) {
 		return false;
 	}
 	TAILQ_REMOVE(&agent->sent, create, link);
-	create->sent = 0;
-	TAILQ_INSERT_HEAD(&agent->kept, create, link);
+	lane_keep(sess, create, true);
 	return true;
 }
 
@@ -96,7 +97,7 @@ bool lane_create_failed(struct sess *sess, struct bc_span client_id, struct bc_s
 	}
 	if (failed != NULL) {
 		bc_metric_add(BC_M_CREATE_COLLISIONS, collision);
-		if (collision && keep_again(agent, failed)) {
+		if (collision && keep_again(sess, failed)) {
 			return true;
 		}
 		lane_drop_create(agent, &agent->sent, failed);

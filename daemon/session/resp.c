@@ -60,12 +60,31 @@ void resp_fini(struct sess *sess)
 	}
 }
 
+/* The oldest one beside the conversation that was cancelled, is seen by nobody, and has not ended; NULL: there is none. */
+static struct resp *forsaken(const struct sess *sess)
+{
+	struct resp *resp;
+
+	TAILQ_FOREACH(resp, &sess->responses, link) {
+		if (resp->view == RESP_HIDDEN && !resp->default_conversation &&
+		    resp->cancel_sent != 0) {
+			return resp;
+		}
+	}
+	return NULL;
+}
+
 struct resp *resp_new(struct sess *sess, const char *id)
 {
 	struct resp *resp;
 
 	if (sess->response_count >= SESS_RESPONSES_MAX) {
-		return NULL;
+		resp = forsaken(sess);
+		if (resp == NULL) {
+			return NULL;
+		}
+		/* A provider that never ends its cancelled passes must not keep us from hiding the next one. */
+		resp_remove(sess, resp);
 	}
 	resp = calloc(1, sizeof(*resp));
 	if (resp == NULL) {

@@ -197,6 +197,7 @@ struct create {
 	bool out_of_band; /* conversation "none" */
 	uint64_t number;  /* of the request, once it was sent */
 	bc_usec sent;     /* monotonic; 0: it is kept back */
+	bc_usec kept;     /* monotonic: since when, if it is or was */
 };
 
 TAILQ_HEAD(create_list, create);

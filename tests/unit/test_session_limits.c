@@ -1,5 +1,6 @@
 /* What a session does not put up with: calls that cannot be run, silence of the provider, truncations of unsent audio. */
 #include "daemon/config/config.h"
+#include "daemon/session/sess.h"
 #include "tests/unit/session_talk.h"
 #include "tests/unit/tap.h"
 
@@ -230,6 +231,26 @@ static void refused_for_silence(void)
 	talk_skip(&rig, SESS_UPSTREAM);
 }
 
+/* 0: it has begun, and nothing more is heard of it; 1: it was cancelled, and does not end. */
+START_TEST(r5_a_request_behind_a_response_without_an_end_gets_an_error)
+{
+	talk_created(&rig, "r1", "null");
+	if (_i == 1) {
+		rig_client(&rig, "{'type':'response.cancel'}");
+		rig_expect(&rig, SESS_CLIENT, "error");
+	}
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_wait(&rig, 10 * SEC);
+	rig_client(&rig, "{'type':'response.create','event_id':'e1'}");
+	rig_wait(&rig, 14 * SEC);
+	rig_silent(&rig, SESS_CLIENT);
+	rig_wait(&rig, 2 * SEC);
+	expect_string(SESS_CLIENT, "error", "error.event_id", "e1");
+	talk_done(&rig, "r1", "cancelled");
+	rig_silent(&rig, SESS_UPSTREAM); /* it has had its answer */
+}
+END_TEST
+
 START_TEST(r5_a_late_answer_is_no_second_one)
 {
 	refused_for_silence();
@@ -379,6 +400,21 @@ START_TEST(a_pass_that_never_ends_makes_room_for_others)
 }
 END_TEST
 
+START_TEST(passes_that_never_end_cost_no_other_response_its_place)
+{
+	for (unsigned i = 0; i < 2 * SESS_RESPONSES_MAX; i++) {
+		rig_up(&rig,
+		       "{'type':'response.created','response':{'id':'p%u','conversation_id':null,'metadata':{'bc':'p','bc_t':'1','bc_v':'999'}}}",
+		       i);
+		rig_expect(&rig, SESS_UPSTREAM, "response.cancel");
+	}
+	rig_silent(&rig, SESS_CLIENT);
+	called("r1", "null", "f1", "get_order", TALK_ORDER);
+	rig_silent(&rig, SESS_CLIENT);
+	ck_assert_uint_eq(rig.run_count, 1);
+}
+END_TEST
+
 /* ---- updates ---- */
 
 START_TEST(r8_a_failure_nobody_can_attribute_does_not_shift_the_next_update)
@@ -499,6 +535,7 @@ int main(void)
 	tcase_add_test(c, a_result_beside_a_call_that_cannot_be_run_is_told);
 	tcase_add_test(c, the_limit_is_the_operators);
 	tcase_add_test(c, r5_a_request_the_provider_never_answers_ends_in_an_error);
+	tcase_add_loop_test(c, r5_a_request_behind_a_response_without_an_end_gets_an_error, 0, 2);
 	tcase_add_test(c, r5_a_late_answer_is_no_second_one);
 	tcase_add_test(c, r5_a_request_that_meets_a_late_answer_waits_for_its_end);
 	tcase_add_test(c, r5_a_late_refusal_is_no_second_one);
@@ -513,6 +550,7 @@ int main(void)
 	tcase_add_test(c, a_truncation_of_what_nobody_knows_passes_unchanged);
 	suite_add_tcase(suite, c);
 	tcase_add_checked_fixture(guessing, setup_guessing, teardown);
+	tcase_add_test(guessing, passes_that_never_end_cost_no_other_response_its_place);
 	tcase_add_loop_test(guessing, a_pass_that_never_ends_makes_room_for_others, 0, 2);
 	suite_add_tcase(suite, guessing);
 	return tap_run(suite);
