@@ -51,6 +51,31 @@ static bc_usec silence_of(struct bc_span detection)
 	return ms < 0 || ms > 60000 ? 0 : ms * BC_USEC_PER_MS;
 }
 
+struct bc_span eager_silence_of(struct bc_span session)
+{
+	struct bc_span input = field_raw(field_raw(session, "audio"), "input");
+
+	return field_raw(field_raw(input, "turn_detection"), "silence_duration_ms");
+}
+
+/* These settings with another silence, raw JSON, heap; NULL when out of memory. */
+static char *with_silence(struct bc_span detection, bc_usec silence)
+{
+	struct rewrite rewrite;
+	struct bc_buf changed;
+	char *text = NULL;
+	char number[24];
+
+	(void)snprintf(number, sizeof(number), "%lld", (long long)(silence / BC_USEC_PER_MS));
+	rewrite_begin(&rewrite, detection);
+	rewrite_set(&rewrite, detection, "silence_duration_ms", bc_span_str(number));
+	if (rewrite_end(&rewrite, &changed)) {
+		text = bc_span_dup(bc_buf_span(&changed));
+	}
+	bc_buf_release(&changed);
+	return text;
+}
+
 /* Only where the provider itself begins answers and breaks them off: with both flags, and a silence that is a number. */
 static bool fits(const struct sess *sess, struct bc_span detection)
 {
@@ -80,18 +105,31 @@ static void send_detection(struct sess *sess, struct bc_span detection)
 /* Ask the provider for the client's own settings with the shorter silence. */
 static void ask(struct sess *sess, struct bc_span detection)
 {
-	struct rewrite rewrite;
-	struct bc_buf shorter;
-	char number[24];
+	char *shorter = with_silence(detection, sess->cfg->speculation.eager_silence);
 
-	(void)snprintf(number, sizeof(number), "%lld",
-		       (long long)(sess->cfg->speculation.eager_silence / BC_USEC_PER_MS));
-	rewrite_begin(&rewrite, detection);
-	rewrite_set(&rewrite, detection, "silence_duration_ms", bc_span_str(number));
-	if (rewrite_end(&rewrite, &shorter)) {
-		send_detection(sess, bc_buf_span(&shorter));
+	if (shorter != NULL) {
+		send_detection(sess, bc_span_str(shorter));
 	}
-	bc_buf_release(&shorter);
+	free(shorter);
+}
+
+/* The client itself may want just the shorter silence; updates are answered in their order. */
+static bool client_said_so(const struct sess *sess)
+{
+	const struct update *update = TAILQ_FIRST(&sess->agent->updates);
+
+	return update != NULL && !update->gateway && update->silence;
+}
+
+/* The client may have changed the rest of them, and not the silence. */
+static void keep_own(struct eager *eager, struct bc_span detection)
+{
+	char *own = with_silence(detection, eager->silence);
+
+	if (own != NULL) {
+		free(eager->own);
+		eager->own = own;
+	}
 }
 
 /* A provider may forget the speech under way when it is told of other settings, and with it the turn (U6). */
@@ -121,12 +159,16 @@ void eager_configure(struct sess *sess, struct bc_span detection)
 {
 	struct eager *eager = &sess->agent->eager;
 	bool ours = eager->own != NULL && detection.len > 0 && detection.ptr[0] == '{' &&
-		    silence_of(detection) == sess->cfg->speculation.eager_silence;
+		    silence_of(detection) == sess->cfg->speculation.eager_silence &&
+		    !client_said_so(sess);
 
 	if (!sess->cfg->speculation.eager_turn || sess->agent->spec == NULL || detection.len == 0) {
 		return;
 	}
 	eager->armed = ours;
+	if (ours) {
+		keep_own(eager, detection);
+	}
 	if (ours || (!eager->off && eager->asked > 0 && silence_of(detection) == eager->silence)) {
 		return; /* as wanted, or an answer from before our request */
 	}
@@ -324,8 +366,8 @@ void eager_timer(struct sess *sess)
 static void resume(struct sess *sess)
 {
 	bc_metric_inc(BC_M_EAGER_RESUMED);
+	/* Who waits to ask for a response does so when the caller is known to speak (L2). */
 	flush_hiding(sess);
-	lane_pump(sess);
 }
 
 void eager_lost(struct sess *sess)

@@ -285,6 +285,7 @@ struct update {
 	char *tools; /* client: its own list, raw JSON array; NULL: the update does not touch it */
 	bool *yielded;       /* with tools: becomes the agent's when the provider has accepted it */
 	char *transcription; /* client: its own value, raw JSON; NULL: the update does not touch it */
+	bool silence;        /* client: it says after which silence a turn ends */
 };
 
 TAILQ_HEAD(update_list, update);

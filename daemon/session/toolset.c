@@ -339,6 +339,7 @@ static struct update *forward_update(struct sess *sess, struct bc_span text,
 		return NULL;
 	}
 	update->transcription = transcription.len == 0 ? NULL : field_dup(transcription);
+	update->silence = eager_silence_of(field_raw(text, "session")).len > 0;
 	(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
 	return update;
 }

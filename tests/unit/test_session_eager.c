@@ -219,6 +219,54 @@ START_TEST(a_client_that_changes_its_silence_gets_its_way)
 }
 END_TEST
 
+/* The silence that the client asked for is what the provider would have been asked for. */
+START_TEST(a_client_that_wants_the_shorter_silence_itself_has_it)
+{
+	rig_client(
+		&rig,
+		"{'type':'session.update','session':{'audio':{'input':{'turn_detection':{'type':'server_vad','silence_duration_ms':200}}}}}");
+	says("session.updated", SHORT);
+	ck_assert_ptr_nonnull(strstr(rig.sent[SESS_CLIENT][rig.count[SESS_CLIENT] - 1],
+				     "\"silence_duration_ms\":200"));
+	talk_skip(&rig, SESS_CLIENT);
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	rig_expect(&rig, SESS_CLIENT, "input_audio_buffer.speech_stopped");
+}
+END_TEST
+
+START_TEST(a_client_that_changes_something_else_is_shown_it)
+{
+	rig_client(
+		&rig,
+		"{'type':'session.update','session':{'audio':{'input':{'turn_detection':{'type':'server_vad','threshold':0.9}}}}}");
+	says("session.updated", "{'type':'server_vad','threshold':0.9,'silence_duration_ms':200}");
+	ck_assert_ptr_nonnull(strstr(rig.sent[SESS_CLIENT][rig.count[SESS_CLIENT] - 1],
+				     "\"threshold\":0.9,\"silence_duration_ms\":500"));
+}
+END_TEST
+
+/* The result of the last turn's call comes in the window, and the caller goes on. */
+START_TEST(l2_nothing_is_asked_for_while_the_caller_goes_on)
+{
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u1'}");
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_call(&rig, "r1", "f1", "get_order", TALK_ORDER);
+	talk_done(&rig, "r1", "completed");
+	rig_wait(&rig, 300 * BC_USEC_PER_MS);
+	ck_assert_uint_eq(rig.run_count, 1);
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u2'}");
+	talk_commit(&rig, "u2", "u1");
+	talk_created(&rig, "r2", "null");
+	talk_done(&rig, "r2", "completed");
+	rig_finish(&rig, 0, "{}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u3'}");
+	rig_silent(&rig, SESS_UPSTREAM);
+}
+END_TEST
+
 START_TEST(other_ways_to_end_turns_are_left_alone)
 {
 	static const char *const others[] = {
@@ -490,6 +538,9 @@ static Suite *suite(void)
 		a_call_is_made_when_the_window_closes,
 		a_voice_at_the_windows_end_is_given_time,
 		the_client_sees_its_own_silence,
+		a_client_that_wants_the_shorter_silence_itself_has_it,
+		a_client_that_changes_something_else_is_shown_it,
+		l2_nothing_is_asked_for_while_the_caller_goes_on,
 		a_client_that_changes_its_silence_gets_its_way,
 		a_provider_that_refuses_is_left_alone,
 		a_silence_set_while_the_caller_speaks_is_shortened_behind_the_turn,
