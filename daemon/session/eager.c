@@ -51,13 +51,6 @@ static bc_usec silence_of(struct bc_span detection)
 	return ms < 0 || ms > 60000 ? 0 : ms * BC_USEC_PER_MS;
 }
 
-struct bc_span eager_silence_of(struct bc_span session)
-{
-	struct bc_span input = field_raw(field_raw(session, "audio"), "input");
-
-	return field_raw(field_raw(input, "turn_detection"), "silence_duration_ms");
-}
-
 /* These settings with another silence, raw JSON, heap; NULL when out of memory. */
 static char *with_silence(struct bc_span detection, bc_usec silence)
 {
@@ -113,12 +106,14 @@ static void ask(struct sess *sess, struct bc_span detection)
 	free(shorter);
 }
 
-/* The client itself may want just the shorter silence; updates are answered in their order. */
-static bool client_said_so(const struct sess *sess)
+/* Whether a silence is as the gateway wants it.  The client itself may want just that; updates are answered in order. */
+static bool is_ours(const struct sess *sess, struct bc_span detection)
 {
 	const struct update *update = TAILQ_FIRST(&sess->agent->updates);
+	bool client_said_so = update != NULL && !update->gateway && update->silence;
 
-	return update != NULL && !update->gateway && update->silence;
+	return sess->agent->eager.own != NULL && detection.len > 0 && detection.ptr[0] == '{' &&
+	       silence_of(detection) == sess->cfg->speculation.eager_silence && !client_said_so;
 }
 
 /* The client may have changed the rest of them, and not the silence. */
@@ -158,9 +153,7 @@ void eager_turn_over(struct sess *sess)
 void eager_configure(struct sess *sess, struct bc_span detection)
 {
 	struct eager *eager = &sess->agent->eager;
-	bool ours = eager->own != NULL && detection.len > 0 && detection.ptr[0] == '{' &&
-		    silence_of(detection) == sess->cfg->speculation.eager_silence &&
-		    !client_said_so(sess);
+	bool ours = is_ours(sess, detection);
 
 	if (!sess->cfg->speculation.eager_turn || sess->agent->spec == NULL || detection.len == 0) {
 		return;

@@ -166,8 +166,6 @@ void taken_delete(struct sess *sess, struct resp *resp);
 
 void eager_init(struct sess *sess, struct eager *eager);
 void eager_fini(struct agent *agent);
-/* What a session object, raw, says of the silence that ends a turn; empty: nothing. */
-struct bc_span eager_silence_of(struct bc_span session);
 /* The provider's turn_detection, raw; empty: it has not said. */
 void eager_configure(struct sess *sess, struct bc_span detection);
 /* The caller's turn is over: what was not to be asked in the middle of it is asked now. */

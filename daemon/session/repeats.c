@@ -40,7 +40,7 @@ static bool is_untold(const struct work *work, uint64_t turn)
 	return work->happened && (work->told == 0 || turn < work->told);
 }
 
-/* A hold of a verdict that will not start for it, and that the provider has not called as well: then it is made all the same. */
+/* A hold of a verdict that was stopped, and that the provider has not called as well: then it is made all the same. */
 static bool never_starts(const struct sess *sess, const struct work *work)
 {
 	return work->stopped && !step_uses(sess, work);

@@ -330,6 +330,7 @@ void client_refuse(struct sess *sess, struct bc_span event_id, const char *code,
 static struct update *forward_update(struct sess *sess, struct bc_span text,
 				     struct bc_span transcription)
 {
+	struct bc_span input = field_raw(field_raw(field_raw(text, "session"), "audio"), "input");
 	struct bc_span event_id = field_raw(text, "event_id");
 	struct update *update = update_note(sess->agent, false, event_id);
 
@@ -339,7 +340,8 @@ static struct update *forward_update(struct sess *sess, struct bc_span text,
 		return NULL;
 	}
 	update->transcription = transcription.len == 0 ? NULL : field_dup(transcription);
-	update->silence = eager_silence_of(field_raw(text, "session")).len > 0;
+	update->silence =
+		field_raw(field_raw(input, "turn_detection"), "silence_duration_ms").len > 0;
 	(void)sess_to_upstream(sess, text); /* pressure shows with the next message */
 	return update;
 }

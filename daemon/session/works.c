@@ -470,13 +470,6 @@ void work_used(struct sess *sess, struct work *work)
 	}
 }
 
-/* Whether a hold of a verdict came to nothing because of what spoke against it, and nobody else waits for what it came to. */
-static bool is_stopped(const struct work *work, const struct tool_result *result)
-{
-	return work->gated && (result->outcome == TOOL_CANCELLED ||
-			       (work->stopped && !step_uses(work->sess, work)));
-}
-
 /* Something spoke against a hold of a verdict in the last moment: nothing was sent, and the call never was. */
 static void work_stopped(struct work *work)
 {
@@ -574,7 +567,8 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 		sess_end(sess, BC_E_NOMEM, "out_of_memory", "The gateway is out of memory.");
 		return;
 	}
-	if (is_stopped(work, result)) {
+	if (work->gated &&
+	    (result->outcome == TOOL_CANCELLED || (work->stopped && !step_uses(sess, work)))) {
 		work_stopped(work);
 		return;
 	}
@@ -584,11 +578,8 @@ static void work_ready(void *arg, struct tool_call *run, const struct tool_resul
 	if (sess->state != SESS_OPEN) {
 		return;
 	}
-	if (work->gated) {
-		step_work_starts(
-			sess,
-			work); /* refused before it could start: the model is told all the same */
-	}
+	/* A hold that was refused before it could start: the model is told all the same. */
+	step_work_starts(sess, work);
 	changes_begin(sess, work->tool);
 	if (work->guess != NULL) {
 		guess_ready(work, result);
