@@ -96,13 +96,18 @@ static bool starts(const struct guess *guess)
 	return guess->tool->effect != CFG_EFFECT_READ && guess->state == GUESS_PROPOSED;
 }
 
-/* Whether a read was named behind an effect that changes what it reads: its result is older than that. */
+/*
+ * Whether a read was named behind an effect that changes what it reads: its result is older than that.  Of an effect that was
+ * run on a guess the read knows itself.
+ */
 static bool is_overtaken(const struct spec_named *before, unsigned count, const struct guess *guess)
 {
 	for (unsigned i = 0; i < count && guess->tool->effect == CFG_EFFECT_READ; i++) {
 		const struct cfg_tool *effect = before[i].guess->tool;
 
-		for (size_t k = 0; starts(before[i].guess) && k < effect->tags.count; k++) {
+		for (size_t k = 0; (starts(before[i].guess) || guess->overtaken) &&
+				   effect->effect != CFG_EFFECT_READ && k < effect->tags.count;
+		     k++) {
 			if (spec_has_tag(guess->tool, effect->tags.items[k])) {
 				return true;
 			}
@@ -132,7 +137,7 @@ static void take_share(struct sess *sess, struct share *share)
 
 			effects = effects || starts(guess);
 			ready = ready && (is_in_hand(sess, guess) || starts(guess)) &&
-				!is_overtaken(share->named + begin, end - begin, guess);
+				!is_overtaken(share->named, end, guess);
 		}
 		if (!ready) {
 			return;

@@ -85,11 +85,11 @@ struct guess {
 	bool realised;             /* a real call equals it, and is run itself */
 	bool reasoned;             /* a reasoner has named it: passes do not judge it */
 	bool predicted;            /* from a pattern: nobody need have named it */
-	bool overtaken;            /* a guessed effect that rests on it has changed what it read */
-	bool blind;                /* a call of its turn became real that is not known (below) */
-	uint64_t since;            /* predicted: number of the last pass begun before that */
-	uint32_t premises;         /* guesses it depends on, less those that became real since */
-	unsigned depth; /* steps of calls whose results were known to who named it last */
+	bool overtaken; /* what it read has changed; it is used in front of the guessed effect only that rested on it */
+	bool blind;        /* a call of its turn became real that is not known (below) */
+	uint64_t since;    /* predicted: number of the last pass begun before that */
+	uint32_t premises; /* guesses it depends on, less those that became real since */
+	unsigned depth;    /* steps of calls whose results were known to who named it last */
 	uint32_t
 		known; /* guesses that a pass knew when it named this one: given to it, or named with it */
 	unsigned
@@ -360,8 +360,9 @@ void spec_withdraw_all(struct spec *spec, uint64_t turn);
 bool spec_has_tag(const struct cfg_tool *tool, const char *tag);
 
 /*
- * Withdraw what reads a tag that an effect changes.  What an effect that was run on a guess rests on was read before that
- * effect, and stays for calls in front of it: it goes when the effect becomes real without it.
+ * Withdraw what reads a tag that an effect changes.  What an effect that was run on a guess and changes that tag rests on was
+ * read before that effect, and stays for calls in front of it (overtaken): it goes when an effect with that tag becomes real
+ * without it.
  */
 void spec_withdraw_tag(struct spec *spec, const char *tag);
 

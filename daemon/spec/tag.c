@@ -76,16 +76,17 @@ static uint32_t foundations(const struct spec *spec, uint32_t mask)
 }
 
 /*
- * What the effects that were run on a guess rest on.  It was read before them; to withdraw it would take them back, and
- * behind an effect of another session that followed them they could not be undone any more (J3).
+ * What the effects that were run on a guess and change that tag rest on.  It was read before them; to withdraw it would take
+ * them back, and behind an effect of another session that followed them they could not be undone any more (J3).  Where an
+ * effect that changes something else rests on it, nothing of the kind has happened to what was read.
  */
-static uint32_t foundations_of_effects(const struct spec *spec)
+static uint32_t foundations_of_effects(const struct spec *spec, const char *tag)
 {
 	const struct guess *guess;
 	uint32_t mask = 0;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if (guess->tool->effect != CFG_EFFECT_READ &&
+		if (guess->tool->effect != CFG_EFFECT_READ && spec_has_tag(guess->tool, tag) &&
 		    (guess->state == GUESS_RUNNING || guess->state == GUESS_DONE)) {
 			mask |= guess->premises;
 		}
@@ -99,7 +100,7 @@ void spec_withdraw_tag(struct spec *spec, const char *tag)
 	uint32_t spared;
 
 	BC_CHECK(spec, SPEC_MAGIC);
-	spared = foundations_of_effects(spec);
+	spared = foundations_of_effects(spec, tag);
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
 		/* What only waits to be run will see the change; an effect that ran is not made wrong by another. */
 		if (guess->state == GUESS_PROPOSED || guess->tool->effect != CFG_EFFECT_READ ||
@@ -120,7 +121,9 @@ void tag_effect_taken(struct spec *spec, const struct guess *effect)
 	struct guess *guess;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if ((before & guess_bit(guess)) != 0 && guess->tool->effect == CFG_EFFECT_READ &&
+		/* A later pass may have named the effect without what was spared for it. */
+		if (((before & guess_bit(guess)) != 0 || guess->overtaken) &&
+		    guess->tool->effect == CFG_EFFECT_READ &&
 		    share_tag(guess->tool, effect->tool)) {
 			spec_lose(spec, guess);
 		}

@@ -18,6 +18,11 @@ static const struct cfg_tool moving_tool = {.name = "move",
 					    .effect = CFG_EFFECT_REVERSIBLE,
 					    .disclosure = CFG_DISCLOSURE_LOCAL,
 					    .tags = {tags, 1}};
+static const char *const parcel_tags[] = {"parcels"};
+static const struct cfg_tool sending_tool = {.name = "send",
+					     .effect = CFG_EFFECT_REVERSIBLE,
+					     .disclosure = CFG_DISCLOSURE_LOCAL,
+					     .tags = {parcel_tags, 1}};
 static const struct spec_conf conf = {.mode = SPEC_CONFIRM,
 				      .reversible = true,
 				      .interval = 400 * MS,
@@ -99,6 +104,45 @@ START_TEST(what_an_effect_rests_on_is_read_again_behind_it)
 }
 END_TEST
 
+START_TEST(it_is_so_when_a_later_pass_has_named_the_effect_without_it)
+{
+	struct guess *effect = effect_on_it();
+	const struct spec_call call = {.tool = &read_tool, .arguments = "{}", .turn = 1};
+	uint64_t number;
+
+	sweep();
+	spec_heard(spec, 1400 * MS, 1400 * MS);
+	number = begin_at_pause(1400 * MS, false);
+	name(number, &moving_tool, "{}");
+	name(number, &read_tool, "{}");
+	end(number, 1400 * MS);
+	spec_take_guess(spec, effect);
+	effect->call = NULL;
+	spec_drop(spec, effect);
+	sweep();
+	ck_assert_ptr_null(spec_take(spec, &call));
+}
+END_TEST
+
+START_TEST(an_effect_on_something_else_keeps_nothing_that_another_has_changed)
+{
+	const struct spec_call call = {.tool = &read_tool, .arguments = "{}", .turn = 1};
+	uint64_t number = begin_heard(900 * MS);
+	struct guess *effect;
+
+	name(number, &sending_tool, "{}");
+	end(number, 900 * MS);
+	effect = run();
+	spec_finished(spec, effect);
+	spec_withdraw_tag(spec, "parcels"); /* its own */
+	ck_assert_ptr_null(spec_next_withdrawn(spec));
+	spec_withdraw_tag(spec, "orders");
+	ck_assert_int_eq(effect->state, GUESS_WITHDRAWN); /* it was decided upon what is no more */
+	sweep();
+	ck_assert_ptr_null(spec_take(spec, &call));
+}
+END_TEST
+
 START_TEST(a_pass_that_knows_of_the_effect_means_another_read)
 {
 	const struct guess *again;
@@ -143,6 +187,8 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, spec_end);
 	tcase_add_test(tcase, an_effect_does_not_withdraw_what_it_rests_on_nor_itself);
 	tcase_add_test(tcase, what_an_effect_rests_on_is_read_again_behind_it);
+	tcase_add_test(tcase, it_is_so_when_a_later_pass_has_named_the_effect_without_it);
+	tcase_add_test(tcase, an_effect_on_something_else_keeps_nothing_that_another_has_changed);
 	tcase_add_test(tcase, a_pass_that_knows_of_the_effect_means_another_read);
 	tcase_add_test(tcase, a_guess_named_again_by_who_knows_its_result_rests_on_nothing_new);
 	suite_add_tcase(suite, tcase);
