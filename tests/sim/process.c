@@ -28,6 +28,7 @@ static struct {
 	struct admission *admission;
 	struct patterns *patterns;
 	struct sim_event *dispatch;
+	struct sim_event *restart; /* NULL: it runs, or is not to be started by itself */
 	uint64_t epoch;
 } process;
 
@@ -213,6 +214,7 @@ static void end(void)
 static void restart(void *arg)
 {
 	(void)arg;
+	process.restart = NULL;
 	start();
 	if (sim.profile.crashes > sim.stats.crashes) {
 		sim.crash_step = sim.steps + 1 + sim_chance(400);
@@ -229,7 +231,7 @@ static void crash(void)
 	/* What it still does while it is taken apart reaches nobody. */
 	callers_crash();
 	end();
-	(void)sim_at(sim_between(50 * SIM_MS, 2 * SIM_SEC), restart, NULL);
+	process.restart = sim_at(sim_between(50 * SIM_MS, 2 * SIM_SEC), restart, NULL);
 }
 
 /* ---- a seed ---- */
@@ -292,6 +294,10 @@ static void heal(void)
 		sessions_free();
 		end();
 	}
+	if (process.restart != NULL) {
+		sim_forget(process.restart);
+		process.restart = NULL;
+	}
 	start();
 	run_until(is_settled, sim.now + HEALS_WITHIN);
 	if (sim.broken) {
@@ -341,4 +347,5 @@ void process_play(const struct sim_run *run)
 	}
 	toolserver_end();
 	clock_reset();
+	process.restart = NULL; /* its event is gone */
 }

@@ -288,7 +288,7 @@ static unsigned leading(const struct sim_mind *mind, const struct sim_wish *wish
 	for (unsigned i = 0; wish->step > 0 && i < mind->issue_count; i++) {
 		const struct issue *issue = &mind->issues[i];
 
-		if (!issue->withdrawn && SIM_NEXT(issue->n) == wish->n &&
+		if (!issue->withdrawn && !issue->unsure && SIM_NEXT(issue->n) == wish->n &&
 		    !sim_kinds[issue->tool].effect) {
 			return issue->id;
 		}
