@@ -33,22 +33,40 @@ static void drop(struct preroll *preroll, size_t len)
 	preroll->len -= len;
 }
 
+/* Room for so many bytes, what is kept in one piece; false: out of memory, and nothing has changed. */
+static bool enlarge(struct preroll *preroll, size_t size)
+{
+	char *mem = malloc(size);
+	size_t kept = 0;
+
+	if (mem == NULL) {
+		return false;
+	}
+	while (kept < preroll->len) {
+		struct bc_span part = piece(preroll, kept, preroll->len - kept);
+
+		memcpy(mem + kept, part.ptr, part.len);
+		kept += part.len;
+	}
+	free(preroll->mem);
+	*preroll = (struct preroll){.mem = mem, .size = size, .len = kept};
+	return true;
+}
+
 void preroll_keep(struct preroll *preroll, struct bc_span audio, size_t keep, unsigned sample)
 {
-	size_t total = preroll->len + audio.len;
-	size_t cut = total > keep ? total - keep : 0;
+	size_t cut;
 
 	if (audio.len == 0) {
 		return;
 	}
-	if (preroll->mem == NULL) {
-		/* Without memory the next word lacks its beginning. */
-		preroll->size = keep + sample;
-		preroll->mem = malloc(preroll->size);
-		if (preroll->mem == NULL) {
+	if (preroll->size < keep + sample && !enlarge(preroll, keep + sample)) {
+		if (preroll->size <= sample) {
 			return;
 		}
+		keep = preroll->size - sample; /* the next word may lack its beginning */
 	}
+	cut = preroll->len + audio.len > keep ? preroll->len + audio.len - keep : 0;
 	cut -= cut % sample;
 	if (cut > preroll->len) {
 		size_t skip = cut - preroll->len;
