@@ -12,7 +12,7 @@ from gateway import SANITIZE, Case, ToolServer, dialogue, run
 from ws import BINARY, TEXT, Peer, header, wait_until
 
 MIB = 1 << 20
-VOLUME = (20 if SANITIZE else 200) * MIB
+VOLUME = (80 if SANITIZE else 200) * MIB  # more than twice what the kernel may hold of it on the way
 BACKLOG_HIGH = 256 << 10  # the configured limit
 PIECE = 64 << 10  # bytes of a message
 SLACK = 2 * MIB  # allowed over the limit
