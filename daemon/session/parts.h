@@ -422,10 +422,7 @@ enum bc_err ear_describe(const struct sess *sess, struct bc_buf *out) BC_MUST;
 
 /* ---- preroll.c: what was heard before a turn ---- */
 
-/*
- * Keep audio too, and of all that the last bytes: keep, or more by less than one sample, so that samples stay whole.  keep
- * may be another each time.  Out of memory, less is kept.
- */
+/* Keep audio too, and of all that the last keep bytes, or less than a sample more: whole samples.  Less, out of memory. */
 void preroll_keep(struct preroll *preroll, struct bc_span audio, size_t keep, unsigned sample);
 /* Put what is kept in front of audio, and keep nothing; returns how much that was.  0 when out of memory: it is lost. */
 size_t preroll_give(struct preroll *preroll, struct bc_buf *audio);
