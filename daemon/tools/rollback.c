@@ -243,7 +243,8 @@ static enum bc_err send(struct tool_case *c, const struct cfg_request *template,
 		c->host->case_requests++;
 		c->attempts++;
 	}
-	return err;
+	/* What is too long to be sent will not be shorter the next time. */
+	return err == BC_E_LIMIT ? BC_E_INVALID : err;
 }
 
 static void answered(struct tool_case *c)
@@ -490,7 +491,7 @@ static bool has_undo_request(const struct tool_case *c)
 	err = tool_wire_init(&wire, &c->tool->undo, true, &values, &message);
 	tool_wire_fini(&wire);
 	bc_buf_release(&message);
-	return err != BC_E_INVALID;
+	return err != BC_E_INVALID && err != BC_E_LIMIT;
 }
 
 /*

@@ -572,6 +572,25 @@ START_TEST(j4_what_no_undo_can_be_made_of_is_not_sent_again)
 }
 END_TEST
 
+START_TEST(j3_an_undo_that_is_too_long_is_parked)
+{
+	static char arguments[20000];
+	static char body[1024] = "[1";
+	struct tool_call *call;
+
+	(void)snprintf(arguments, sizeof(arguments), "{\"n\":1,\"x\":\"%0*d\"}", 17000, 0);
+	for (size_t at = 2; at < 700; at += 9) {
+		(void)snprintf(body + at, sizeof(body) - at, ",{args.x}]");
+	}
+	world.tool.undo.body = body;
+	call = guess_done(arguments);
+	tool_settle(call, JRN_UNUSED);
+	rig_wait_until(none_left_open);
+	expect_paths("/order ");
+	expect_settled(1, "parked");
+}
+END_TEST
+
 /* ---- secrets ---- */
 
 static bool file_holds(const char *text)
@@ -699,6 +718,7 @@ int main(void)
 	tcase_add_loop_test(tc, j4_what_was_followed_is_asked_for, 0, 3);
 	tcase_add_loop_test(tc, j4_it_is_sent_again_when_its_turn_has_come, 0, 2);
 	tcase_add_loop_test(tc, j4_what_no_undo_can_be_made_of_is_not_sent_again, 0, 2);
+	tcase_add_test(tc, j3_an_undo_that_is_too_long_is_parked);
 	tcase_add_loop_test(tc, j9_secret_arguments_are_sealed, 0, 3);
 	tcase_add_test(tc, sealed_text_is_bound_to_key_and_use);
 	suite_add_tcase(suite, tc);

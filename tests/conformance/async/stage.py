@@ -159,7 +159,7 @@ TOOLS = {
     'ponder': ('id', {'effect': 'read', 'filler_after': '30ms'}),
     'single': ('id', {'effect': 'read', 'concurrency_max': 1}),
     'weak': ('id', {'effect': 'read', 'attempts_max': 1, 'host': 1}),
-    **{f'part{i:02}': ('id', {'effect': 'read'}) for i in range(1, 21)},
+    **{f'part{i:02}': ('id', {'effect': 'read', 'timeout': '60s'}) for i in range(1, 21)},
 }
 
 SCHEMA = '{"type":"object","properties":{"%s":{"type":"string"}},"required":["%s"],"additionalProperties":false}'
