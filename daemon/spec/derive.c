@@ -1,6 +1,5 @@
 #include "daemon/spec/derive.h"
 
-#include "daemon/base/span.h"
 #include "daemon/spec/path.h"
 
 #include <stdlib.h>

@@ -265,10 +265,9 @@ static void hold_against(struct patterns *patterns, struct step *step,
 	bool next_turn = step->turn != then->turn;
 	struct pattern *pattern;
 	bool hit = false;
+	int at;
 
 	for (unsigned i = 0; i < patterns->count; i++) {
-		int at;
-
 		pattern = patterns->table[i];
 		if (!is_about(pattern, step->tool, next_turn) || pattern->how.each != each) {
 			continue;
@@ -281,17 +280,17 @@ static void hold_against(struct patterns *patterns, struct step *step,
 		}
 	}
 	pattern = hit ? NULL : pattern_new(step, then->tool, arguments, each);
-	if (pattern != NULL) {
-		int at = named_as(pattern, step, then->tool, arguments);
-
-		pattern->next_turn = next_turn;
-		pattern->born = ++patterns->calls;
-		pattern->used = pattern->born;
-		keep(patterns, pattern);
-		if (at >= 0) {
-			confirm(pattern, step, (unsigned)at);
-		}
+	at = pattern == NULL ? -1 : named_as(pattern, step, then->tool, arguments);
+	if (at < 0) {
+		/* An element of a long list that is not told apart would be learnt anew each time. */
+		pattern_free(pattern);
+		return;
 	}
+	pattern->next_turn = next_turn;
+	pattern->born = ++patterns->calls;
+	pattern->used = pattern->born;
+	keep(patterns, pattern);
+	confirm(pattern, step, (unsigned)at);
 }
 
 /* Nothing more can follow from A in this turn, or in the next. */

@@ -330,8 +330,8 @@ struct guess *spec_next_withdrawn(struct spec *spec);
 
 /*
  * The guess that stands for a real call, running or finished, or NULL; one that is too old or was not run yet is
- * withdrawn, because the real call will be run.  No verdict follows in a turn with a real call that nobody has guessed.  A taken guess leaves the table: its tool call belongs to the session
- * now, and the guess is freed with spec_drop().
+ * withdrawn, because the real call will be run.  No verdict follows in a turn with a real call that nobody has guessed.  A
+ * taken guess leaves the table: its tool call belongs to the session now, and the guess is freed with spec_drop().
  */
 struct guess *spec_take(struct spec *spec, const struct spec_call *call);
 

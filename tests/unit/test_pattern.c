@@ -259,6 +259,25 @@ START_TEST(elements_count_by_their_share)
 }
 END_TEST
 
+START_TEST(an_element_far_down_a_list_is_learnt_once)
+{
+	char output[512] = "[\"k0\"";
+
+	for (unsigned i = 1; i < 40; i++) {
+		size_t end = strlen(output);
+
+		(void)snprintf(output + end, sizeof(output) - end, ",\"k%u\"", i);
+	}
+	(void)snprintf(output + strlen(output), sizeof(output) - strlen(output), "]");
+	for (uint64_t turn = 1; turn < 9; turn++) {
+		observe("list", turn, "{}", output);
+		observe("look", turn, "{\"id\":\"k39\"}", "{}");
+	}
+	/* By its own place in the list, of this turn and of the one before, and by the look before. */
+	ck_assert_uint_eq(patterns_count(patterns), 3);
+}
+END_TEST
+
 START_TEST(arguments_of_one_call_come_from_one_element)
 {
 	for (uint64_t turn = 1; turn < 3; turn++) {
@@ -327,6 +346,7 @@ int main(void)
 	tcase_add_test(tcase, every_element_of_a_list_is_predicted);
 	tcase_add_test(tcase, one_element_of_many_is_its_own_pattern);
 	tcase_add_test(tcase, elements_count_by_their_share);
+	tcase_add_test(tcase, an_element_far_down_a_list_is_learnt_once);
 	tcase_add_test(tcase, arguments_of_one_call_come_from_one_element);
 	tcase_add_test(tcase, a_result_may_be_the_value_itself);
 	tcase_add_test(tcase, what_is_too_large_or_broken_is_left_alone);
