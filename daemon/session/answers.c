@@ -10,16 +10,6 @@ void answer_forget(struct agent *agent)
 	agent->answering = (struct answering){0};
 }
 
-static bool pass_is_running(const struct agent *agent)
-{
-	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
-		if (agent->passes.running[i].number != 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 static void measure(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
@@ -31,7 +21,7 @@ static void measure(struct sess *sess)
 		return;
 	}
 	agent->answering =
-		(struct answering){.since = sess_now(sess), .beside = pass_is_running(agent)};
+		(struct answering){.since = sess_now(sess), .beside = pass_count(agent) > 0};
 }
 
 void answer_turn_ended(struct sess *sess, bool spoken)

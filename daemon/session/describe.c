@@ -43,16 +43,6 @@ static unsigned count_guesses(const struct agent *agent)
 	return count;
 }
 
-static unsigned count_passes(const struct agent *agent)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
-		count += agent->passes.running[i].number != 0;
-	}
-	return count;
-}
-
 static unsigned count_placeheld(const struct agent *agent)
 {
 	unsigned count = 0;
@@ -100,7 +90,7 @@ static enum bc_err put_agent(struct bc_buf *out, const struct agent *agent)
 		lane_state_name(agent->lane), agent->current == NULL ? "-" : agent->current->id,
 		agent->owed ? "yes" : "no", agent->speech ? "yes" : "no", kept,
 		count_calls(agent, false), count_calls(agent, true), count_guesses(agent),
-		count_passes(agent), take_state_name(agent->take.state), agent->committed_turn,
+		pass_count(agent), take_state_name(agent->take.state), agent->committed_turn,
 		agent->items.count, agent->extension.on ? "on" : "off",
 		agent->transcripts.asked     ? "asked"
 		: agent->transcripts.refused ? "refused"

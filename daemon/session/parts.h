@@ -404,7 +404,6 @@ bc_usec hear_position(const struct sess *sess);
 void hear_changed(struct sess *sess);
 /* Where a recogniser ends a clause: what was said so far is worth a look. */
 bool hear_ends_clause(struct bc_span text);
-
 /* The detector, or who tells it, has heard a begin or an end of speech. */
 void hear_event(struct sess *sess, enum audio_event event);
 
@@ -468,6 +467,7 @@ void pass_init(struct passes *passes);
 void pass_trigger(struct sess *sess);
 /* The caller is silent: perhaps the turn is over. */
 void pass_pause(struct sess *sess);
+unsigned pass_count(const struct agent *agent); /* passes under way */
 /* Drop the guesses that were withdrawn, which takes back what they did. */
 void pass_drop_withdrawn(struct sess *sess);
 void pass_created(struct sess *sess, struct resp *resp, struct bc_span response);

@@ -64,6 +64,16 @@ void pass_init(struct passes *passes)
 	passes->running = none;
 }
 
+unsigned pass_count(const struct agent *agent)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		count += agent->passes.running[i].number != 0;
+	}
+	return count;
+}
+
 /* A place for one more, which there is; NULL when out of memory. */
 static struct pass *free_pass(struct agent *agent)
 {

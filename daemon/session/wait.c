@@ -116,12 +116,8 @@ static uint32_t step_reasons(const struct agent *agent)
 static uint32_t guess_reasons(const struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
-	bool runs = false;
 
-	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
-		runs = runs || agent->passes.running[i].number != 0;
-	}
-	return bit(WAIT_PASS, runs) |
+	return bit(WAIT_PASS, pass_count(agent) > 0) |
 	       bit(WAIT_PASS_REST, sess->ledger->at < agent->passes.rest_until) |
 	       bit(WAIT_VERDICT, agent->take.waits) |
 	       bit(WAIT_SILENCE, agent->take.state == TAKE_GATE) |

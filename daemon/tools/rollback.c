@@ -498,15 +498,15 @@ static bool has_undo_request(const struct tool_case *c)
  * Whether the request may be sent again, to find out (J4).  The server may never have seen the first one and carries it
  * out only now, so that is done only where it is wanted, or can be taken back at once (J3):
  *
- *                                             to be taken back       it stands
- *   no undo can be made of its arguments      never                  may be sent
- *   another one with its tag has followed     never: would be parked never: would change what the other one left
- *   a later one is undecided, or is being     later                  later
+ *                                             to be taken back         it stands
+ *   no undo can be made of its arguments      never                    may be sent
+ *   another one with its tag has followed     never: would be parked   never: would change what the other one left
+ *   a later one is undecided, or is being     later                    later
  *     taken back itself
- *   else                                      may be sent            may be sent
+ *   else                                      may be sent              may be sent
  *
- * Never: its status is asked, where there is one; else it stays in doubt (J7).  Only the request
- * of a tool that sees by key or by nature what it has done already is sent again at all (K2).
+ * Never: its status is asked, where there is one; else it stays in doubt (J7).  Only the request of a tool that sees by
+ * key or by nature what it has done already is sent again at all (K2).
  */
 static enum jrn_turn repetition(const struct tool_case *c)
 {
@@ -524,14 +524,15 @@ static void find(struct tool_case *c)
 {
 	const struct cfg_tool *tool = c->tool;
 	bool may_ask = tool->status.method != NULL && c->args != NULL;
-	enum jrn_turn turn = repetition(c);
 	enum bc_err err = BC_E_INVALID;
+	enum jrn_turn turn;
 
 	if (jrn_port_has_failed(c->host->port)) {
 		/* Nothing more could be recorded of what a repetition does (J8). */
 		tool_case_leave(c);
 		return;
 	}
+	turn = repetition(c);
 	if (may_ask && (c->attempts < ASKS_MAX || turn == JRN_TURN_NEVER)) {
 		err = send(c, &tool->status, &c->ticket, on_status);
 		bc_metric_add(BC_M_TOOL_STATUS_ASKED, err == BC_OK ? 1 : 0);
