@@ -511,19 +511,25 @@ START_TEST(a_guess_the_whole_turn_does_not_name_is_withdrawn_although_finished)
 }
 END_TEST
 
-/* A read has finished in mid-speech; at the pause one pass is given it and one is not. */
-static void two_passes(bool bare_first, bool bare_names_it)
+/* A read has finished in mid-speech; at the pause a pass begins that is given it, and one that is not. */
+static void begin_two(uint64_t *ret_bare, uint64_t *ret_given)
 {
-	uint64_t bare;
-	uint64_t given;
-
 	use_mode(SPEC_CONFIRM);
 	pass(100 * MS, "{}", true);
 	hear(500 * MS);
 	spec_finished(spec, run());
 	hear(900 * MS);
-	bare = begin_bare(900 * MS);
-	given = begin_at_pause(900 * MS, true);
+	*ret_bare = begin_bare(900 * MS);
+	*ret_given = begin_at_pause(900 * MS, true);
+}
+
+/* Of the two, the bare one ends first, and names that read again, or not. */
+static void two_passes(bool bare_first, bool bare_names_it)
+{
+	uint64_t bare;
+	uint64_t given;
+
+	begin_two(&bare, &given);
 	for (unsigned i = 0; i < 2; i++) {
 		if ((i == 0) == bare_first) {
 			if (bare_names_it) {
@@ -581,13 +587,7 @@ static void three_calls(bool knows_it)
 	uint64_t bare;
 	uint64_t given;
 
-	use_mode(SPEC_CONFIRM);
-	pass(100 * MS, "{}", true);
-	hear(500 * MS);
-	spec_finished(spec, run());
-	hear(900 * MS);
-	bare = begin_bare(900 * MS);
-	given = begin_at_pause(900 * MS, true);
+	begin_two(&bare, &given);
 	if (knows_it) {
 		name(given, &read_tool, "{\"n\":2}");
 	}
