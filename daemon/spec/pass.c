@@ -282,24 +282,47 @@ static uint32_t known_to(const struct spec *spec, const struct spec_pass *pass)
 	return mask;
 }
 
-static void judge(struct spec *spec, const struct spec_pass *pass, bool valid)
+/* Whether the end of the pass says anything about a guess. */
+static bool is_judged(const struct spec_pass *pass, const struct guess *guess)
 {
-	unsigned bit = bit_of(spec, pass);
+	return guess->turn == pass->turn && guess->state != GUESS_WITHDRAWN;
+}
+
+/* A valid pass proves what it has named, which may rest on less from now on. */
+static void prove(struct spec *spec, const struct spec_pass *pass)
+{
 	uint32_t known = known_to(spec, pass);
 	struct guess *guess;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		bool named = (guess->named & bit) != 0;
-
-		guess->named &= ~bit;
-		if (guess->turn != pass->turn || guess->state == GUESS_WITHDRAWN) {
-			continue;
-		}
-		if (valid && named) {
+		if ((guess->named & bit_of(spec, pass)) != 0 && is_judged(pass, guess)) {
 			note_known(guess, pass, known);
 			note_named(guess, pass, guess->order[pass - spec->pass]);
-		} else if ((valid && contradicts(pass, guess)) ||
-			   (guess->pass == 0 && guess->named == 0 && !guess->predicted)) {
+		}
+	}
+}
+
+/*
+ * What it has named is proved first: a guess that it was given nothing for stays, when what an earlier pass was given for it
+ * turns out wrong.
+ */
+static void judge(struct spec *spec, const struct spec_pass *pass, bool valid)
+{
+	unsigned bit = bit_of(spec, pass);
+	struct guess *guess;
+
+	if (valid) {
+		prove(spec, pass);
+	}
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		bool proved = valid && (guess->named & bit) != 0;
+
+		guess->named &= ~bit;
+		if (!is_judged(pass, guess) || proved) {
+			continue;
+		}
+		if ((valid && contradicts(pass, guess)) ||
+		    (guess->pass == 0 && guess->named == 0 && !guess->predicted)) {
 			/* Not named again, or only by passes that prove nothing. */
 			spec_withdraw(spec, guess);
 		}

@@ -568,6 +568,26 @@ START_TEST(g5_what_follows_from_a_wrong_guess_goes_with_it)
 }
 END_TEST
 
+/* A finished read was a wrong guess.  Of the passes at the pause one was given it and one was not; both name the right call. */
+START_TEST(what_is_named_without_a_wrong_guess_outlives_it)
+{
+	uint64_t number[2];
+
+	begin_two(&number[0], &number[1]);
+	for (unsigned i = 0; i < 2; i++) {
+		name(number[i], &hold_tool, "{\"n\":2}");
+	}
+	spec_pass_end(spec, number[_i], true);
+	spec_pass_end(spec, number[1 - _i], true);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), 1);
+	ck_assert_ptr_eq(named[0].guess->tool, &hold_tool);
+	ck_assert_uint_eq(named[0].guess->premises, 0);
+	ck_assert_uint_eq(named[0].guess->depth, 0);
+	sweep();
+}
+END_TEST
+
 START_TEST(what_follows_from_a_call_that_became_real_stands_by_itself)
 {
 	struct guess *real;
@@ -956,6 +976,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, a_verdict_needs_the_commit_and_all_that_was_said, 0, 2);
 	tcase_add_loop_test(c, words_of_a_recogniser_confirm_reads_but_no_effect, 0, 2);
 	tcase_add_loop_test(c, what_follows_from_a_guess_is_confirmed_with_it, 0, 2);
+	tcase_add_loop_test(c, what_is_named_without_a_wrong_guess_outlives_it, 0, 2);
 	tcase_add_loop_test(c, g6_two_guesses_are_put_in_together_only_if_a_pass_knew_of_both, 0,
 			    2);
 	tcase_add_loop_test(c, g6_behind_a_real_call_comes_only_what_knew_of_it, 0, 2);
