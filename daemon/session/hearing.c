@@ -422,6 +422,12 @@ bool hear_ends_clause(struct bc_span text)
 	return text.len > 0 && memchr(",.?!;:", text.ptr[text.len - 1], 6) != NULL;
 }
 
+void hear_clause_ended(struct sess *sess)
+{
+	spec_clause_ended(sess->agent->spec);
+	pass_trigger(sess);
+}
+
 void hear_transcript(struct sess *sess, struct bc_span text)
 {
 	struct hearing *hearing = &sess->agent->hearing;
@@ -443,7 +449,7 @@ void hear_transcript(struct sess *sess, struct bc_span text)
 	    hearing->turn_open && !hearing->words.given &&
 	    bc_buf_put(&hearing->transcript, delta, len) == BC_OK &&
 	    hear_ends_clause(bc_span(delta, len))) {
-		pass_trigger(sess);
+		hear_clause_ended(sess);
 	}
 	free(delta);
 }

@@ -402,8 +402,10 @@ void hear_open(struct sess *sess);
 bc_usec hear_position(const struct sess *sess);
 /* The input has grown in this moment. */
 void hear_changed(struct sess *sess);
-/* Where a recogniser ends a clause: what was said so far is worth a look. */
+/* Where a recogniser ends a clause. */
 bool hear_ends_clause(struct bc_span text);
+/* One has: what was said so far is worth a look. */
+void hear_clause_ended(struct sess *sess);
 /* The detector, or who tells it, has heard a begin or an end of speech. */
 void hear_event(struct sess *sess, enum audio_event event);
 

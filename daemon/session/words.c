@@ -120,7 +120,7 @@ enum bc_err words_take(struct sess *sess, struct bc_span text, bool final)
 		complete(sess, true);
 	} else if (words->unasked && hear_ends_clause(text)) {
 		words->unasked = false;
-		pass_trigger(sess);
+		hear_clause_ended(sess);
 	} else {
 		pass_advance(sess);
 	}

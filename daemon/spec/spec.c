@@ -121,6 +121,11 @@ void spec_speech(struct spec *spec, bc_usec position, bool speech)
 	}
 }
 
+void spec_clause_ended(struct spec *spec)
+{
+	spec->speech_since = spec->speech ? spec->position : spec->speech_since;
+}
+
 /* ---- the table ---- */
 
 struct guess *table_find(struct spec *spec, const struct spec_call *call)

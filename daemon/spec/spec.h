@@ -121,7 +121,7 @@ struct spec_conf {
 	bc_usec interval;    /* stream time between two passes of a turn, but those at pauses */
 	bc_usec stable_for;  /* stream time */
 	bc_usec growth;      /* stream time of speech after which a pass is due; 0: never */
-	bc_usec speech_max;  /* unbroken speech after which no pass starts */
+	bc_usec speech_max;  /* speech without pause or end of a clause after which no pass starts */
 	unsigned passes_max; /* per turn, and as many again at pauses */
 	unsigned calls_max;  /* guesses running at once */
 };
@@ -150,6 +150,8 @@ void spec_turn_commit(struct spec *spec);
 /* What the detector and the transcript say; all in stream time. */
 void spec_heard(struct spec *spec, bc_usec position, bc_usec last_voiced);
 void spec_speech(struct spec *spec, bc_usec position, bool speech);
+/* A recogniser has heard a clause end while the caller speaks on: speech is unbroken from here on. */
+void spec_clause_ended(struct spec *spec);
 
 /*
  * Somebody who can tell says that the running turn's input is complete, or (false) that it goes on.  While it is, it counts

@@ -141,7 +141,11 @@ START_TEST(no_pass_before_a_turn_after_a_commit_or_in_endless_speech)
 	ck_assert(spec_pass_may_start(spec, false));
 	spec_heard(spec, 10001 * MS, 10001 * MS);
 	ck_assert(!spec_pass_may_start(spec, false));
-	spec_speech(spec, 10100 * MS, false);
+	spec_clause_ended(spec);
+	ck_assert(spec_pass_may_start(spec, false));
+	spec_heard(spec, 20002 * MS, 20002 * MS);
+	ck_assert(!spec_pass_may_start(spec, false));
+	spec_speech(spec, 20100 * MS, false);
 	ck_assert(spec_pass_may_start(spec, false));
 	spec_turn_commit(spec);
 	ck_assert(!spec_pass_may_start(spec, false));
