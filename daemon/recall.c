@@ -48,7 +48,9 @@ static void observe(struct recall *recall, const struct cfg_tool *tool,
 				    .output = row->output,
 				    .turn = row->turn,
 				    .started = row->wall,
-				    .finished = row->wall + row->took};
+				    .finished = row->wall + row->took,
+				    .tags = spec_tag_bits(tool),
+				    .effect = tool->effect != CFG_EFFECT_READ};
 
 	for (unsigned i = 0; arguments != NULL && i < recall->server->worker_count; i++) {
 		struct worker *worker = &recall->server->workers[i];

@@ -17,7 +17,9 @@ static struct pattern_call as_call(const struct work *work, const struct tool_re
 				     .output = bc_span_str(work->output),
 				     .turn = work->turn,
 				     .started = result->started,
-				     .finished = result->finished};
+				     .finished = result->finished,
+				     .tags = spec_tag_bits(work->tool),
+				     .effect = work->tool->effect != CFG_EFFECT_READ};
 }
 
 /* A predicted call becomes a proposal, if it is one of ours and fits its tool's schema. */

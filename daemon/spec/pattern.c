@@ -55,7 +55,8 @@ struct step {
 	uint64_t turn;
 	uint64_t number; /* in the count of calls */
 	bc_usec finished;
-	bool judged; /* by patterns of the same turn */
+	uint64_t changes; /* tags of what it has changed; 0: a read */
+	bool judged;      /* by patterns of the same turn */
 	struct confirmation confirmed[PATTERN_GUESSES_MAX * 2];
 	unsigned confirmed_count;
 };
@@ -345,7 +346,8 @@ static void append(struct patterns *patterns, struct pattern_trail *trail,
 			    .result = result == NULL ? json_null() : result,
 			    .turn = call->turn,
 			    .number = ++patterns->calls,
-			    .finished = call->finished};
+			    .finished = call->finished,
+			    .changes = call->effect ? call->tags : 0};
 
 	if (step.tool == NULL) {
 		step_release(&step);
@@ -355,6 +357,19 @@ static void append(struct patterns *patterns, struct pattern_trail *trail,
 		forget_first(trail);
 	}
 	trail->steps[trail->count++] = step;
+}
+
+/* Whether an effect of its turn, behind that step, has changed what a call reads. */
+static bool is_overtaken(const struct pattern_trail *trail, unsigned step,
+			 const struct pattern_call *then)
+{
+	for (unsigned i = step + 1; i < trail->count; i++) {
+		if (trail->steps[i].turn == then->turn &&
+		    (trail->steps[i].changes & then->tags) != 0) {
+			return true;
+		}
+	}
+	return false;
 }
 
 void pattern_observe(struct patterns *patterns, struct pattern_trail *trail,
@@ -368,11 +383,11 @@ void pattern_observe(struct patterns *patterns, struct pattern_trail *trail,
 		return;
 	}
 	close_windows(patterns, trail, call->turn);
-	for (unsigned i = 0; i < trail->count; i++) {
+	for (unsigned i = 0; i < trail->count && !call->effect; i++) {
 		struct step *step = &trail->steps[i];
 
 		/* What ran beside it cannot have led to it. */
-		if (step->finished <= call->started) {
+		if (step->finished <= call->started && !is_overtaken(trail, i, call)) {
 			hold_against(patterns, step, call, arguments, false);
 			hold_against(patterns, step, call, arguments, true);
 		}

@@ -1,7 +1,8 @@
 /*
  * Which call follows from which: after call A with result r, call B comes with every argument taken from r, from A's own
  * arguments, or always the same; or a call B for each element of a list in r.  Learnt from real calls, of any session, in
- * the same turn or from one turn to the next.
+ * the same turn or from one turn to the next.  B is a read: nothing else is predicted.  Where an effect has changed what B
+ * reads since A, a result foretold behind A would have been of no use, so B counts as nothing that A has led to.
  * Source: PASTE, arXiv 2603.18897.
  *
  * A pattern predicts when it was seen at least PATTERN_SEEN_MIN times and the mean of its Beta posterior (prior 1, 1) is at
@@ -18,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PATTERNS_MAX        256   /* known at once; the one used longest ago is forgotten */
+#define PATTERNS_MAX        1024  /* known at once; the one used longest ago is forgotten */
 #define PATTERN_TRAIL_MAX   8     /* calls of a session that may be an A */
 #define PATTERN_OUTPUT_MAX  16384 /* bytes of r; longer ones are not looked at */
 #define PATTERN_GUESSES_MAX 8     /* predicted from one call */
@@ -42,6 +43,8 @@ struct pattern_call {
 	uint64_t turn;
 	bc_usec started; /* by one clock for all calls of a session */
 	bc_usec finished;
+	uint64_t tags; /* spec_tag_bits() of its tool */
+	bool effect;   /* it changes what has these tags; else it reads that */
 };
 
 /* A real call; those of one session in the order in which they were made. */

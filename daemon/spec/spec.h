@@ -361,6 +361,9 @@ void spec_withdraw_all(struct spec *spec, uint64_t turn);
 /* Whether a tool reads or changes what has this tag. */
 bool spec_has_tag(const struct cfg_tool *tool, const char *tag);
 
+/* A bit for each tag of a tool; two tags may have the same one. */
+uint64_t spec_tag_bits(const struct cfg_tool *tool);
+
 /*
  * Withdraw what reads a tag that an effect changes.  What an effect that was run on a guess and changes that tag rests on was
  * read before that effect, and stays for calls in front of it (overtaken): it goes when an effect with that tag becomes real

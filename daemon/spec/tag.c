@@ -13,6 +13,21 @@ bool spec_has_tag(const struct cfg_tool *tool, const char *tag)
 	return false;
 }
 
+uint64_t spec_tag_bits(const struct cfg_tool *tool)
+{
+	uint64_t bits = 0;
+
+	for (size_t i = 0; i < tool->tags.count; i++) {
+		uint32_t hash = 2166136261u; /* FNV-1a */
+
+		for (const char *tag = tool->tags.items[i]; *tag != '\0'; tag++) {
+			hash = (hash ^ (unsigned char)*tag) * 16777619u;
+		}
+		bits |= UINT64_C(1) << hash % 64;
+	}
+	return bits;
+}
+
 static bool share_tag(const struct cfg_tool *a, const struct cfg_tool *b)
 {
 	for (size_t i = 0; i < a->tags.count; i++) {

@@ -46,6 +46,17 @@ static void observe(const char *tool, uint64_t turn, const char *arguments, cons
 	pattern_observe(patterns, trail, &observed);
 }
 
+/* A call that changes (effect) or reads what has these tags. */
+static void observe_tagged(const char *tool, uint64_t turn, const char *arguments,
+			   const char *output, uint64_t tags, bool effect)
+{
+	struct pattern_call observed = call(tool, turn, arguments, output);
+
+	observed.tags = tags;
+	observed.effect = effect;
+	pattern_observe(patterns, trail, &observed);
+}
+
 /* A customer is found, then the lines of the customer's order. */
 static void pair(uint64_t turn, const char *id)
 {
@@ -162,6 +173,37 @@ START_TEST(the_next_turn_is_a_pattern_of_its_own)
 	ck_assert_uint_eq(pattern_predict_turn(patterns, trail, 11, out), 0);
 	ck_assert_uint_eq(pattern_predict_turn(patterns, trail, 10, out), 1);
 	expect(0, "track", "{\"id\":\"o-3\"}");
+}
+END_TEST
+
+/* What was read at A's end would be old when B is called: nobody has use for it. */
+START_TEST(what_an_effect_has_changed_since_was_not_foretold)
+{
+	for (uint64_t turn = 1; turn < 9; turn += 2) {
+		observe_tagged("add", turn, "{}", "{\"id\":\"o-1\"}", 1, true);
+		observe_tagged("add", turn, "{}", "{\"id\":\"o-1\"}", _i == 0 ? 1 : 2, true);
+		observe_tagged("show", turn, "{\"id\":\"o-1\"}", "{}", 1, false);
+		observe_tagged("add", turn + 1, "{}", "{}", _i == 0 ? 1 : 2, true);
+		observe_tagged("show", turn + 1, "{\"id\":\"o-1\"}", "{}", 1, false);
+	}
+	/* Behind the last effect that it reads from, and in the next turn where nothing has changed it there. */
+	ck_assert_uint_eq(predict("add", "{}", "{\"id\":\"o-7\"}"), 1);
+	expect(0, "show", "{\"id\":\"o-7\"}");
+	observe_tagged("add", 9, "{}", "{\"id\":\"o-9\"}", 1, true);
+	ck_assert_uint_eq(pattern_predict_turn(patterns, trail, 10, out), _i == 0 ? 0 : 1);
+	if (_i != 0) {
+		expect(0, "show", "{\"id\":\"o-9\"}");
+	}
+}
+END_TEST
+
+START_TEST(only_reads_are_learnt_to_follow)
+{
+	for (uint64_t turn = 1; turn < 4; turn++) {
+		observe_tagged("find", turn, "{}", "{\"id\":\"o-1\"}", 1, false);
+		observe_tagged("book", turn, "{\"id\":\"o-1\"}", "{}", 1, true);
+	}
+	ck_assert_uint_eq(patterns_count(patterns), 0);
 }
 END_TEST
 
@@ -342,6 +384,8 @@ int main(void)
 	tcase_add_test(tcase, calls_that_ran_beside_each_other_do_not_follow);
 	tcase_add_test(tcase, misses_silence_a_pattern);
 	tcase_add_test(tcase, the_next_turn_is_a_pattern_of_its_own);
+	tcase_add_loop_test(tcase, what_an_effect_has_changed_since_was_not_foretold, 0, 2);
+	tcase_add_test(tcase, only_reads_are_learnt_to_follow);
 	tcase_add_test(tcase, tables_are_bounded_and_what_is_used_stays);
 	tcase_add_test(tcase, every_element_of_a_list_is_predicted);
 	tcase_add_test(tcase, one_element_of_many_is_its_own_pattern);
