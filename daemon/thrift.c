@@ -72,17 +72,19 @@ void thrift_learn(struct thrift *thrift, const struct admission_ask *from,
 	bool after;
 
 	BC_BUG_ON(pthread_mutex_lock(&thrift->lock) != 0);
-	before = admission_is_killed(thrift->admission, name);
+	before = admission_is_killed(thrift->admission, name, event->trigger);
 	admission_learn(thrift->admission, from, event);
-	after = admission_is_killed(thrift->admission, name);
+	after = admission_is_killed(thrift->admission, name, event->trigger);
 	BC_BUG_ON(pthread_mutex_unlock(&thrift->lock) != 0);
 	if (!before && after) {
 		bc_metric_inc(BC_M_KILLS);
 		bc_log(BC_LOG_WARNING, NULL,
-		       "too many guesses of tool %s are wasted, only watching them", name);
+		       "too many guesses of tool %s by trigger %s are wasted, only watching them",
+		       name, spec_trigger_name(event->trigger));
 	} else if (before && !after) {
-		bc_log(BC_LOG_NOTICE, NULL, "guesses of tool %s would be used again, running them",
-		       name);
+		bc_log(BC_LOG_NOTICE, NULL,
+		       "guesses of tool %s by trigger %s would be used again, running them", name,
+		       spec_trigger_name(event->trigger));
 	}
 }
 

@@ -526,6 +526,8 @@ void spend_used(struct sess *sess, const struct guess *guess, bool finished, bc_
 void spend_wasted(struct sess *sess, const struct guess *guess, bc_usec time);
 /* A guess that was refused has come to its end. */
 void spend_watched(struct sess *sess, const struct guess *guess);
+/* A guess, run or not, has come to its end: what became of it counts where it was refused as it was foretold, too. */
+void spend_ended(struct sess *sess, const struct guess *guess, bool used);
 /* A call has ended, guessed or not. */
 void spend_ran(struct sess *sess, const struct cfg_tool *tool, const struct tool_result *result);
 /* A pass has ended with this usage object. */

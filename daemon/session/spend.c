@@ -139,13 +139,26 @@ void spend_wasted(struct sess *sess, const struct guess *guess, bc_usec time)
 					     .time = time});
 }
 
+static void tell_watched(struct sess *sess, const struct guess *guess, enum spec_trigger trigger,
+			 bool used)
+{
+	bc_metric_inc(used ? BC_M_SHADOW_HITS : BC_M_SHADOW_MISSES);
+	tell(sess, &(struct admission_event){.what = used ? ADMISSION_SHADOW_HIT
+							  : ADMISSION_SHADOW_MISS,
+					     .tool = guess->tool,
+					     .trigger = trigger});
+}
+
 void spend_watched(struct sess *sess, const struct guess *guess)
 {
-	bc_metric_inc(guess->realised ? BC_M_SHADOW_HITS : BC_M_SHADOW_MISSES);
-	tell(sess, &(struct admission_event){.what = guess->realised ? ADMISSION_SHADOW_HIT
-								     : ADMISSION_SHADOW_MISS,
-					     .tool = guess->tool,
-					     .trigger = guess->trigger});
+	tell_watched(sess, guess, guess->trigger, guess->realised);
+}
+
+void spend_ended(struct sess *sess, const struct guess *guess, bool used)
+{
+	if (guess->forgone) {
+		tell_watched(sess, guess, (enum spec_trigger)guess->foretold, used);
+	}
 }
 
 void spend_ran(struct sess *sess, const struct cfg_tool *tool, const struct tool_result *result)

@@ -217,6 +217,7 @@ void work_drop_guess(struct sess *sess, struct guess *guess)
 	} else if (guess->refused) {
 		spend_watched(sess, guess);
 	}
+	spend_ended(sess, guess, guess->realised);
 	reasoner_lost(sess, guess);
 	spec_drop(sess->agent->spec, guess);
 }
@@ -252,6 +253,7 @@ static struct work *adopt(struct sess *sess, struct guess *guess)
 	ledger_note(sess, LEDGER_GATEWAY, "take", "tool=%s finished=%s", work->tool->name,
 		    work->output != NULL ? "yes" : "no");
 	spend_used(sess, guess, work->output != NULL, ahead);
+	spend_ended(sess, guess, true);
 	bc_metric_add(BC_M_GUESS_SAVED_MS, ahead / BC_USEC_PER_MS);
 	notice_guess(sess, EXT_TOOL_CALL_COMMITTED, work);
 	commit(sess, work);

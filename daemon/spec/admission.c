@@ -1,9 +1,10 @@
 /*
  * Judging guesses.
  *
- * The kill switch of a tool looks at its last kill_window outcomes: kill_share percent of them wasted trip it, and then
- * guesses are only watched.  It goes back when at most kill_recover percent of another window would have been wasted (the
- * gap between the two keeps it from flapping), or after kill_rest, because a tool that nobody proposes shows nothing.
+ * The kill switch of a tool and trigger looks at their last kill_window outcomes: kill_share percent of them wasted trip it,
+ * and then these guesses are only watched.  It goes back when at most kill_recover percent of another window would have been
+ * wasted (the gap between the two keeps it from flapping), or after kill_rest, because what nobody proposes shows nothing.
+ * What a pattern foretells of a tool and what a pass names of it differ in worth, so neither switches the other off.
  */
 #include "daemon/spec/admission_internal.h"
 
@@ -188,23 +189,24 @@ static void note_latency(struct admission_tool *tool, bc_usec took)
 
 /* ---- the kill switch ---- */
 
-bool admission_is_killed(const struct admission *admission, const char *name)
+bool admission_is_killed(const struct admission *admission, const char *name,
+			 enum spec_trigger trigger)
 {
 	const struct admission_tool *tool = admission_tool_find(admission, name);
 
-	return tool != NULL && tool->killed;
+	return tool != NULL && tool->cell[trigger].killed;
 }
 
-static void switch_set(struct admission_tool *tool, bool killed, bc_usec now)
+static void switch_set(struct admission_cell *cell, bool killed, bc_usec now)
 {
-	tool->killed = killed;
-	tool->killed_at = now;
-	tool->kills += killed;
-	tool->window = 0;
-	tool->outcomes = 0;
+	cell->killed = killed;
+	cell->killed_at = now;
+	cell->kills += killed;
+	cell->window = 0;
+	cell->outcomes = 0;
 }
 
-static void note_outcome(struct admission_tool *tool, const struct cfg_speculation *conf,
+static void note_outcome(struct admission_cell *cell, const struct cfg_speculation *conf,
 			 bool wasted, bc_usec now)
 {
 	unsigned size = (unsigned)conf->kill_window;
@@ -214,26 +216,26 @@ static void note_outcome(struct admission_tool *tool, const struct cfg_speculati
 	if (size == 0) {
 		return;
 	}
-	tool->window = (tool->window << 1 | wasted) & mask;
-	tool->outcomes += tool->outcomes < size;
-	share = (unsigned)__builtin_popcountll(tool->window) * 100;
-	if (tool->outcomes < size) {
+	cell->window = (cell->window << 1 | wasted) & mask;
+	cell->outcomes += cell->outcomes < size;
+	share = (unsigned)__builtin_popcountll(cell->window) * 100;
+	if (cell->outcomes < size) {
 		return;
 	}
-	if (!tool->killed && share >= conf->kill_share * size) {
-		switch_set(tool, true, now);
-	} else if (tool->killed && share <= conf->kill_recover * size) {
-		switch_set(tool, false, now);
+	if (!cell->killed && share >= conf->kill_share * size) {
+		switch_set(cell, true, now);
+	} else if (cell->killed && share <= conf->kill_recover * size) {
+		switch_set(cell, false, now);
 	}
 }
 
-static bool stays_killed(struct admission_tool *tool, const struct cfg_speculation *conf,
+static bool stays_killed(struct admission_cell *cell, const struct cfg_speculation *conf,
 			 bc_usec now)
 {
-	if (tool->killed && (conf->kill_window == 0 || now - tool->killed_at >= conf->kill_rest)) {
-		switch_set(tool, false, now);
+	if (cell->killed && (conf->kill_window == 0 || now - cell->killed_at >= conf->kill_rest)) {
+		switch_set(cell, false, now);
 	}
-	return tool->killed;
+	return cell->killed;
 }
 
 /* ---- budgets ---- */
@@ -350,7 +352,8 @@ enum admission_refusal admission_ask(struct admission *admission, const struct a
 	if (mode == ADMISSION_SHADOW) {
 		return ADMISSION_REFUSED_SHADOW;
 	}
-	if (mode != ADMISSION_ON && tool != NULL && stays_killed(tool, ask->conf, ask->now)) {
+	if (mode != ADMISSION_ON && tool != NULL &&
+	    stays_killed(&tool->cell[ask->trigger], ask->conf, ask->now)) {
 		return ADMISSION_REFUSED_KILLED;
 	}
 	return is_loss(tool, ask) ? ADMISSION_REFUSED_LOSS : key_over(admission, ask);
@@ -427,7 +430,7 @@ void admission_learn(struct admission *admission, const struct admission_ask *fr
 	count(cell, event);
 	weigh(&cell->seen, from->conf->learn_half_life, from->now);
 	observe(&cell->seen, !missed, 1, EVIDENCE_MAX);
-	note_outcome(tool, from->conf, missed, from->now);
+	note_outcome(cell, from->conf, missed, from->now);
 }
 
 void admission_recall(struct admission *admission, const char *name, bool used, bc_usec age,

@@ -112,10 +112,14 @@ void admission_learn(struct admission *admission, const struct admission_ask *fr
 void admission_recall(struct admission *admission, const char *name, bool used, bc_usec age,
 		      bc_usec half_life, bc_usec took);
 
-/* Mean of the posterior, in [0, 1]; usual time of the tool, 0: unknown; whether its kill switch has tripped.  For tests and reports. */
+/*
+ * Mean of the posterior, in [0, 1]; usual time of the tool, 0: unknown; whether its kill switch has tripped for what that
+ * trigger leads to.  For tests and reports.
+ */
 double admission_probability(struct admission *admission, const struct admission_ask *ask);
 bc_usec admission_latency(const struct admission *admission, const char *name);
-bool admission_is_killed(const struct admission *admission, const char *name);
+bool admission_is_killed(const struct admission *admission, const char *name,
+			 enum spec_trigger trigger);
 
 /* A line per tool and trigger for the operator, after one for the whole.  name NULL: all.  Errors of bc_buf_printf(). */
 enum bc_err admission_show(struct admission *admission, const struct cfg_speculation *conf,

@@ -23,18 +23,18 @@ struct admission_cell {
 	uint64_t shadow_misses;
 	bc_usec saved;
 	bc_usec lost;
+	uint64_t window;   /* the last outcomes, newest lowest; a bit is a waste */
+	unsigned outcomes; /* in it */
+	bool killed;
+	bc_usec killed_at;
+	uint64_t kills;
 };
 
 struct admission_tool {
 	char name[ADMISSION_NAME_MAX];
 	enum admission_mode mode;
 	struct admission_evidence recalled;
-	double latency;    /* microseconds; 0: unknown */
-	uint64_t window;   /* the last outcomes, newest lowest; a bit is a waste */
-	unsigned outcomes; /* in it */
-	bool killed;
-	bc_usec killed_at;
-	uint64_t kills;
+	double latency; /* microseconds; 0: unknown */
 	struct admission_cell cell[SPEC_TRIGGER__COUNT];
 };
 

@@ -22,6 +22,27 @@ static bool is_used(const struct admission_cell *cell)
 	       0;
 }
 
+/* Whether the kill switch has tripped for anything that leads to guesses of the tool. */
+static bool is_killed(const struct admission_tool *tool)
+{
+	bool killed = false;
+
+	for (unsigned i = 0; i < SPEC_TRIGGER__COUNT; i++) {
+		killed = killed || tool->cell[i].killed;
+	}
+	return killed;
+}
+
+static uint64_t kills(const struct admission_tool *tool)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < SPEC_TRIGGER__COUNT; i++) {
+		sum += tool->cell[i].kills;
+	}
+	return sum;
+}
+
 /* Seconds saved for each wasted call; with none wasted, all that was saved. */
 static double worth(const struct admission_cell *cell)
 {
@@ -35,10 +56,11 @@ static enum bc_err show_cell(struct admission_tool *tool, enum spec_trigger trig
 
 	return bc_buf_printf(
 		out,
-		"tool=%s trigger=%s probability=%.3f hits=%" PRIu64 " joins=%" PRIu64
+		"tool=%s trigger=%s killed=%s probability=%.3f hits=%" PRIu64 " joins=%" PRIu64
 		" wasted=%" PRIu64 " wasted_seconds=%.3f saved_seconds=%.3f"
 		" saved_per_wasted=%.3f shadow_hits=%" PRIu64 " shadow_misses=%" PRIu64 "\n",
-		tool->name, spec_trigger_name(trigger), p, cell->hits, cell->joins, cell->wasted,
+		tool->name, spec_trigger_name(trigger), cell->killed ? "yes" : "no", p, cell->hits,
+		cell->joins, cell->wasted,
 		seconds((double)cell->lost), seconds((double)cell->saved), worth(cell),
 		cell->shadow_hits, cell->shadow_misses);
 }
@@ -48,7 +70,7 @@ static enum bc_err show_tool(struct admission_tool *tool, const struct cfg_specu
 {
 	enum bc_err err = bc_buf_printf(
 		out, "tool=%s mode=%s killed=%s kills=%" PRIu64 " usual_seconds=%.3f\n", tool->name,
-		mode_names[tool->mode], tool->killed ? "yes" : "no", tool->kills,
+		mode_names[tool->mode], is_killed(tool) ? "yes" : "no", kills(tool),
 		seconds(tool->latency));
 
 	for (unsigned i = 0; i < SPEC_TRIGGER__COUNT && err == BC_OK; i++) {
@@ -84,6 +106,7 @@ enum bc_err admission_show(struct admission *admission, const struct cfg_specula
 
 enum number {
 	PROBABILITY,
+	KILLED,
 	HITS,
 	JOINS,
 	WASTED,
@@ -101,6 +124,8 @@ static const struct {
 } numbers[] = {
 	[PROBABILITY] = {"backchannel_spec_tool_hit_probability", "gauge",
 			 "Expected share of hits among guesses."},
+	[KILLED] = {"backchannel_spec_tool_trigger_killed", "gauge",
+		    "Whether the kill switch has tripped for what this trigger leads to."},
 	[HITS] = {"backchannel_spec_tool_hits_total", "counter", "Guesses used after their end."},
 	[JOINS] = {"backchannel_spec_tool_joins_total", "counter", "Guesses joined while running."},
 	[WASTED] = {"backchannel_spec_tool_wasted_total", "counter", "Guesses nobody used."},
@@ -119,6 +144,8 @@ static const struct {
 static double number_of(const struct admission_cell *cell, enum number number)
 {
 	switch (number) {
+	case KILLED:
+		return cell->killed;
 	case HITS:
 		return (double)cell->hits;
 	case JOINS:
@@ -164,12 +191,12 @@ static enum bc_err put_numbers(struct admission_tool *tool, enum number number,
 static enum bc_err put_killed(const struct admission *admission, struct bc_buf *out)
 {
 	enum bc_err err = bc_buf_put_str(
-		out, "# HELP backchannel_spec_tool_killed Whether the kill switch has tripped.\n"
+		out, "# HELP backchannel_spec_tool_killed Whether the kill switch has tripped for any trigger.\n"
 		     "# TYPE backchannel_spec_tool_killed gauge\n");
 
 	for (unsigned i = 0; i < admission->tool_count && err == BC_OK; i++) {
 		err = bc_buf_printf(out, "backchannel_spec_tool_killed{tool=\"%s\"} %d\n",
-				    admission->tools[i]->name, admission->tools[i]->killed);
+				    admission->tools[i]->name, is_killed(admission->tools[i]));
 	}
 	return err;
 }

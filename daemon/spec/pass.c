@@ -243,6 +243,13 @@ static void note_named(struct guess *guess, const struct spec_pass *pass, unsign
 	    (guess->premises & ~pass->premises) == 0) {
 		return; /* as much was known from the same words, and from fewer premises */
 	}
+	if (guess->pass == 0 && guess->predicted && guess->refused) {
+		/* What is thought of a pattern is no judgement on what a pass has heard. */
+		guess->forgone = true;
+		guess->foretold = (uint8_t)guess->trigger;
+		guess->refused = false;
+		guess->trigger = pass->trigger;
+	}
 	guess->named_in_row += guess->pass == 0 || pass->horizon > guess->horizon;
 	guess->pass = pass->number;
 	guess->place = place;

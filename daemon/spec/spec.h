@@ -101,6 +101,8 @@ struct guess {
 		named_in_row; /* valid passes that named it, each having heard more than the one before */
 	bc_usec horizon; /* stream time of the end of what the last of them had heard */
 	bool exact; /* the last of them heard the caller's own input, not a recogniser's words */
+	bool forgone;     /* it was refused as it was foretold, before a pass named it */
+	uint8_t foretold; /* by this enum spec_trigger; where forgone */
 	struct tool_call *call; /* the session's handle, from dispatch on; NULL before */
 	bc_usec dispatched;     /* monotonic time of the dispatch */
 };

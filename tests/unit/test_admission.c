@@ -150,7 +150,7 @@ START_TEST(waste_trips_the_switch_and_what_would_have_hit_resets_it)
 	learn(ADMISSION_WASTE, 0, 5);
 	expect(ADMISSION_GRANTED); /* the window is not full */
 	learn(ADMISSION_WASTE, 0, 1);
-	ck_assert(admission_is_killed(admission, "read")); /* 6 of 8 */
+	ck_assert(admission_is_killed(admission, "read", ask.trigger)); /* 6 of 8 */
 	expect(ADMISSION_REFUSED_KILLED);
 	learn(ADMISSION_SHADOW_MISS, 0, 3);
 	learn(ADMISSION_SHADOW_HIT, 0, 3);
@@ -158,8 +158,20 @@ START_TEST(waste_trips_the_switch_and_what_would_have_hit_resets_it)
 	learn(ADMISSION_SHADOW_MISS, 0, 2); /* 5 of the last 8 missed: more than half */
 	expect(ADMISSION_REFUSED_KILLED);
 	learn(ADMISSION_SHADOW_HIT, 0, 1);
-	ck_assert(!admission_is_killed(admission, "read")); /* 4 of 8 */
+	ck_assert(!admission_is_killed(admission, "read", ask.trigger)); /* 4 of 8 */
 	expect(ADMISSION_GRANTED);
+}
+END_TEST
+
+START_TEST(what_patterns_waste_leaves_passes_alone)
+{
+	ask.trigger = SPEC_TRIGGER_PATTERN;
+	learn(ADMISSION_WASTE, 0, 8);
+	expect(ADMISSION_REFUSED_KILLED);
+	ask.trigger = SPEC_TRIGGER_PAUSE;
+	expect(ADMISSION_GRANTED);
+	ck_assert(!admission_is_killed(admission, "read", SPEC_TRIGGER_PAUSE));
+	ck_assert(admission_is_killed(admission, "read", SPEC_TRIGGER_PATTERN));
 }
 END_TEST
 
@@ -195,7 +207,7 @@ START_TEST(configuration_and_operator_have_the_word)
 	expect(ADMISSION_REFUSED_SHADOW);
 	ck_assert_int_eq(admission_set(admission, NULL, ADMISSION_ON), BC_OK);
 	learn(ADMISSION_WASTE, 0, 8);
-	ck_assert(admission_is_killed(admission, "read"));
+	ck_assert(admission_is_killed(admission, "read", ask.trigger));
 	expect(ADMISSION_GRANTED); /* whatever the switch says */
 	ck_assert_int_eq(admission_set(admission, "read", ADMISSION_OFF), BC_OK);
 	expect(ADMISSION_REFUSED_OFF); /* the tool's own word counts */
@@ -296,7 +308,7 @@ START_TEST(reports_say_what_is_known)
 		bc_buf_span(&text).ptr,
 		"all mode=configured shadow=no passes=0 tokens=0 cents=0.000000\n"
 		"tool=read mode=configured killed=no kills=0 usual_seconds=0.320\n"
-		"tool=read trigger=pause probability=0.750 hits=2 joins=0 wasted=1 wasted_seconds=0.250"
+		"tool=read trigger=pause killed=no probability=0.750 hits=2 joins=0 wasted=1 wasted_seconds=0.250"
 		" saved_seconds=3.000 saved_per_wasted=3.000 shadow_hits=0 shadow_misses=0\n");
 	bc_buf_clear(&text);
 	ck_assert_int_eq(admission_metrics(admission, &conf, ask.now, &text), BC_OK);
@@ -321,6 +333,7 @@ int main(void)
 	tcase_add_test(tcase, a_guess_that_costs_more_than_it_saves_is_refused);
 	tcase_add_test(tcase, the_usual_time_follows_the_tool_slowly);
 	tcase_add_test(tcase, waste_trips_the_switch_and_what_would_have_hit_resets_it);
+	tcase_add_test(tcase, what_patterns_waste_leaves_passes_alone);
 	tcase_add_test(tcase, the_switch_rests_and_goes_back_and_may_be_absent);
 	tcase_add_test(tcase, configuration_and_operator_have_the_word);
 	tcase_add_test(tcase, each_budget_has_its_reason);

@@ -113,6 +113,24 @@ START_TEST(a_pass_that_names_it_makes_it_a_guess_like_any)
 }
 END_TEST
 
+START_TEST(a_refused_prediction_is_judged_anew_when_a_pass_names_it)
+{
+	ck_assert(predict(&then, NULL, false));
+	spec_refuse(spec, spec_next_stable(spec));
+	ck_assert_ptr_null(spec_next_stable(spec));
+	pass(&then, NULL);
+	spec_input_complete(spec, true);
+	ck_assert_ptr_nonnull(spec_next_stable(spec));
+	ck_assert_int_eq(spec_next_stable(spec)->trigger, SPEC_TRIGGER_PAUSE);
+	ck_assert(spec_next_stable(spec)->forgone);
+	ck_assert_int_eq(spec_next_stable(spec)->foretold, SPEC_TRIGGER_PATTERN);
+	/* Once the pass's own proposal is refused, that stands. */
+	spec_refuse(spec, spec_next_stable(spec));
+	pass(&then, NULL);
+	ck_assert_ptr_null(spec_next_stable(spec));
+}
+END_TEST
+
 START_TEST(a_later_pass_that_knew_better_withdraws_it)
 {
 	struct guess *guess;
@@ -159,6 +177,7 @@ int main(void)
 	tcase_add_test(tcase, a_prediction_runs_at_once_and_is_confirmed_by_nobody);
 	tcase_add_test(tcase, only_reads_that_may_be_guessed_are_predicted);
 	tcase_add_test(tcase, a_pass_that_names_it_makes_it_a_guess_like_any);
+	tcase_add_test(tcase, a_refused_prediction_is_judged_anew_when_a_pass_names_it);
 	tcase_add_test(tcase, a_later_pass_that_knew_better_withdraws_it);
 	tcase_add_test(tcase, what_is_expected_of_words_to_come_is_kept);
 	tcase_add_test(tcase, it_falls_with_what_it_follows_from);
