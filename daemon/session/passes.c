@@ -172,25 +172,37 @@ static void start(struct sess *sess, bool pause, enum pass_given given)
 	bc_buf_release(&text);
 }
 
+/* What follows from results in hand, unless a pass that has heard as much is about to tell. */
+static void start_given(struct sess *sess)
+{
+	struct passes *passes = &sess->agent->passes;
+	unsigned finished = 0;
+	uint32_t firsts = spec_each_finished(sess->agent->spec, true, count_pair, &finished);
+
+	passes->wanted_given = false;
+	if (finished == 0 || sess->state != SESS_OPEN ||
+	    spec_is_heard(sess->agent->spec, firsts)) {
+		return;
+	}
+	if (may_start(sess, true)) {
+		start(sess, true, GIVEN_FIRSTS);
+	} else {
+		passes->wanted_given = true; /* until another one has ended */
+	}
+}
+
 /* Two kinds of knowledge at a pause: what the caller's words alone name, and what follows from results in hand. */
 static void start_at_pause(struct sess *sess)
 {
-	struct spec *spec = sess->agent->spec;
-	unsigned finished = 0;
-	/* One that began a moment before, behind the last word, hears as much as one that begins now. */
-	bool heard = spec_is_heard(spec);
-
-	(void)spec_each_finished(spec, false, count_pair, &finished);
 	if (sess->agent->mode == SPEC_STRICT) {
 		start(sess, true, GIVEN_ALL);
 		return;
 	}
-	if (!heard) {
+	/* One that began a moment before, behind the last word, hears as much as one that begins now. */
+	if (!spec_is_heard(sess->agent->spec, 0)) {
 		start(sess, true, GIVEN_NONE);
 	}
-	if (finished > 0 && sess->state == SESS_OPEN && may_start(sess, true)) {
-		start(sess, true, GIVEN_FIRSTS);
-	}
+	start_given(sess);
 }
 
 void pass_trigger(struct sess *sess)
@@ -261,6 +273,12 @@ void pass_advance(struct sess *sess)
 		if (spend_admits_pass(sess)) {
 			expire(sess);
 			start_at_pause(sess);
+		}
+	} else if (agent->passes.wanted_given && may_start(sess, true)) {
+		agent->passes.wanted_given = false;
+		if (spend_admits_pass(sess)) {
+			expire(sess);
+			start_given(sess);
 		}
 	} else if (agent->passes.wanted && may_start(sess, false)) {
 		agent->passes.wanted = false;
@@ -417,6 +435,7 @@ void pass_turn_committed(struct sess *sess)
 	spec_turn_commit(agent->spec);
 	agent->passes.wanted = false;
 	agent->passes.wanted_at_pause = false;
+	agent->passes.wanted_given = false;
 	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
 		struct pass *pass = &agent->passes.running[i];
 

@@ -346,6 +346,7 @@ struct passes {
 		[8]; /* requests, oldest first, for passes given up before they were created; 0: none */
 	bool wanted;          /* a trigger came while none could start */
 	bool wanted_at_pause; /* … which was a pause */
+	bool wanted_given;    /* the second one of a pause has no place yet */
 	bool off;             /* the upstream does not take passes */
 	bool vendor_tools; /* the session has tools the provider runs itself: a pass would run them */
 	bool audio_refused;

@@ -69,12 +69,12 @@ bool spec_has_heard_all(const struct spec *spec)
 	return spec->valid_horizon >= spec->last_voiced;
 }
 
-bool spec_is_heard(const struct spec *spec)
+bool spec_is_heard(const struct spec *spec, uint32_t premises)
 {
 	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
 		const struct spec_pass *pass = &spec->pass[i];
 
-		if (pass->number != 0 && pass->turn == spec->turn && pass->premises == 0 &&
+		if (pass->number != 0 && pass->turn == spec->turn && pass->premises == premises &&
 		    pass->horizon >= spec->last_voiced) {
 			return true;
 		}
@@ -117,6 +117,12 @@ static unsigned depth_behind(const struct spec *spec, uint32_t premises)
 	return depth;
 }
 
+/* Silence behind the last word is nothing that a later pass has heard more of. */
+static bc_usec horizon_of(const struct spec *spec, const struct spec_input *input)
+{
+	return input->horizon < spec->last_voiced ? input->horizon : spec->last_voiced;
+}
+
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 {
 	struct spec_pass *pass;
@@ -126,7 +132,7 @@ uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 	spec->pass_running++;
 	*pass = (struct spec_pass){.number = ++spec->pass_count,
 				   .turn = spec->turn,
-				   .horizon = input->horizon,
+				   .horizon = horizon_of(spec, input),
 				   .premises = input->premises,
 				   .depth = depth_behind(spec, input->premises),
 				   .trigger = input->pause           ? SPEC_TRIGGER_PAUSE

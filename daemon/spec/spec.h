@@ -181,8 +181,8 @@ struct spec_input {
 	bool pause;        /* as above */
 };
 
-/* Whether a pass is running that hears everything that was said, and was given no results. */
-bool spec_is_heard(const struct spec *spec);
+/* Whether a pass is running that hears everything that was said, and was given exactly these results. */
+bool spec_is_heard(const struct spec *spec, uint32_t premises);
 
 /* Whether the caller has spoken for so long without a pass that one is due. */
 bool spec_pass_is_due(const struct spec *spec);

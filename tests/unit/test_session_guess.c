@@ -436,6 +436,33 @@ START_TEST(nothing_of_a_pass_reaches_the_client)
 }
 END_TEST
 
+/* A pass that is in mid-speech when a pause comes keeps one of two places, and the pause has two passes to make. */
+START_TEST(the_second_pass_of_a_pause_begins_when_an_older_one_has_ended)
+{
+	json_t *pass;
+
+	rig_fini(&rig);
+	talk_begin(&rig, TALK_CONFIG, "pcm");
+	guess();
+	rig_finish(&rig, 0, "{}");
+	expect_pass(); /* what follows from the result */
+	pass_created("p2");
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	pass = next_pass();
+	ck_assert_ptr_nonnull(pass);
+	json_decref(pass);
+	ck_assert_ptr_null(next_pass());
+	if (_i == 1) {
+		talk_commit(&rig, "u1", NULL);
+	}
+	pass_done("p2", "completed");
+	pass = next_pass();
+	ck_assert((pass != NULL) == (_i == 0)); /* behind the commit the provider's own response is as quick */
+	json_decref(pass);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	const TTest *const cases[] = {
@@ -467,6 +494,7 @@ static Suite *suite(void)
 	}
 	tcase_add_loop_test(c, a_pause_asks_for_a_pass_and_a_stable_proposal_runs, 0, 3);
 	tcase_add_loop_test(c, a_real_call_joins_or_takes_the_guess, 0, 2);
+	tcase_add_loop_test(c, the_second_pass_of_a_pause_begins_when_an_older_one_has_ended, 0, 2);
 	tcase_add_loop_test(c, a_refused_pass_falls_back_to_words_and_then_to_none, 0, 2);
 	suite_add_tcase(s, c);
 	return s;

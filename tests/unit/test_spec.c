@@ -572,6 +572,30 @@ START_TEST(g5_what_follows_from_a_wrong_guess_goes_with_it)
 }
 END_TEST
 
+START_TEST(passes_of_one_silence_have_heard_the_same)
+{
+	uint64_t bare;
+	uint64_t given;
+
+	use_mode(SPEC_CONFIRM);
+	pass(100 * MS, "{}", true);
+	hear(500 * MS);
+	spec_finished(spec, run());
+	hear(900 * MS);
+	spec_heard(spec, 920 * MS, 900 * MS);
+	given = begin_at_pause(920 * MS, true);
+	spec_heard(spec, 1050 * MS, 900 * MS);
+	bare = begin_bare(1050 * MS);
+	name(bare, &read_tool, "{}");
+	spec_pass_end(spec, bare, true);
+	name(given, &hold_tool, "{}");
+	spec_pass_end(spec, given, true);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(verdict(), 2);
+	named[0].guess->call = NULL;
+}
+END_TEST
+
 /* A finished read was a wrong guess.  Of the passes at the pause one was given it and one was not; both name the right call. */
 START_TEST(what_is_named_without_a_wrong_guess_outlives_it)
 {
@@ -968,6 +992,7 @@ static Suite *suite(void)
 		finished_guesses_that_follow_from_others_are_confirmed_in_one_go,
 		a_verdict_lists_calls_in_the_order_they_were_named,
 		reads_expire_and_may_be_named_anew,
+		passes_of_one_silence_have_heard_the_same,
 	};
 	Suite *s = suite_create("spec");
 	TCase *c = tcase_create("spec");
