@@ -425,7 +425,7 @@ bool hear_ends_clause(struct bc_span text)
 void hear_clause_ended(struct sess *sess)
 {
 	spec_clause_ended(sess->agent->spec);
-	pass_trigger(sess);
+	pass_clause_ended(sess);
 }
 
 void hear_transcript(struct sess *sess, struct bc_span text)

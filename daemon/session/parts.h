@@ -467,6 +467,8 @@ enum bc_err pass_put_prepare(struct sess *sess, const char *event_id, uint64_t t
 void pass_init(struct passes *passes);
 /* Something new is known: a clause has ended, a result has come. */
 void pass_trigger(struct sess *sess);
+/* A recogniser has heard a clause end: as above, unless passes have heard all of it themselves. */
+void pass_clause_ended(struct sess *sess);
 /* The caller is silent: perhaps the turn is over. */
 void pass_pause(struct sess *sess);
 unsigned pass_count(const struct agent *agent); /* passes under way */

@@ -218,6 +218,18 @@ void pass_trigger(struct sess *sess)
 	pass_advance(sess);
 }
 
+void pass_clause_ended(struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+
+	if (agent->spec != NULL && agent->reasoner == NULL && hears_audio(sess) &&
+	    !agent->hearing.detector.told && spec_has_heard_all(agent->spec)) {
+		pass_advance(sess); /* the words come late: a pass has heard them spoken */
+	} else {
+		pass_trigger(sess);
+	}
+}
+
 /* A pass that will not be waited for: its proposals are void, and its place is free. */
 static void give_up(struct sess *sess, struct pass *pass)
 {

@@ -436,6 +436,26 @@ START_TEST(nothing_of_a_pass_reaches_the_client)
 }
 END_TEST
 
+/* A recogniser is late: a pass has heard the audio of its words. */
+START_TEST(words_that_a_pass_has_heard_ask_for_no_other_one)
+{
+	static const char delta[] =
+		"{'type':'conversation.item.input_audio_transcription.delta','item_id':'u1','delta':'Where is order 7?'}";
+
+	speak_and_pause();
+	talk_audio(&rig, 500, false);
+	rig_up(&rig, delta);
+	ck_assert_ptr_null(next_pass());
+	pass_created("p1");
+	pass_done("p1", "completed");
+	rig_up(&rig, delta);
+	ck_assert_ptr_null(next_pass());
+	talk_audio(&rig, 500, true);
+	rig_up(&rig, delta);
+	expect_pass(); /* the caller has said more */
+}
+END_TEST
+
 /* A pass that is in mid-speech when a pause comes keeps one of two places, and the pause has two passes to make. */
 START_TEST(the_second_pass_of_a_pause_begins_when_an_older_one_has_ended)
 {
@@ -484,6 +504,7 @@ static Suite *suite(void)
 		a_manual_turn_is_guessed_on_as_well,
 		no_pass_where_the_provider_runs_tools_itself,
 		nothing_of_a_pass_reaches_the_client,
+		words_that_a_pass_has_heard_ask_for_no_other_one,
 	};
 	Suite *s = suite_create("session_guess");
 	TCase *c = tcase_create("session_guess");
