@@ -280,6 +280,9 @@ static bool contradicts(const struct spec_pass *pass, const struct guess *guess)
 	    (guess->trigger == SPEC_TRIGGER_PREFETCH || pass->number <= guess->since)) {
 		return false; /* it is expected of words to come, or became known behind its back */
 	}
+	if (guess->depth > pass->depth) {
+		return false; /* it follows from a result, real by now, that the pass did not know */
+	}
 	return guess->pass < pass->number && (guess->premises & ~pass->premises) == 0;
 }
 

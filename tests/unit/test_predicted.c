@@ -131,6 +131,32 @@ START_TEST(a_refused_prediction_is_judged_anew_when_a_pass_names_it)
 }
 END_TEST
 
+/* A pass begins, what the prediction rests on becomes real, and the pass ends without a word on what follows. */
+START_TEST(a_pass_that_did_not_know_the_result_says_nothing_about_what_follows)
+{
+	struct spec_call real = {.tool = &first, .arguments = "{}", .turn = 1};
+	struct guess *guess;
+	uint64_t number;
+
+	pass(&first, NULL);
+	spec_input_complete(spec, true);
+	guess = finish(&first);
+	ck_assert(predict(&then, guess, false));
+	finish(&then);
+	number = begin_at_pause(at, false);
+	name(number, &first, "{}");
+	spec_turn_commit(spec);
+	ck_assert_ptr_eq(spec_take(spec, &real), guess);
+	spec_drop(spec, guess);
+	spec_pass_end(spec, number, true);
+	ck_assert_ptr_null(spec_next_withdrawn(spec));
+	real.tool = &then;
+	guess = spec_take(spec, &real);
+	ck_assert_ptr_nonnull(guess);
+	spec_drop(spec, guess);
+}
+END_TEST
+
 START_TEST(a_later_pass_that_knew_better_withdraws_it)
 {
 	struct guess *guess;
@@ -178,6 +204,7 @@ int main(void)
 	tcase_add_test(tcase, only_reads_that_may_be_guessed_are_predicted);
 	tcase_add_test(tcase, a_pass_that_names_it_makes_it_a_guess_like_any);
 	tcase_add_test(tcase, a_refused_prediction_is_judged_anew_when_a_pass_names_it);
+	tcase_add_test(tcase, a_pass_that_did_not_know_the_result_says_nothing_about_what_follows);
 	tcase_add_test(tcase, a_later_pass_that_knew_better_withdraws_it);
 	tcase_add_test(tcase, what_is_expected_of_words_to_come_is_kept);
 	tcase_add_test(tcase, it_falls_with_what_it_follows_from);
