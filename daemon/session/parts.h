@@ -396,23 +396,18 @@ void hear_forgotten(struct sess *sess);
 void hear_fini(struct agent *agent);
 /* How long the caller has been silent: by the stream, and by the clock where no audio comes any more; INT64_MAX: no voice. */
 bc_usec hear_quiet(const struct sess *sess);
-/* A turn runs from now on, if none does. */
-void hear_open(struct sess *sess);
+void hear_open(struct sess *sess); /* a turn runs from now on, if none does */
 /* Where the input stands: time of the samples, and in a typed turn the time that passes.  Never goes back. */
 bc_usec hear_position(const struct sess *sess);
-/* The input has grown in this moment. */
-void hear_changed(struct sess *sess);
-/* Where a recogniser ends a clause. */
-bool hear_ends_clause(struct bc_span text);
-/* One has: what was said so far is worth a look. */
-void hear_clause_ended(struct sess *sess);
+void hear_changed(struct sess *sess);       /* the input has grown in this moment */
+bool hear_ends_clause(struct bc_span text); /* where a recogniser ends one */
+void hear_clause_ended(struct sess *sess);  /* one has: what was said so far is worth a look */
 /* The detector, or who tells it, has heard a begin or an end of speech. */
 void hear_event(struct sess *sess, enum audio_event event);
 
 /* ---- ear.c: whether the gateway's own detector can be relied on ---- */
 
-/* It has heard a pause. */
-void ear_paused(struct hearing *hearing);
+void ear_paused(struct hearing *hearing); /* it has heard a pause */
 /* The provider says that speech has started, or stopped; before the turn that this ends is committed. */
 void ear_speech(struct sess *sess, bool started);
 /* The provider's turn_detection, raw; empty: it has not said. */
@@ -465,9 +460,8 @@ enum bc_err pass_put_prepare(struct sess *sess, const char *event_id, uint64_t t
 /* ---- passes.c: asking what would be called, running guesses ---- */
 
 void pass_init(struct passes *passes);
-/* Something new is known: a clause has ended, a result has come. */
+/* Something new is known: a result has come; a clause has ended, and passes have not heard all of it themselves. */
 void pass_trigger(struct sess *sess);
-/* A recogniser has heard a clause end: as above, unless passes have heard all of it themselves. */
 void pass_clause_ended(struct sess *sess);
 /* The caller is silent: perhaps the turn is over. */
 void pass_pause(struct sess *sess);
@@ -526,9 +520,8 @@ bool spend_releases(struct sess *sess, const struct guess *guess);
 void spend_used(struct sess *sess, const struct guess *guess, bool finished, bc_usec saved);
 /* A guess that has run for so long is used by nobody. */
 void spend_wasted(struct sess *sess, const struct guess *guess, bc_usec time);
-/* A guess that was refused has come to its end. */
+/* A guess that was refused has come to its end; any has, where what it was as a prediction may have been refused. */
 void spend_watched(struct sess *sess, const struct guess *guess);
-/* A guess, run or not, has come to its end: what became of it counts where it was refused as it was foretold, too. */
 void spend_ended(struct sess *sess, const struct guess *guess, bool used);
 /* A call has ended, guessed or not. */
 void spend_ran(struct sess *sess, const struct cfg_tool *tool, const struct tool_result *result);

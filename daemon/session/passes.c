@@ -180,8 +180,7 @@ static void start_given(struct sess *sess)
 	uint32_t firsts = spec_each_finished(sess->agent->spec, true, count_pair, &finished);
 
 	passes->wanted_given = false;
-	if (finished == 0 || sess->state != SESS_OPEN ||
-	    spec_is_heard(sess->agent->spec, firsts)) {
+	if (finished == 0 || sess->state != SESS_OPEN || spec_is_heard(sess->agent->spec, firsts)) {
 		return;
 	}
 	if (may_start(sess, true)) {

@@ -143,10 +143,10 @@ static void tell_watched(struct sess *sess, const struct guess *guess, enum spec
 			 bool used)
 {
 	bc_metric_inc(used ? BC_M_SHADOW_HITS : BC_M_SHADOW_MISSES);
-	tell(sess, &(struct admission_event){.what = used ? ADMISSION_SHADOW_HIT
-							  : ADMISSION_SHADOW_MISS,
-					     .tool = guess->tool,
-					     .trigger = trigger});
+	tell(sess,
+	     &(struct admission_event){.what = used ? ADMISSION_SHADOW_HIT : ADMISSION_SHADOW_MISS,
+				       .tool = guess->tool,
+				       .trigger = trigger});
 }
 
 void spend_watched(struct sess *sess, const struct guess *guess)

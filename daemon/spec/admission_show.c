@@ -60,9 +60,8 @@ static enum bc_err show_cell(struct admission_tool *tool, enum spec_trigger trig
 		" wasted=%" PRIu64 " wasted_seconds=%.3f saved_seconds=%.3f"
 		" saved_per_wasted=%.3f shadow_hits=%" PRIu64 " shadow_misses=%" PRIu64 "\n",
 		tool->name, spec_trigger_name(trigger), cell->killed ? "yes" : "no", p, cell->hits,
-		cell->joins, cell->wasted,
-		seconds((double)cell->lost), seconds((double)cell->saved), worth(cell),
-		cell->shadow_hits, cell->shadow_misses);
+		cell->joins, cell->wasted, seconds((double)cell->lost),
+		seconds((double)cell->saved), worth(cell), cell->shadow_hits, cell->shadow_misses);
 }
 
 static enum bc_err show_tool(struct admission_tool *tool, const struct cfg_speculation *conf,
@@ -191,8 +190,9 @@ static enum bc_err put_numbers(struct admission_tool *tool, enum number number,
 static enum bc_err put_killed(const struct admission *admission, struct bc_buf *out)
 {
 	enum bc_err err = bc_buf_put_str(
-		out, "# HELP backchannel_spec_tool_killed Whether the kill switch has tripped for any trigger.\n"
-		     "# TYPE backchannel_spec_tool_killed gauge\n");
+		out,
+		"# HELP backchannel_spec_tool_killed Whether the kill switch has tripped for any trigger.\n"
+		"# TYPE backchannel_spec_tool_killed gauge\n");
 
 	for (unsigned i = 0; i < admission->tool_count && err == BC_OK; i++) {
 		err = bc_buf_printf(out, "backchannel_spec_tool_killed{tool=\"%s\"} %d\n",

@@ -117,10 +117,15 @@ static unsigned depth_behind(const struct spec *spec, uint32_t premises)
 	return depth;
 }
 
-/* Silence behind the last word is nothing that a later pass has heard more of. */
+/*
+ * Silence behind the last word is nothing that a later pass has heard more of.  In a turn that the detector has not heard
+ * there is no last word to count from.
+ */
 static bc_usec horizon_of(const struct spec *spec, const struct spec_input *input)
 {
-	return input->horizon < spec->last_voiced ? input->horizon : spec->last_voiced;
+	bool heard = spec->last_voiced >= spec->turn_since;
+
+	return heard && spec->last_voiced < input->horizon ? spec->last_voiced : input->horizon;
 }
 
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)

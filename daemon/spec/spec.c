@@ -90,6 +90,7 @@ void spec_turn_begin(struct spec *spec, uint64_t turn)
 	BC_CHECK(spec, SPEC_MAGIC);
 	BC_BUG_ON(turn <= spec->turn);
 	spec->turn = turn;
+	spec->turn_since = spec->position;
 	spec->committed = false;
 	spec->complete = false;
 	spec->decided = 0;

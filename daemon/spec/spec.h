@@ -100,9 +100,9 @@ struct guess {
 	unsigned
 		named_in_row; /* valid passes that named it, each having heard more than the one before */
 	bc_usec horizon; /* stream time of the end of what the last of them had heard */
-	bool exact; /* the last of them heard the caller's own input, not a recogniser's words */
-	bool forgone;     /* it was refused as it was foretold, before a pass named it */
-	uint8_t foretold; /* by this enum spec_trigger; where forgone */
+	bool exact;   /* the last of them heard the caller's own input, not a recogniser's words */
+	bool forgone; /* it was refused as it was foretold, before a pass named it */
+	uint8_t foretold;       /* by this enum spec_trigger; where forgone */
 	struct tool_call *call; /* the session's handle, from dispatch on; NULL before */
 	bc_usec dispatched;     /* monotonic time of the dispatch */
 };
@@ -117,13 +117,13 @@ enum spec_mode {
 struct spec_conf {
 	enum spec_mode mode; /* where neither tool nor session says something */
 	enum cfg_guessing
-		session;     /* what the session's key and upstream say, the more careful of them */
-	bool words;          /* a reasoner, which is told words, names calls in place of passes */
-	bool reversible;     /* reversible calls may be guessed, not only reads */
-	bc_usec interval;    /* stream time between two passes of a turn, but those at pauses */
-	bc_usec stable_for;  /* stream time */
-	bc_usec growth;      /* stream time of speech after which a pass is due; 0: never */
-	bc_usec speech_max;  /* speech without pause or end of a clause after which no pass starts */
+		session;    /* what the session's key and upstream say, the more careful of them */
+	bool words;         /* a reasoner, which is told words, names calls in place of passes */
+	bool reversible;    /* reversible calls may be guessed, not only reads */
+	bc_usec interval;   /* stream time between two passes of a turn, but those at pauses */
+	bc_usec stable_for; /* stream time */
+	bc_usec growth;     /* stream time of speech after which a pass is due; 0: never */
+	bc_usec speech_max; /* speech without pause or end of a clause after which no pass starts */
 	unsigned passes_max; /* per turn, and as many again at pauses */
 	unsigned calls_max;  /* guesses running at once */
 };

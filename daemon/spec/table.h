@@ -54,6 +54,7 @@ struct spec {
 	/* What was heard. */
 	bc_usec position;
 	bc_usec last_voiced;
+	bc_usec turn_since;   /* begin of the running turn */
 	bc_usec speech_since; /* begin of the unbroken speech */
 	bc_usec end_voiced;   /* last_voiced when the turn's input had ended */
 	bool speech;

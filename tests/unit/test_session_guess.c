@@ -478,7 +478,8 @@ START_TEST(the_second_pass_of_a_pause_begins_when_an_older_one_has_ended)
 	}
 	pass_done("p2", "completed");
 	pass = next_pass();
-	ck_assert((pass != NULL) == (_i == 0)); /* behind the commit the provider's own response is as quick */
+	ck_assert((pass != NULL) ==
+		  (_i == 0)); /* behind the commit the provider's own response is as quick */
 	json_decref(pass);
 }
 END_TEST

@@ -3,7 +3,6 @@
 #include "tests/unit/tap.h"
 
 #include <check.h>
-#include <signal.h>
 #include <string.h>
 
 #define MS BC_USEC_PER_MS
@@ -64,50 +63,6 @@ static struct guess *take(const char *arguments, unsigned occurrence, uint64_t t
 
 	return spec_take(spec, &call);
 }
-
-/* ---- the machine ---- */
-
-START_TEST(every_pair_of_state_and_event_is_an_edge_or_a_bug)
-{
-	static const struct {
-		enum guess_state from;
-		enum guess_event on;
-		enum guess_state to;
-	} edges[] = {{GUESS_PROPOSED, GUESS_EV_DISPATCH, GUESS_RUNNING},
-		     {GUESS_PROPOSED, GUESS_EV_WITHDRAW, GUESS_WITHDRAWN},
-		     {GUESS_RUNNING, GUESS_EV_FINISH, GUESS_DONE},
-		     {GUESS_RUNNING, GUESS_EV_TAKE, GUESS_TAKEN},
-		     {GUESS_RUNNING, GUESS_EV_WITHDRAW, GUESS_WITHDRAWN},
-		     {GUESS_DONE, GUESS_EV_TAKE, GUESS_TAKEN},
-		     {GUESS_DONE, GUESS_EV_WITHDRAW, GUESS_WITHDRAWN},
-		     {GUESS_WITHDRAWN, GUESS_EV_WITHDRAW, GUESS_WITHDRAWN}};
-	unsigned found = 0;
-
-	for (unsigned from = 0; from < GUESS_STATE__COUNT; from++) {
-		for (unsigned on = 0; on < GUESS_EVENT__COUNT; on++) {
-			enum guess_state to = GUESS_STATE__COUNT;
-
-			for (size_t i = 0; i < BC_ARRAY_LEN(edges); i++) {
-				to = edges[i].from == from && edges[i].on == on ? edges[i].to : to;
-			}
-			found += to != GUESS_STATE__COUNT;
-			ck_assert_msg(guess_next((enum guess_state)from, (enum guess_event)on) ==
-					      to,
-				      "%s on %s", guess_state_name((enum guess_state)from),
-				      guess_event_name((enum guess_event)on));
-		}
-	}
-	ck_assert_uint_eq(found, BC_ARRAY_LEN(edges));
-}
-END_TEST
-
-START_TEST(a_pair_without_an_edge_aborts)
-{
-	struct guess guess = {.magic = GUESS_MAGIC, .state = GUESS_PROPOSED};
-
-	guess_move(&guess, GUESS_EV_TAKE);
-}
-END_TEST
 
 /* ---- passes ---- */
 
@@ -960,7 +915,6 @@ END_TEST
 static Suite *suite(void)
 {
 	const TTest *const cases[] = {
-		every_pair_of_state_and_event_is_an_edge_or_a_bug,
 		passes_keep_their_distance_and_their_number,
 		no_pass_before_a_turn_after_a_commit_or_in_endless_speech,
 		an_input_said_to_be_complete_counts_as_silence,
@@ -1015,7 +969,6 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, g5_what_follows_from_a_wrong_guess_goes_with_it, 0, 2);
 	tcase_add_loop_test(c, inject_counts_finished_reads_that_nobody_has_confirmed, 0, 2);
 	tcase_add_loop_test(c, reversible_calls_run_on_guesses_where_allowed, 0, 2);
-	tcase_add_test_raise_signal(c, a_pair_without_an_edge_aborts, SIGABRT);
 	suite_add_tcase(s, c);
 	return s;
 }
