@@ -442,13 +442,6 @@ void pass_unmarked_created(struct sess *sess);
 
 /* ---- pass_input.c: what a pass is given ---- */
 
-/* Which results of guesses a pass is given. */
-enum pass_given {
-	GIVEN_NONE,   /* it hears the words alone, so it can confirm what was guessed */
-	GIVEN_FIRSTS, /* those of guesses without premises: it can confirm what follows from them */
-	GIVEN_ALL     /* it looks as far ahead as it can */
-};
-
 /* Append the request for a pass.  Errors of bc_buf_put(). */
 enum bc_err pass_put(struct sess *sess, struct pass *pass, enum pass_given given,
 		     struct bc_buf *out) BC_MUST;
@@ -460,8 +453,9 @@ enum bc_err pass_put_prepare(struct sess *sess, const char *event_id, uint64_t t
 /* ---- passes.c: asking what would be called, running guesses ---- */
 
 void pass_init(struct passes *passes);
-/* Something new is known: a result has come; a clause has ended, and passes have not heard all of it themselves. */
+/* Something new is known; a guess has its result; a clause has ended, and passes have not heard all of it themselves. */
 void pass_trigger(struct sess *sess);
+void pass_result(struct sess *sess);
 void pass_clause_ended(struct sess *sess);
 /* The caller is silent: perhaps the turn is over. */
 void pass_pause(struct sess *sess);

@@ -173,20 +173,22 @@ static void start(struct sess *sess, bool pause, enum pass_given given)
 }
 
 /* What follows from results in hand, unless a pass that has heard as much is about to tell. */
-static void start_given(struct sess *sess)
+static void start_given(struct sess *sess, enum pass_given given)
 {
 	struct passes *passes = &sess->agent->passes;
 	unsigned finished = 0;
-	uint32_t firsts = spec_each_finished(sess->agent->spec, true, count_pair, &finished);
+	uint32_t results =
+		spec_each_finished(sess->agent->spec, given == GIVEN_FIRSTS, count_pair, &finished);
 
-	passes->wanted_given = false;
-	if (finished == 0 || sess->state != SESS_OPEN || spec_is_heard(sess->agent->spec, firsts)) {
+	passes->wanted_given = GIVEN_NONE;
+	if (finished == 0 || sess->state != SESS_OPEN ||
+	    spec_is_heard(sess->agent->spec, results)) {
 		return;
 	}
 	if (may_start(sess, true)) {
-		start(sess, true, GIVEN_FIRSTS);
+		start(sess, true, given);
 	} else {
-		passes->wanted_given = true; /* until another one has ended */
+		passes->wanted_given = (uint8_t)given; /* until another one has ended */
 	}
 }
 
@@ -201,7 +203,7 @@ static void start_at_pause(struct sess *sess)
 	if (!spec_is_heard(sess->agent->spec, 0)) {
 		start(sess, true, GIVEN_NONE);
 	}
-	start_given(sess);
+	start_given(sess, GIVEN_FIRSTS);
 }
 
 void pass_trigger(struct sess *sess)
@@ -213,6 +215,23 @@ void pass_trigger(struct sess *sess)
 		reasoner_trigger(sess);
 	} else {
 		sess->agent->passes.wanted = true;
+	}
+	pass_advance(sess);
+}
+
+void pass_result(struct sess *sess)
+{
+	struct agent *agent = sess->agent;
+	const struct hearing *hearing = &agent->hearing;
+	bool silent = (hearing->spoken && !hearing->detector.speech) || hearing->words.complete;
+
+	if (agent->spec == NULL || agent->reasoner != NULL || !hearing->turn_open || !silent) {
+		pass_trigger(sess);
+		return;
+	}
+	/* The turn may end at any moment: what follows is asked at once, not an interval behind the passes of the pause. */
+	if (agent->passes.wanted_given == GIVEN_NONE) {
+		agent->passes.wanted_given = GIVEN_ALL;
 	}
 	pass_advance(sess);
 }
@@ -285,11 +304,13 @@ void pass_advance(struct sess *sess)
 			expire(sess);
 			start_at_pause(sess);
 		}
-	} else if (agent->passes.wanted_given && may_start(sess, true)) {
-		agent->passes.wanted_given = false;
+	} else if (agent->passes.wanted_given != GIVEN_NONE && may_start(sess, true)) {
+		enum pass_given given = (enum pass_given)agent->passes.wanted_given;
+
+		agent->passes.wanted_given = GIVEN_NONE;
 		if (spend_admits_pass(sess)) {
 			expire(sess);
-			start_given(sess);
+			start_given(sess, given);
 		}
 	} else if (agent->passes.wanted && may_start(sess, false)) {
 		agent->passes.wanted = false;
@@ -446,7 +467,7 @@ void pass_turn_committed(struct sess *sess)
 	spec_turn_commit(agent->spec);
 	agent->passes.wanted = false;
 	agent->passes.wanted_at_pause = false;
-	agent->passes.wanted_given = false;
+	agent->passes.wanted_given = GIVEN_NONE;
 	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
 		struct pass *pass = &agent->passes.running[i];
 

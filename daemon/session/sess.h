@@ -340,13 +340,20 @@ struct pass {
 	bool with_references; /* to calls, outputs or truncated items */
 };
 
+/* Which results of guesses a pass is given. */
+enum pass_given {
+	GIVEN_NONE,   /* it hears the words alone, so it can confirm what was guessed */
+	GIVEN_FIRSTS, /* those of guesses without premises: it can confirm what follows from them */
+	GIVEN_ALL     /* it looks as far ahead as it can */
+};
+
 struct passes {
 	struct pass *running; /* SPEC_PASSES_MAX places; owned from the first pass on */
 	uint64_t forsaken
 		[8]; /* requests, oldest first, for passes given up before they were created; 0: none */
 	bool wanted;          /* a trigger came while none could start */
 	bool wanted_at_pause; /* … which was a pause */
-	bool wanted_given;    /* the second one of a pause has no place yet */
+	uint8_t wanted_given; /* enum pass_given of one at a pause that has no place yet */
 	bool off;             /* the upstream does not take passes */
 	bool vendor_tools; /* the session has tools the provider runs itself: a pass would run them */
 	bool audio_refused;

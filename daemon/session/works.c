@@ -546,7 +546,7 @@ static void guess_ready(struct work *work, const struct tool_result *result)
 	spec_finished(sess->agent->spec, work->guess);
 	predict_from(sess, work);
 	reasoner_result(sess, work);
-	pass_trigger(sess);
+	pass_result(sess);
 }
 
 static void work_ready(void *arg, struct tool_call *run, const struct tool_result *result)

@@ -436,6 +436,29 @@ START_TEST(nothing_of_a_pass_reaches_the_client)
 }
 END_TEST
 
+/* A read ends when the caller is silent, or speaks on, shortly behind the pass that has named it. */
+START_TEST(what_follows_from_a_result_is_asked_at_once_at_a_pause)
+{
+	rig_fini(&rig);
+	talk_begin(&rig, TALK_CONFIG "[speculation]\nstable_for = \"0s\"\n", "pcm");
+	speak_and_pause();
+	pass_created("p1");
+	pass_names("p1", "get_order", TALK_ORDER);
+	pass_done("p1", "completed");
+	talk_audio(&rig, 20, false);
+	ck_assert_uint_eq(rig.run_count, 1);
+	if (_i == 1) {
+		talk_audio(&rig, 100, true);
+	}
+	rig_finish(&rig, 0, "{}");
+	if (_i == 1) {
+		ck_assert_ptr_null(next_pass()); /* passes in mid-speech keep their distance */
+	} else {
+		expect_pass();
+	}
+}
+END_TEST
+
 /* A recogniser is late: a pass has heard the audio of its words. */
 START_TEST(words_that_a_pass_has_heard_ask_for_no_other_one)
 {
@@ -516,6 +539,7 @@ static Suite *suite(void)
 	}
 	tcase_add_loop_test(c, a_pause_asks_for_a_pass_and_a_stable_proposal_runs, 0, 3);
 	tcase_add_loop_test(c, a_real_call_joins_or_takes_the_guess, 0, 2);
+	tcase_add_loop_test(c, what_follows_from_a_result_is_asked_at_once_at_a_pause, 0, 2);
 	tcase_add_loop_test(c, the_second_pass_of_a_pause_begins_when_an_older_one_has_ended, 0, 2);
 	tcase_add_loop_test(c, a_refused_pass_falls_back_to_words_and_then_to_none, 0, 2);
 	suite_add_tcase(s, c);

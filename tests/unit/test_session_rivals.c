@@ -94,13 +94,16 @@ START_TEST(a_voiced_frame_behind_the_verdict_stops_a_hold)
 }
 END_TEST
 
-/* How many outputs of calls have reached the provider. */
+/* How many outputs of calls have been put into the conversation. */
 static unsigned outputs_in_all(void)
 {
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < rig.count[SESS_UPSTREAM]; i++) {
-		count += strstr(rig.sent[SESS_UPSTREAM][i], "\"function_call_output\"") != NULL;
+		const char *text = rig.sent[SESS_UPSTREAM][i];
+
+		count += strstr(text, "\"conversation.item.create\"") != NULL &&
+			 strstr(text, "\"function_call_output\"") != NULL;
 	}
 	return count;
 }
