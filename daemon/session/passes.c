@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PASS_REST (30 * BC_USEC_PER_SEC) /* after a pass the upstream could not serve */
+#define PASS_REST  (30 * BC_USEC_PER_SEC) /* after a pass the upstream could not serve */
+#define WORDS_LATE (BC_USEC_PER_SEC)      /* by how much a transcript may trail the voice */
 
 /* ---- starting ---- */
 
@@ -35,7 +36,7 @@ static bool is_barred(const struct sess *sess)
 	return trait_lacks(sess, TRAIT_PARALLEL_PASSES) && answer_is_awaited(sess);
 }
 
-static bool may_start(struct sess *sess, bool pause)
+static bool may_start(struct sess *sess, enum spec_moment when)
 {
 	const struct agent *agent = sess->agent;
 	const struct hearing *hearing = &agent->hearing;
@@ -46,14 +47,14 @@ static bool may_start(struct sess *sess, bool pause)
 	    sess_now(sess) < passes->rest_until || is_barred(sess)) {
 		return false;
 	}
-	if (!pause && trait_lacks(sess, TRAIT_PASS_CACHE)) {
+	if (when != SPEC_AT_PAUSE && trait_lacks(sess, TRAIT_PASS_CACHE)) {
 		return false; /* each costs its full price: only those that can confirm */
 	}
 	if (hears_audio(sess) ? bc_buf_len(&hearing->audio) == 0
 			      : bc_buf_len(&hearing->transcript) == 0) {
 		return false;
 	}
-	return spec_pass_may_start(agent->spec, pause);
+	return spec_pass_may_start(agent->spec, when);
 }
 
 /* Free places for all sessions that have made no pass yet: only read, for a place is written to while it is taken. */
@@ -136,14 +137,14 @@ static void expire(struct sess *sess)
 	pass_run_guesses(sess);
 }
 
-static void start(struct sess *sess, bool pause, enum pass_given given)
+static void start(struct sess *sess, enum spec_moment when, enum pass_given given)
 {
 	struct agent *agent = sess->agent;
 	struct pass *pass = free_pass(agent);
 	struct bc_buf text;
 	unsigned pairs = 0;
 	struct spec_input input = {
-		.horizon = hear_position(sess), .exact = hears_input(sess), .pause = pause};
+		.horizon = hear_position(sess), .exact = hears_input(sess), .when = when};
 
 	if (pass == NULL) {
 		return; /* the next trigger tries again */
@@ -172,38 +173,69 @@ static void start(struct sess *sess, bool pause, enum pass_given given)
 	bc_buf_release(&text);
 }
 
-/* What follows from results in hand, unless a pass that has heard as much is about to tell. */
-static void start_given(struct sess *sess, enum pass_given given)
+/*
+ * What follows from results in hand, unless a pass that has heard as much is about to tell.  false: there is no place for it,
+ * until another one has ended.
+ */
+static bool start_given(struct sess *sess, enum spec_moment when, enum pass_given given)
 {
-	struct passes *passes = &sess->agent->passes;
 	unsigned finished = 0;
 	uint32_t results =
 		spec_each_finished(sess->agent->spec, given == GIVEN_FIRSTS, count_pair, &finished);
 
-	passes->wanted_given = GIVEN_NONE;
 	if (finished == 0 || sess->state != SESS_OPEN ||
 	    spec_is_heard(sess->agent->spec, results)) {
-		return;
+		return true;
 	}
-	if (may_start(sess, true)) {
-		start(sess, true, given);
-	} else {
-		passes->wanted_given = (uint8_t)given; /* until another one has ended */
+	if (!may_start(sess, when)) {
+		return false;
 	}
+	start(sess, when, given);
+	return true;
 }
 
 /* Two kinds of knowledge at a pause: what the caller's words alone name, and what follows from results in hand. */
 static void start_at_pause(struct sess *sess)
 {
 	if (sess->agent->mode == SPEC_STRICT) {
-		start(sess, true, GIVEN_ALL);
+		start(sess, SPEC_AT_PAUSE, GIVEN_ALL);
 		return;
 	}
 	/* One that began a moment before, behind the last word, hears as much as one that begins now. */
 	if (!spec_is_heard(sess->agent->spec, 0)) {
-		start(sess, true, GIVEN_NONE);
+		start(sess, SPEC_AT_PAUSE, GIVEN_NONE);
 	}
-	start_given(sess, GIVEN_FIRSTS);
+	sess->agent->passes.wanted_given = !start_given(sess, SPEC_AT_PAUSE, GIVEN_FIRSTS);
+}
+
+/* A silence is over, or another one has begun. */
+static void forget_wanted(struct passes *passes)
+{
+	passes->wanted_given = false;
+	passes->wanted_behind = false;
+	passes->words_late = false;
+}
+
+/* What a pause or a result wants beside the pass of the words, when there is a place for it again. */
+static void start_wanted(struct sess *sess)
+{
+	struct passes *passes = &sess->agent->passes;
+
+	if (passes->wanted_given && may_start(sess, SPEC_AT_PAUSE)) {
+		passes->wanted_given = false;
+		if (spend_admits_pass(sess)) {
+			expire(sess);
+			passes->wanted_given = !start_given(sess, SPEC_AT_PAUSE, GIVEN_FIRSTS);
+		}
+	}
+	if (passes->wanted_behind && may_start(sess, SPEC_AT_RESULT)) {
+		passes->wanted_behind = false;
+		passes->wanted = false;
+		if (spend_admits_pass(sess)) {
+			expire(sess);
+			passes->wanted_behind = !start_given(sess, SPEC_AT_RESULT, GIVEN_ALL);
+		}
+	}
 }
 
 void pass_trigger(struct sess *sess)
@@ -229,20 +261,28 @@ void pass_result(struct sess *sess)
 		pass_trigger(sess);
 		return;
 	}
-	/* The turn may end at any moment: what follows is asked at once, not an interval behind the passes of the pause. */
-	if (agent->passes.wanted_given == GIVEN_NONE) {
-		agent->passes.wanted_given = GIVEN_ALL;
-	}
+	/*
+	 * The turn may end at any moment: what follows is asked at once, not an interval behind the passes of the pause;
+	 * where it cannot be, and the caller speaks on, as any result.
+	 */
+	agent->passes.wanted_behind = true;
+	agent->passes.wanted = true;
 	pass_advance(sess);
 }
 
 void pass_clause_ended(struct sess *sess)
 {
-	const struct agent *agent = sess->agent;
+	struct agent *agent = sess->agent;
 
+	/*
+	 * The words come late: a pass has heard them spoken.  Not so the second clause of a silence, or one long after the
+	 * last voice: then somebody speaks whom the ear does not hear.
+	 */
 	if (agent->spec != NULL && agent->reasoner == NULL && hears_audio(sess) &&
-	    !agent->hearing.detector.told && spec_has_heard_all(agent->spec)) {
-		pass_advance(sess); /* the words come late: a pass has heard them spoken */
+	    !agent->hearing.detector.told && !agent->passes.words_late &&
+	    hear_quiet(sess) <= WORDS_LATE && spec_has_heard_all(agent->spec)) {
+		agent->passes.words_late = true;
+		pass_advance(sess);
 	} else {
 		pass_trigger(sess);
 	}
@@ -273,14 +313,15 @@ void pass_pause(struct sess *sess)
 		return;
 	}
 	/* What starts now may hear the whole turn; passes that have not are in its way. */
-	for (unsigned i = 0; i < SPEC_PASSES_MAX && !is_barred(sess) && !may_start(sess, true);
-	     i++) {
+	for (unsigned i = 0;
+	     i < SPEC_PASSES_MAX && !is_barred(sess) && !may_start(sess, SPEC_AT_PAUSE); i++) {
 		struct pass *pass = &agent->passes.running[i];
 
 		if (pass->number != 0 && !spec_pass_is_complete(agent->spec, pass->number)) {
 			give_up(sess, pass);
 		}
 	}
+	forget_wanted(&agent->passes);
 	agent->passes.wanted_at_pause = true;
 	pass_advance(sess);
 }
@@ -297,26 +338,25 @@ void pass_advance(struct sess *sess)
 		reasoner_advance(sess);
 	}
 	pass_run_guesses(sess);
-	if (agent->passes.wanted_at_pause && may_start(sess, true)) {
+	if (agent->hearing.detector.speech) {
+		forget_wanted(&agent->passes);
+	}
+	if (agent->passes.wanted_at_pause && may_start(sess, SPEC_AT_PAUSE)) {
 		agent->passes.wanted_at_pause = false;
 		agent->passes.wanted = false;
 		if (spend_admits_pass(sess)) {
 			expire(sess);
 			start_at_pause(sess);
 		}
-	} else if (agent->passes.wanted_given != GIVEN_NONE && may_start(sess, true)) {
-		enum pass_given given = (enum pass_given)agent->passes.wanted_given;
-
-		agent->passes.wanted_given = GIVEN_NONE;
-		if (spend_admits_pass(sess)) {
-			expire(sess);
-			start_given(sess, given);
-		}
-	} else if (agent->passes.wanted && may_start(sess, false)) {
+	} else {
+		start_wanted(sess);
+	}
+	if (agent->passes.wanted && !agent->passes.wanted_behind &&
+	    may_start(sess, SPEC_IN_SPEECH)) {
 		agent->passes.wanted = false;
 		if (spend_admits_pass(sess)) {
 			expire(sess);
-			start(sess, false, GIVEN_ALL);
+			start(sess, SPEC_IN_SPEECH, GIVEN_ALL);
 		}
 	}
 	words_arm(sess);
@@ -427,6 +467,9 @@ void pass_done(struct sess *sess, const struct resp *resp, struct bc_span respon
 	}
 	spec_pass_end(agent->spec, pass->number, field_is(response, "status", "completed"));
 	pass->number = 0;
+	/* Words were taken for heard by a pass that has come to nothing. */
+	agent->passes.wanted = agent->passes.wanted ||
+			       (agent->passes.words_late && !spec_has_heard_all(agent->spec));
 	pass_advance(sess);
 }
 
@@ -467,7 +510,7 @@ void pass_turn_committed(struct sess *sess)
 	spec_turn_commit(agent->spec);
 	agent->passes.wanted = false;
 	agent->passes.wanted_at_pause = false;
-	agent->passes.wanted_given = GIVEN_NONE;
+	forget_wanted(&agent->passes);
 	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
 		struct pass *pass = &agent->passes.running[i];
 
@@ -499,6 +542,7 @@ void pass_withdraw(struct sess *sess, uint64_t turn)
 		}
 	}
 	reasoner_over(sess, turn);
+	forget_wanted(&agent->passes);
 	spec_withdraw_all(agent->spec, turn);
 	pass_advance(sess);
 }

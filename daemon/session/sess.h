@@ -353,8 +353,10 @@ struct passes {
 		[8]; /* requests, oldest first, for passes given up before they were created; 0: none */
 	bool wanted;          /* a trigger came while none could start */
 	bool wanted_at_pause; /* … which was a pause */
-	uint8_t wanted_given; /* enum pass_given of one at a pause that has no place yet */
-	bool off;             /* the upstream does not take passes */
+	bool wanted_given;    /* the second one of a pause has no place yet */
+	bool wanted_behind;   /* nor has one behind a result that came at a pause */
+	bool words_late;   /* of this silence, a clause was taken for one that passes have heard */
+	bool off;          /* the upstream does not take passes */
 	bool vendor_tools; /* the session has tools the provider runs itself: a pass would run them */
 	bool audio_refused;
 	bool marked; /* the provider gives back the marks by which its answers are known */

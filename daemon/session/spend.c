@@ -142,7 +142,6 @@ void spend_wasted(struct sess *sess, const struct guess *guess, bc_usec time)
 static void tell_watched(struct sess *sess, const struct guess *guess, enum spec_trigger trigger,
 			 bool used)
 {
-	bc_metric_inc(used ? BC_M_SHADOW_HITS : BC_M_SHADOW_MISSES);
 	tell(sess,
 	     &(struct admission_event){.what = used ? ADMISSION_SHADOW_HIT : ADMISSION_SHADOW_MISS,
 				       .tool = guess->tool,
@@ -151,6 +150,7 @@ static void tell_watched(struct sess *sess, const struct guess *guess, enum spec
 
 void spend_watched(struct sess *sess, const struct guess *guess)
 {
+	bc_metric_inc(guess->realised ? BC_M_SHADOW_HITS : BC_M_SHADOW_MISSES);
 	tell_watched(sess, guess, guess->trigger, guess->realised);
 }
 

@@ -31,16 +31,16 @@ static const struct spec_pass *free_place(const struct spec *spec)
 
 /* ---- begin ---- */
 
-bool spec_pass_may_start(const struct spec *spec, bool pause)
+static bool is_silent(const struct spec *spec)
 {
-	BC_CHECK(spec, SPEC_MAGIC);
-	if (free_place(spec) == NULL || spec->committed || spec->turn == 0) {
-		return false;
-	}
-	if (pause) {
-		return (!spec->speech || spec->complete) &&
-		       spec->confirms_in_turn < spec->conf.passes_max;
-	}
+	return !spec->speech || spec->complete;
+}
+
+static bool may_start_in_speech(const struct spec *spec)
+{
+	bc_usec since =
+		spec->clause_since > spec->speech_since ? spec->clause_since : spec->speech_since;
+
 	if (spec->passes_in_turn >= spec->conf.passes_max) {
 		return false;
 	}
@@ -48,7 +48,24 @@ bool spec_pass_may_start(const struct spec *spec, bool pause)
 	    spec->position - spec->pass_last < spec->conf.interval) {
 		return false;
 	}
-	return !spec->speech || spec->position - spec->speech_since <= spec->conf.speech_max;
+	return !spec->speech || spec->position - since <= spec->conf.speech_max;
+}
+
+bool spec_pass_may_start(const struct spec *spec, enum spec_moment when)
+{
+	BC_CHECK(spec, SPEC_MAGIC);
+	if (free_place(spec) == NULL || spec->committed || spec->turn == 0) {
+		return false;
+	}
+	switch (when) {
+	case SPEC_AT_PAUSE:
+		return is_silent(spec) && spec->confirms_in_turn < spec->conf.passes_max;
+	case SPEC_AT_RESULT:
+		return is_silent(spec) && spec->passes_in_turn < spec->conf.passes_max;
+	case SPEC_IN_SPEECH:
+		break;
+	}
+	return may_start_in_speech(spec);
 }
 
 void spec_input_complete(struct spec *spec, bool complete)
@@ -62,7 +79,7 @@ bool spec_has_heard_all(const struct spec *spec)
 {
 	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
 		if (spec->pass[i].number != 0 && spec->pass[i].turn == spec->turn &&
-		    spec->last_voiced <= spec->pass[i].horizon) {
+		    spec->last_voiced <= spec->pass[i].horizon && !spec->pass[i].void_premise) {
 			return true;
 		}
 	}
@@ -75,7 +92,7 @@ bool spec_is_heard(const struct spec *spec, uint32_t premises)
 		const struct spec_pass *pass = &spec->pass[i];
 
 		if (pass->number != 0 && pass->turn == spec->turn && pass->premises == premises &&
-		    pass->horizon >= spec->last_voiced) {
+		    pass->horizon >= spec->last_voiced && !pass->void_premise) {
 			return true;
 		}
 	}
@@ -132,20 +149,22 @@ uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 {
 	struct spec_pass *pass;
 
-	BC_BUG_ON(!spec_pass_may_start(spec, input->pause));
+	BC_BUG_ON(!spec_pass_may_start(spec, input->when));
 	pass = &spec->pass[free_place(spec) - spec->pass];
 	spec->pass_running++;
 	*pass = (struct spec_pass){.number = ++spec->pass_count,
 				   .turn = spec->turn,
+				   .began = spec->position,
 				   .horizon = horizon_of(spec, input),
 				   .premises = input->premises,
+				   .given = input->premises | ~spec->slots,
 				   .depth = depth_behind(spec, input->premises),
-				   .trigger = input->pause           ? SPEC_TRIGGER_PAUSE
-					      : input->premises != 0 ? SPEC_TRIGGER_RESULT
-								     : SPEC_TRIGGER_CLAUSE,
+				   .trigger = input->when == SPEC_AT_PAUSE ? SPEC_TRIGGER_PAUSE
+					      : input->premises != 0       ? SPEC_TRIGGER_RESULT
+									   : SPEC_TRIGGER_CLAUSE,
 				   .exact = input->exact};
 	spec->pass_last = spec->position;
-	if (input->pause) {
+	if (input->when == SPEC_AT_PAUSE) {
 		spec->confirms_in_turn++;
 	} else {
 		spec->passes_in_turn++;
@@ -252,7 +271,10 @@ static void note_named(struct guess *guess, const struct spec_pass *pass, unsign
 {
 	if (guess->pass != 0 && pass->horizon == guess->horizon &&
 	    (guess->premises & ~pass->premises) == 0) {
-		return; /* as much was known from the same words, and from fewer premises */
+		/* As much was known from the same words, and from fewer premises. */
+		guess->place = pass->number > guess->pass ? place : guess->place;
+		guess->pass = pass->number > guess->pass ? pass->number : guess->pass;
+		return;
 	}
 	if (guess->pass == 0 && guess->predicted && guess->refused) {
 		/* What is thought of a pattern is no judgement on what a pass has heard. */
@@ -268,6 +290,7 @@ static void note_named(struct guess *guess, const struct spec_pass *pass, unsign
 	guess->exact = pass->exact;
 	if ((pass->premises & guess_bit(guess)) == 0) {
 		guess->premises = pass->premises;
+		guess->rests_on = pass->premises;
 		guess->depth = pass->depth;
 	} /* else it had its result before what else the pass was given, and rests on nothing of that */
 }
@@ -285,10 +308,8 @@ static bool contradicts(const struct spec_pass *pass, const struct guess *guess)
 	    (guess->trigger == SPEC_TRIGGER_PREFETCH || pass->number <= guess->since)) {
 		return false; /* it is expected of words to come, or became known behind its back */
 	}
-	if (guess->depth > pass->depth) {
-		return false; /* it follows from a result, real by now, that the pass did not know */
-	}
-	return guess->pass < pass->number && (guess->premises & ~pass->premises) == 0;
+	/* What follows from a result it did not know, of a call that may be real by now, is beyond it. */
+	return guess->pass < pass->number && (guess->rests_on & ~pass->given) == 0;
 }
 
 /* The guesses it was given, and those it has named. */
@@ -301,6 +322,19 @@ static uint32_t known_to(const struct spec *spec, const struct spec_pass *pass)
 		mask |= (guess->named & bit_of(spec, pass)) != 0 ? guess_bit(guess) : 0;
 	}
 	return mask;
+}
+
+/*
+ * Whether a pass that began later, heard as much and knew as much has ended before this one, and has not named what this one
+ * names: then it counts as if it had ended behind it.  Two that began at one pause are rivals, whichever ends last (G6).
+ */
+static bool is_outdated(const struct spec *spec, const struct spec_pass *pass,
+			const struct guess *guess)
+{
+	const struct spec_said *newest = &spec->newest;
+
+	return newest->number > pass->number && newest->began > pass->began &&
+	       (pass->given & ~newest->given) == 0 && (newest->known & guess_bit(guess)) == 0;
 }
 
 /* Whether the end of the pass says anything about a guess. */
@@ -316,7 +350,8 @@ static void prove(struct spec *spec, const struct spec_pass *pass)
 	struct guess *guess;
 
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		if ((guess->named & bit_of(spec, pass)) != 0 && is_judged(pass, guess)) {
+		if ((guess->named & bit_of(spec, pass)) != 0 && is_judged(pass, guess) &&
+		    !is_outdated(spec, pass, guess)) {
 			note_known(guess, pass, known);
 			note_named(guess, pass, guess->order[pass - spec->pass]);
 		}
@@ -336,7 +371,7 @@ static void judge(struct spec *spec, const struct spec_pass *pass, bool valid)
 		prove(spec, pass);
 	}
 	TAILQ_FOREACH(guess, &spec->guesses, link) {
-		bool proved = valid && (guess->named & bit) != 0;
+		bool proved = valid && (guess->named & bit) != 0 && !is_outdated(spec, pass, guess);
 
 		guess->named &= ~bit;
 		if (!is_judged(pass, guess) || proved) {
@@ -350,17 +385,34 @@ static void judge(struct spec *spec, const struct spec_pass *pass, bool valid)
 	}
 }
 
+/* It has had its say on all it has heard. */
+static void note_valid(struct spec *spec, const struct spec_pass *pass, uint32_t known)
+{
+	if (pass->horizon > spec->valid_horizon || pass->number > spec->newest.number) {
+		spec->newest = (struct spec_said){.number = pass->number,
+						  .began = pass->began,
+						  .given = pass->given,
+						  .known = known};
+	}
+	spec->valid_horizon = pass->horizon;
+	if (pass->number > spec->lost_after && pass->horizon >= spec->lost_horizon) {
+		spec->lost_horizon = -1;
+	}
+}
+
 void spec_pass_end(struct spec *spec, uint64_t number, bool valid)
 {
 	struct spec_pass *pass = pass_of(spec, number);
+	uint32_t known;
 
 	BC_CHECK(spec, SPEC_MAGIC);
 	BC_BUG_ON(pass == NULL);
 	valid = valid && !pass->void_premise && pass->turn == spec->turn &&
 		pass->horizon >= spec->valid_horizon;
+	known = known_to(spec, pass);
 	judge(spec, pass, valid);
 	if (valid) {
-		spec->valid_horizon = pass->horizon;
+		note_valid(spec, pass, known);
 	}
 	if (valid && pass->beyond && pass->horizon > spec->beyond_horizon) {
 		spec->beyond_horizon = pass->horizon;

@@ -55,7 +55,7 @@ struct step {
 	uint64_t turn;
 	uint64_t number; /* in the count of calls */
 	bc_usec finished;
-	uint64_t changes; /* tags of what it has changed; 0: a read */
+	uint64_t changes; /* tags of what it has changed; 0: of nothing */
 	bool judged;      /* by patterns of the same turn */
 	struct confirmation confirmed[PATTERN_GUESSES_MAX * 2];
 	unsigned confirmed_count;

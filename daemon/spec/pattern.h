@@ -1,8 +1,8 @@
 /*
  * Which call follows from which: after call A with result r, call B comes with every argument taken from r, from A's own
  * arguments, or always the same; or a call B for each element of a list in r.  Learnt from real calls, of any session, in
- * the same turn or from one turn to the next.  B is a read: nothing else is predicted.  Where an effect has changed what B
- * reads since A, a result foretold behind A would have been of no use, so B counts as nothing that A has led to.
+ * the same turn or from one turn to the next.  B is a read: nothing else is predicted.  Where an effect of B's
+ * turn, behind A, has changed what B reads, a result foretold would have been of no use, so B is nothing that A has led to.
  * Source: PASTE, arXiv 2603.18897.
  *
  * A pattern predicts when it was seen at least PATTERN_SEEN_MIN times and the mean of its Beta posterior (prior 1, 1) is at

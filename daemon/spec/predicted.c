@@ -17,6 +17,7 @@ enum bc_err spec_predict(struct spec *spec, const struct spec_call *call,
 	guess->trigger = next_turn ? SPEC_TRIGGER_PREFETCH : SPEC_TRIGGER_PATTERN;
 	guess->since = spec->pass_count;
 	guess->premises = premise == NULL ? 0 : guess_bit(premise);
+	guess->rests_on = guess->premises;
 	guess->depth = premise == NULL ? 0 : premise->depth + 1;
 	*ret = true;
 	return BC_OK;

@@ -91,6 +91,7 @@ void spec_turn_begin(struct spec *spec, uint64_t turn)
 	BC_BUG_ON(turn <= spec->turn);
 	spec->turn = turn;
 	spec->turn_since = spec->position;
+	spec->newest.number = 0;
 	spec->committed = false;
 	spec->complete = false;
 	spec->decided = 0;
@@ -124,7 +125,7 @@ void spec_speech(struct spec *spec, bc_usec position, bool speech)
 
 void spec_clause_ended(struct spec *spec)
 {
-	spec->speech_since = spec->speech ? spec->position : spec->speech_since;
+	spec->clause_since = spec->position;
 }
 
 /* ---- the table ---- */
@@ -153,6 +154,21 @@ static unsigned free_slot(const struct spec *spec)
 	return slot;
 }
 
+/* What a bit stood for is gone, and it stands for something new that nobody knows of. */
+static void forget_slot(struct spec *spec, uint32_t bit)
+{
+	struct guess *guess;
+
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		guess->rests_on &= ~bit;
+	}
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		spec->pass[i].given &= ~bit;
+	}
+	spec->newest.given &= ~bit;
+	spec->newest.known &= ~bit;
+}
+
 enum bc_err table_add(struct spec *spec, const struct spec_call *call, struct guess **ret)
 {
 	struct guess *guess;
@@ -176,6 +192,7 @@ enum bc_err table_add(struct spec *spec, const struct spec_call *call, struct gu
 		return BC_E_NOMEM;
 	}
 	TAILQ_INSERT_TAIL(&spec->guesses, guess, link);
+	forget_slot(spec, guess_bit(guess));
 	spec->slots |= guess_bit(guess);
 	spec->guess_count++;
 	*ret = guess;

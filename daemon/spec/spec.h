@@ -89,6 +89,7 @@ struct guess {
 	bool blind;        /* a call of its turn became real that is not known (below) */
 	uint64_t since;    /* predicted: number of the last pass begun before that */
 	uint32_t premises; /* guesses it depends on, less those that became real since */
+	uint32_t rests_on; /* likewise with those */
 	unsigned depth;    /* steps of calls whose results were known to who named it last */
 	uint32_t
 		known; /* guesses that a pass knew when it named this one: given to it, or named with it */
@@ -99,7 +100,7 @@ struct guess {
 	unsigned place; /* among what that pass named */
 	unsigned
 		named_in_row; /* valid passes that named it, each having heard more than the one before */
-	bc_usec horizon; /* stream time of the end of what the last of them had heard */
+	bc_usec horizon; /* stream time of the last voice in what the last of them had heard */
 	bool exact;   /* the last of them heard the caller's own input, not a recogniser's words */
 	bool forgone; /* it was refused as it was foretold, before a pass named it */
 	uint8_t foretold;       /* by this enum spec_trigger; where forgone */
@@ -167,18 +168,21 @@ bool spec_has_heard_all(const struct spec *spec);
 /* Stream time until a wanted pass may start or a proposal becomes stable by the passing of time alone; -1: never. */
 bc_usec spec_wait(const struct spec *spec, bool pass_wanted);
 
-/*
- * Whether a pass may start now: a place is free, at most passes_max a turn, interval apart, not after speech_max, not
- * after the commit.  pause: the caller is silent and this pass may be the one that hears the whole turn; it waits for no
- * interval and has a count of its own.
- */
-bool spec_pass_may_start(const struct spec *spec, bool pause);
+/* When a pass begins. */
+enum spec_moment {
+	SPEC_IN_SPEECH, /* interval apart, and not after speech_max */
+	SPEC_AT_PAUSE, /* the caller is silent: it may be the one that hears the whole turn, and has a count of its own */
+	SPEC_AT_RESULT /* the caller is silent, and a guess has its result: the turn may end before the interval has */
+};
+
+/* Whether a pass may start now: a place is free, at most passes_max a turn, not after the commit. */
+bool spec_pass_may_start(const struct spec *spec, enum spec_moment when);
 
 struct spec_input {
-	bc_usec horizon;   /* stream time of the end of what it hears */
+	bc_usec horizon; /* stream time of the end of what it hears; silence at its end does not count */
 	uint32_t premises; /* guesses whose results it is given, from spec_each_finished() */
 	bool exact;        /* it hears the caller's own input: audio, or typed words */
-	bool pause;        /* as above */
+	enum spec_moment when;
 };
 
 /* Whether a pass is running that hears everything that was said, and was given exactly these results. */

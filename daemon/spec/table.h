@@ -14,16 +14,26 @@ TAILQ_HEAD(guess_list, guess);
 struct spec_pass {
 	uint64_t number; /* 0: the place is free */
 	uint64_t turn;   /* it is about */
-	bc_usec horizon;
+	bc_usec began;
+	bc_usec horizon; /* end of what was voiced of what it heard */
 	uint32_t
 		premises; /* guesses whose results it was given, less those that became real since */
-	unsigned depth;   /* steps of calls that stand before what it names */
-	unsigned named;   /* calls it has named so far */
+	uint32_t given; /* likewise with those, and with all that was real or gone when it began */
+	unsigned depth; /* steps of calls that stand before what it names */
+	unsigned named; /* calls it has named so far */
 	enum spec_trigger trigger;
 	bool exact;
 	bool void_premise; /* a guess it was given turned out wrong */
 	bool beyond;       /* it named something the gateway cannot put in by itself */
 	bool blind;        /* a call became real that it neither was given nor has named */
+};
+
+/* What a pass that has ended knew, and what it has said. */
+struct spec_said {
+	uint64_t number; /* 0: there is none */
+	bc_usec began;
+	uint32_t given;
+	uint32_t known; /* guesses it was given or has named */
 };
 
 struct spec {
@@ -43,10 +53,13 @@ struct spec {
 
 	/* Passes; positions are stream time (G4). */
 	struct spec_pass pass[SPEC_PASSES_MAX];
+	struct spec_said
+		newest; /* of the valid passes that have heard most in this turn, the one begun last */
 	uint64_t pass_count;   /* passes ever begun: the last number */
 	bc_usec valid_horizon; /* of the valid pass that has heard most in this turn; -1: none yet */
 	bc_usec beyond_horizon; /* no verdict over what was heard up to here; -1: nothing stands in the way */
 	bc_usec lost_horizon;    /* of a pass that named a call which was lost since; -1: of none */
+	uint64_t lost_after;     /* passes begun when that was lost: a later one has its own say */
 	unsigned passes_in_turn; /* but those at pauses */
 	unsigned confirms_in_turn; /* those at pauses */
 	bc_usec pass_last;         /* position at which the last pass of the turn began */
@@ -56,6 +69,7 @@ struct spec {
 	bc_usec last_voiced;
 	bc_usec turn_since;   /* begin of the running turn */
 	bc_usec speech_since; /* begin of the unbroken speech */
+	bc_usec clause_since; /* end of the last clause in it */
 	bc_usec end_voiced;   /* last_voiced when the turn's input had ended */
 	bool speech;
 };

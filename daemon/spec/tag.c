@@ -57,8 +57,9 @@ void spec_lose(struct spec *spec, struct guess *guess)
 	if (guess->state == GUESS_WITHDRAWN) {
 		return;
 	}
-	if (guess->turn == spec->turn && guess->pass != 0 && guess->horizon > spec->lost_horizon) {
+	if (guess->turn == spec->turn && guess->pass != 0 && guess->horizon >= spec->lost_horizon) {
 		spec->lost_horizon = guess->horizon;
+		spec->lost_after = spec->pass_count;
 	}
 	spec_withdraw(spec, guess);
 }

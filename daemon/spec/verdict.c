@@ -104,8 +104,7 @@ static bool stands_alone(const struct spec *spec, const struct guess *guess)
 /* A part of what was named cannot be put in, and no pass has had a say on the whole of it since. */
 static bool is_void(const struct spec *spec)
 {
-	bool lost = spec->lost_horizon >= spec->last_voiced &&
-		    spec->lost_horizon >= spec->valid_horizon;
+	bool lost = spec->lost_horizon >= spec->last_voiced;
 
 	return lost || spec->beyond_horizon >= spec->last_voiced;
 }

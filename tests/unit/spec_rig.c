@@ -43,7 +43,7 @@ static uint64_t begin_given(struct spec_input input)
 {
 	unsigned count = 0;
 
-	input.premises = spec_each_finished(spec, input.pause, count_one, &count);
+	input.premises = spec_each_finished(spec, input.when == SPEC_AT_PAUSE, count_one, &count);
 	return spec_pass_begin(spec, &input);
 }
 
@@ -54,7 +54,7 @@ uint64_t begin(bc_usec horizon)
 
 uint64_t begin_at_pause(bc_usec horizon, bool given)
 {
-	struct spec_input input = {.horizon = horizon, .exact = true, .pause = true};
+	struct spec_input input = {.horizon = horizon, .exact = true, .when = SPEC_AT_PAUSE};
 
 	return given ? begin_given(input) : spec_pass_begin(spec, &input);
 }

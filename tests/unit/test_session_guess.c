@@ -459,7 +459,7 @@ START_TEST(what_follows_from_a_result_is_asked_at_once_at_a_pause)
 }
 END_TEST
 
-/* A recogniser is late: a pass has heard the audio of its words. */
+/* A recogniser is late: a pass has heard the audio of its words, but not of any that come. */
 START_TEST(words_that_a_pass_has_heard_ask_for_no_other_one)
 {
 	static const char delta[] =
@@ -471,11 +471,20 @@ START_TEST(words_that_a_pass_has_heard_ask_for_no_other_one)
 	ck_assert_ptr_null(next_pass());
 	pass_created("p1");
 	pass_done("p1", "completed");
-	rig_up(&rig, delta);
 	ck_assert_ptr_null(next_pass());
-	talk_audio(&rig, 500, true);
-	rig_up(&rig, delta);
-	expect_pass(); /* the caller has said more */
+	if (_i == 0) {
+		talk_audio(&rig, 500, true);
+		rig_up(&rig, delta); /* the caller has said more */
+	} else if (_i == 1) {
+		rig_up(&rig, delta); /* and this is not what was heard */
+	} else {
+		talk_audio(&rig, 500, true);
+		talk_audio(&rig, 200, false);
+		expect_pass();
+		talk_audio(&rig, 1500, false);
+		rig_up(&rig, delta); /* nor what comes so late */
+	}
+	expect_pass();
 }
 END_TEST
 
@@ -528,7 +537,6 @@ static Suite *suite(void)
 		a_manual_turn_is_guessed_on_as_well,
 		no_pass_where_the_provider_runs_tools_itself,
 		nothing_of_a_pass_reaches_the_client,
-		words_that_a_pass_has_heard_ask_for_no_other_one,
 	};
 	Suite *s = suite_create("session_guess");
 	TCase *c = tcase_create("session_guess");
@@ -539,6 +547,7 @@ static Suite *suite(void)
 	}
 	tcase_add_loop_test(c, a_pause_asks_for_a_pass_and_a_stable_proposal_runs, 0, 3);
 	tcase_add_loop_test(c, a_real_call_joins_or_takes_the_guess, 0, 2);
+	tcase_add_loop_test(c, words_that_a_pass_has_heard_ask_for_no_other_one, 0, 3);
 	tcase_add_loop_test(c, what_follows_from_a_result_is_asked_at_once_at_a_pause, 0, 2);
 	tcase_add_loop_test(c, the_second_pass_of_a_pause_begins_when_an_older_one_has_ended, 0, 2);
 	tcase_add_loop_test(c, a_refused_pass_falls_back_to_words_and_then_to_none, 0, 2);
