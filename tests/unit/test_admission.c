@@ -316,6 +316,20 @@ START_TEST(reports_say_what_is_known)
 	ck_assert_ptr_nonnull(strstr(
 		bc_buf_span(&text).ptr,
 		"\nbackchannel_spec_tool_hit_probability{tool=\"read\",trigger=\"pause\"} 0.750000\n"));
+	ck_assert_ptr_nonnull(strstr(
+		bc_buf_span(&text).ptr,
+		"\nbackchannel_spec_tool_trigger_killed{tool=\"read\",trigger=\"pause\"} 0.000000\n"));
+	ask.trigger = SPEC_TRIGGER_PATTERN;
+	learn(ADMISSION_WASTE, 0, 8);
+	bc_buf_clear(&text);
+	ck_assert_int_eq(admission_metrics(admission, &conf, ask.now, &text), BC_OK);
+	ck_assert_int_eq(admission_show(admission, &conf, NULL, ask.now, &text), BC_OK);
+	ck_assert_int_eq(bc_buf_put(&text, "", 1), BC_OK);
+	ck_assert_ptr_nonnull(strstr(
+		bc_buf_span(&text).ptr,
+		"\nbackchannel_spec_tool_trigger_killed{tool=\"read\",trigger=\"pattern\"} 1.000000\n"));
+	ck_assert_ptr_nonnull(
+		strstr(bc_buf_span(&text).ptr, "tool=read mode=configured killed=yes kills=1 "));
 	bc_buf_release(&text);
 }
 END_TEST

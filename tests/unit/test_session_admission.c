@@ -216,6 +216,41 @@ START_TEST(shadow_of_one_tool_keeps_its_effects_from_being_made_real)
 }
 END_TEST
 
+/* What the operator says, at any moment from here on. */
+static const enum admission_mode words[] = {ADMISSION_SHADOW, ADMISSION_OFF};
+
+/* Reads that patterns foretold have been wasted: what a pass names is judged by itself, and by the operator's word. */
+START_TEST(a_read_refused_as_a_prediction_is_judged_anew_when_a_pass_names_it)
+{
+	struct admission_event event = {.what = ADMISSION_WASTE, .trigger = SPEC_TRIGGER_PATTERN};
+	struct spec_call call = {.arguments = "{\"id\":\"7\"}", .turn = 1};
+	struct admission_ask ask;
+	bool proposed;
+
+	begin(STRICT);
+	ask = *as_asked();
+	call.tool = ask.tool;
+	event.tool = ask.tool;
+	for (unsigned i = 0; i < 32; i++) {
+		admission_learn(rig.admission, &ask, &event);
+	}
+	talk_audio(&rig, 300, true);
+	ck_assert_int_eq(spec_predict(rig.sess->agent->spec, &call, NULL, false, &proposed), BC_OK);
+	ck_assert(proposed);
+	talk_audio(&rig, 20, true);
+	ck_assert_uint_eq(rig.run_count, 0);
+	if (_i > 0) {
+		operator_says("get_order", words[_i - 1]);
+	}
+	talk_audio(&rig, 200, false);
+	ck_assert(take_pass());
+	pass_ends("get_order", TALK_ORDER, "null");
+	talk_audio(&rig, 400, false);
+	ck_assert_uint_eq(rig.run_count, _i == 0 ? 1 : 0);
+	end();
+}
+END_TEST
+
 START_TEST(shadow_that_comes_while_a_hold_waits_is_obeyed)
 {
 	begin(CONFIRM);
@@ -233,9 +268,6 @@ START_TEST(shadow_that_comes_while_a_hold_waits_is_obeyed)
 	end();
 }
 END_TEST
-
-/* What the operator says, at any moment from here on. */
-static const enum admission_mode words[] = {ADMISSION_SHADOW, ADMISSION_OFF};
 
 /*
  * A hold of a verdict is behind the commit point when its ticket is asked for: it is no guess any more.  While the ticket
@@ -522,6 +554,8 @@ int main(void)
 	tcase_add_loop_test(tcase, passes_stop_when_their_money_is_spent, 0, 2);
 	tcase_add_test(tcase, a_tool_that_is_off_is_neither_guessed_nor_put_in);
 	tcase_add_loop_test(tcase, an_upstream_that_tells_less_is_charged_by_what_it_tells, 0, 5);
+	tcase_add_loop_test(
+		tcase, a_read_refused_as_a_prediction_is_judged_anew_when_a_pass_names_it, 0, 3);
 	suite_add_tcase(suite, tcase);
 	return tap_run(suite);
 }

@@ -179,6 +179,22 @@ START_TEST(a_guess_named_again_by_who_knows_its_result_rests_on_nothing_new)
 }
 END_TEST
 
+START_TEST(tags_have_a_bit_each)
+{
+	static const char *const both[] = {"orders", "stock"};
+	const struct cfg_tool one = {.tags = {both, 1}};
+	const struct cfg_tool other = {.tags = {&both[1], 1}};
+	const struct cfg_tool two = {.tags = {both, 2}};
+	const struct cfg_tool none = {.name = "none"};
+
+	ck_assert_uint_eq(spec_tag_bits(&none), 0);
+	ck_assert_int_eq(__builtin_popcountll(spec_tag_bits(&one)), 1);
+	ck_assert_uint_ne(spec_tag_bits(&one),
+			  spec_tag_bits(&other)); /* as these two happen to be */
+	ck_assert_uint_eq(spec_tag_bits(&two), spec_tag_bits(&one) | spec_tag_bits(&other));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("spec_effects");
@@ -191,6 +207,7 @@ int main(void)
 	tcase_add_test(tcase, an_effect_on_something_else_keeps_nothing_that_another_has_changed);
 	tcase_add_test(tcase, a_pass_that_knows_of_the_effect_means_another_read);
 	tcase_add_test(tcase, a_guess_named_again_by_who_knows_its_result_rests_on_nothing_new);
+	tcase_add_test(tcase, tags_have_a_bit_each);
 	suite_add_tcase(suite, tcase);
 	return tap_run(suite);
 }
