@@ -429,14 +429,20 @@ START_TEST(a_guess_the_whole_turn_does_not_name_is_withdrawn_although_finished)
 }
 END_TEST
 
-/* A read has finished in mid-speech; at the pause a pass begins that is given it, and one that is not. */
-static void begin_two(uint64_t *ret_bare, uint64_t *ret_given)
+/* A read has finished in mid-speech, and the last word is at 900 ms. */
+static void finish_a_read(void)
 {
 	use_mode(SPEC_CONFIRM);
 	pass(100 * MS, "{}", true);
 	hear(500 * MS);
 	spec_finished(spec, run());
 	hear(900 * MS);
+}
+
+/* At the pause a pass begins that is given that read, and one that is not. */
+static void begin_two(uint64_t *ret_bare, uint64_t *ret_given)
+{
+	finish_a_read();
 	*ret_bare = begin_bare(900 * MS);
 	*ret_given = begin_at_pause(900 * MS, true);
 }
@@ -491,11 +497,7 @@ START_TEST(passes_of_one_silence_have_heard_the_same)
 	uint64_t bare;
 	uint64_t given;
 
-	use_mode(SPEC_CONFIRM);
-	pass(100 * MS, "{}", true);
-	hear(500 * MS);
-	spec_finished(spec, run());
-	hear(900 * MS);
+	finish_a_read();
 	spec_heard(spec, 920 * MS, 900 * MS);
 	given = begin_at_pause(920 * MS, true);
 	spec_heard(spec, 1050 * MS, 900 * MS);
@@ -516,11 +518,7 @@ START_TEST(of_two_passes_that_heard_the_same_the_later_one_has_the_word)
 	uint64_t older;
 	uint64_t newer;
 
-	use_mode(SPEC_CONFIRM);
-	pass(100 * MS, "{}", true);
-	hear(500 * MS);
-	spec_finished(spec, run());
-	hear(900 * MS);
+	finish_a_read();
 	older = begin_bare(900 * MS);
 	spec_heard(spec, 950 * MS, 900 * MS);
 	newer = begin_at_pause(950 * MS, (_i & 2) != 0);
@@ -661,11 +659,7 @@ START_TEST(g6_a_pass_that_ends_late_counts_for_what_it_knew)
 	uint64_t bare;
 	uint64_t late;
 
-	use_mode(SPEC_CONFIRM);
-	pass(100 * MS, "{}", true);
-	hear(500 * MS);
-	spec_finished(spec, run());
-	hear(900 * MS);
+	finish_a_read();
 	late = begin_at_pause(900 * MS, true);
 	bare = begin_bare(900 * MS);
 	name(bare, &read_tool, "{}");
