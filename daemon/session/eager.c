@@ -13,6 +13,8 @@
  *   E3  A response of a turn that went on is never shown, runs no tool, and is deleted when it has ended.
  *   E4  No answer is shown before the window's end, however much of it there is: one that is too long to be kept counts as
  *       one of a turn that went on, and is asked for again at the window's end.  Nothing else that is kept is ever lost.
+ *   E5  While the caller speaks on in a turn that was split, nobody asks for a response in the conversation: it would be made
+ *       of half a turn, and its calls would be real.
  */
 #include "daemon/base/metric.h"
 #include "daemon/session/sess.h"
@@ -359,7 +361,7 @@ void eager_timer(struct sess *sess)
 static void resume(struct sess *sess)
 {
 	bc_metric_inc(BC_M_EAGER_RESUMED);
-	/* Who waits to ask for a response does so when the caller is known to speak (L2). */
+	sess->agent->eager.split = true;
 	flush_hiding(sess);
 }
 
@@ -382,6 +384,18 @@ static void open_window(struct sess *sess)
 	eager->again = 0;
 	sess->world->timer(sess->world_arg, SESS_TIMER_EAGER,
 			   eager->silence - sess->cfg->speculation.eager_silence);
+}
+
+void eager_speech_over(struct sess *sess)
+{
+	struct eager *eager = &sess->agent->eager;
+
+	eager->split = eager->split && eager->hiding;
+}
+
+bool eager_is_split(const struct sess *sess)
+{
+	return sess->agent->eager.split && sess->agent->speech;
 }
 
 bool eager_is_over(const struct sess *sess)

@@ -255,7 +255,8 @@ static bool must_wait(const struct sess *sess)
 {
 	const struct agent *agent = sess->agent;
 
-	if (agent->eager.open || (agent->current != NULL && agent->current->view != RESP_SHOWN)) {
+	if (agent->eager.open || eager_is_split(sess) ||
+	    (agent->current != NULL && agent->current->view != RESP_SHOWN)) {
 		return true;
 	}
 	return agent->followup[0] != '\0' || step_is_open(sess) || !TAILQ_EMPTY(&agent->kept);
@@ -510,8 +511,8 @@ static bool is_free(const struct sess *sess)
 	if (agent->take.state != TAKE_IDLE || (!TAILQ_EMPTY(&agent->kept) && agent->take.waits)) {
 		return false; /* what a verdict names goes first */
 	}
-	if (agent->eager.open || agent->eager.flushing) {
-		return false; /* what the provider has begun is not known yet */
+	if (agent->eager.open || agent->eager.flushing || eager_is_split(sess)) {
+		return false; /* what the provider has begun is not known yet, or what the caller says */
 	}
 	return agent->lane == LANE_IDLE && agent->current == NULL && agent->followup[0] == '\0' &&
 	       lane_oldest_sent(agent, false) == NULL &&
@@ -552,6 +553,7 @@ void lane_speech(struct sess *sess, bool started)
 
 	agent->speech = started;
 	if (!started) {
+		eager_speech_over(sess);
 		return;
 	}
 	agent->answer_expected = false;

@@ -182,6 +182,10 @@ void eager_show(const struct sess *sess, struct rewrite *rewrite, struct bc_span
 bool eager_keeps(struct sess *sess, enum oai_event event, struct bc_span text);
 /* Whether what the provider begins by itself now is about a turn that went on. */
 bool eager_is_over(const struct sess *sess);
+/* The caller's speech has ended, in what way ever. */
+void eager_speech_over(struct sess *sess);
+/* Whether who is asked now would answer to a part of what the caller is saying. */
+bool eager_is_split(const struct sess *sess);
 /* This is one of those. */
 void eager_hides(struct sess *sess, struct resp *resp);
 /* The client's silence has passed. */

@@ -371,16 +371,17 @@ struct passes {
 
 /* Ending turns before the client's silence has passed (eager.c). */
 struct eager {
-	bool armed;      /* the provider uses the shorter one */
-	bool off;        /* it does not take it */
-	bool later;      /* it is asked when the caller has finished; off: for the client's own */
-	bool watched;    /* the caller spoke when it was asked: it may have forgotten that speech */
-	bool open;       /* a window is open: events are kept */
-	bool flushing;   /* they are being handled */
-	bool hiding;     /* … and the response among them is never shown */
-	bool hid;        /* one was */
-	bool full;       /* so much was made of the pause that it is never shown */
-	char *own;       /* the client's turn_detection, raw; NULL: it is not one to shorten */
+	bool armed;    /* the provider uses the shorter one */
+	bool off;      /* it does not take it */
+	bool later;    /* it is asked when the caller has finished; off: for the client's own */
+	bool watched;  /* the caller spoke when it was asked: it may have forgotten that speech */
+	bool open;     /* a window is open: events are kept */
+	bool flushing; /* they are being handled */
+	bool hiding;   /* … and the response among them is never shown */
+	bool hid;      /* one was */
+	bool full;     /* so much was made of the pause that it is never shown */
+	bool split; /* the turn went on: some of it is in the conversation, and the rest is not */
+	char *own;  /* the client's turn_detection, raw; NULL: it is not one to shorten */
 	bc_usec silence; /* of it */
 	bc_usec silent_since; /* monotonic, while watched: of the caller, by the gateway's own ear; 0: it speaks */
 	unsigned asked;      /* requests for one of them that have no answer yet */

@@ -246,8 +246,10 @@ static void configured(struct sess *sess, struct bc_span text)
 		agent->create_response =
 			detection.ptr[0] == '{' &&
 			!bc_span_is(field_raw(detection, "create_response"), "false");
-		/* Without detection nobody would tell us that the speech is over. */
-		agent->speech = agent->speech && detection.ptr[0] == '{';
+		if (agent->speech && detection.ptr[0] != '{') {
+			lane_speech(sess, false); /* nobody would tell us that it is over */
+			lane_pump(sess);
+		}
 	}
 	eager_configure(sess, detection);
 	prepare_drop_all(agent);

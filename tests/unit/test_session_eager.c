@@ -502,13 +502,47 @@ START_TEST(a_client_in_the_window_finds_nothing_active)
 		rig_silent(&rig, SESS_UPSTREAM);
 		talk_done(&rig, "r1", "completed");
 	} else {
+		/* The caller goes on: a response now would be made of half a turn. */
 		rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
 		talk_done(&rig, "r1", "cancelled");
 		rig_expect(&rig, SESS_UPSTREAM, "conversation.item.delete");
+		rig_client(&rig, "{'type':'response.create','event_id':'second'}");
+		rig_silent(&rig, SESS_UPSTREAM);
+		rig_up(&rig, "{'type':'input_audio_buffer.speech_stopped','item_id':'u2'}");
+		talk_commit(&rig, "u2", "u1");
+		rig_silent(&rig, SESS_UPSTREAM);
+		rig_wait(&rig, 300 * BC_USEC_PER_MS);
 	}
 	event = rig_next(&rig, SESS_UPSTREAM, "response.create");
 	ck_assert_str_eq(rig_string(event, "event_id"), "mine");
 	json_decref(event);
+}
+END_TEST
+
+/* A split turn goes on, and the client asks for a response: it waits for as long as the caller speaks, however that ends. */
+START_TEST(a_request_waits_for_the_rest_of_a_split_turn)
+{
+	answers_early();
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
+	talk_done(&rig, "r1", "cancelled");
+	rig_expect(&rig, SESS_UPSTREAM, "conversation.item.delete");
+	rig_client(&rig, "{'type':'response.create','event_id':'mine'}");
+	rig_up(&rig,
+	       "{'type':'conversation.item.added','item':{'id':'t1','type':'message','role':'user','content':[{'type':'input_text','text':'Hm.'}]}}");
+	rig_silent(&rig, SESS_UPSTREAM);
+	if (_i == 0) {
+		says("session.updated", "null");
+	} else {
+		rig_up(&rig, "{'type':'input_audio_buffer.cleared'}");
+	}
+	rig_expect(&rig, SESS_UPSTREAM, "response.create");
+	/* And for no longer: the next turn is whole. */
+	talk_created(&rig, "r2", "null");
+	talk_done(&rig, "r2", "completed");
+	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u3'}");
+	talk_skip(&rig, SESS_UPSTREAM);
+	rig_client(&rig, "{'type':'response.create','event_id':'second'}");
+	rig_expect(&rig, SESS_UPSTREAM, "response.create");
 }
 END_TEST
 
@@ -562,6 +596,7 @@ static Suite *suite(void)
 	tcase_add_test(c, a_caller_who_goes_on_never_hears_of_a_long_answer_either);
 	tcase_add_test(c, what_is_no_piece_of_the_answer_is_kept_however_long_and_not_lost);
 	tcase_add_loop_test(c, a_client_in_the_window_finds_nothing_active, 0, 2);
+	tcase_add_loop_test(c, a_request_waits_for_the_rest_of_a_split_turn, 0, 2);
 	tcase_add_loop_test(c, other_ways_to_end_turns_are_left_alone, 0, 5);
 	suite_add_tcase(s, c);
 	return s;
