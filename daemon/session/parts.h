@@ -263,6 +263,9 @@ bool work_is_real(const struct sess *sess, const struct cfg_tool *tool, const ch
 /* That work, maybe still running; NULL: there is none. */
 const struct work *work_real(const struct sess *sess, const struct cfg_tool *tool,
 			     const char *arguments, uint64_t turn);
+/* Whether an effect of an earlier turn equals it whose outcome nobody has heard: a real call of it in this one joins that. */
+bool work_is_untold(const struct sess *sess, const struct cfg_tool *tool, const char *arguments,
+		    uint64_t turn);
 /*
  * The execution that a call of a response repeats: of its turn, or of one before whose outcome nobody has heard of; NULL: it
  * is a new one.  *ret_occurrence: how many equal calls this very response has made before.

@@ -422,6 +422,11 @@ static void name(struct sess *sess, const struct pass *pass, const struct cfg_to
 	if (work_is_real(sess, tool, canonical, pass->turn)) {
 		return; /* the provider has made it meanwhile: nothing new */
 	}
+	if (work_is_untold(sess, tool, canonical, pass->turn)) {
+		/* Of an earlier turn, and nobody has heard of it: the provider's own call would join that. */
+		spec_pass_names_other(sess->agent->spec, pass->number);
+		return;
+	}
 	if (spec_pass_names(sess->agent->spec, pass->number, tool, canonical, said) != BC_OK) {
 		bc_log(BC_LOG_DEBUG, &sess->log, "proposal dropped: too many in this turn");
 	}

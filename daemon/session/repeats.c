@@ -40,6 +40,21 @@ static bool is_untold(const struct work *work, uint64_t turn)
 	return work->happened && (work->told == 0 || turn < work->told);
 }
 
+bool work_is_untold(const struct sess *sess, const struct cfg_tool *tool, const char *arguments,
+		    uint64_t turn)
+{
+	const struct work *work;
+
+	TAILQ_FOREACH(work, &sess->agent->works, link) {
+		if (work->guess == NULL && !work->stale && !work->invalid && work->tool == tool &&
+		    tool->effect != CFG_EFFECT_READ && strcmp(work->arguments, arguments) == 0 &&
+		    is_untold(work, turn)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* A hold of a verdict that was stopped, and that the provider has not called as well: then it is made all the same. */
 static bool never_starts(const struct sess *sess, const struct work *work)
 {

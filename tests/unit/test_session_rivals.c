@@ -702,6 +702,31 @@ START_TEST(an_effect_that_changes_what_it_was_based_on_ends_well)
 }
 END_TEST
 
+/* A booking of the last turn still runs: named again it is the same one, whoever names it. */
+START_TEST(n1_an_effect_nobody_has_heard_of_is_not_put_in_again)
+{
+	turn_naming(NULL, NULL);
+	talk_commit(&rig, "u1", NULL);
+	talk_created(&rig, "r1", "null");
+	talk_call(&rig, "r1", "f1", "book", TALK_NIGHT);
+	talk_done(&rig, "r1", "completed");
+	ck_assert_uint_eq(rig.run_count, 1);
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p2", "book", TALK_NIGHT, NULL);
+	talk_audio(&rig, 320, false);
+	talk_commit(&rig, "u2", "f1");
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, "r2", "null");
+	rig_wait(&rig, BC_USEC_PER_SEC);
+	rig_silent(&rig, SESS_UPSTREAM);
+	talk_call(&rig, "r2", "f2", "book", TALK_NIGHT);
+	talk_done(&rig, "r2", "completed");
+	ck_assert_uint_eq(rig.run_count, 1);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	const TTest *const cases[] = {
@@ -725,6 +750,7 @@ static Suite *suite(void)
 		a_read_named_behind_an_effect_is_left_to_the_provider,
 		a_verdict_that_has_lost_a_call_is_left_to_the_provider,
 		words_of_a_voice_nobody_heard_here_release_nothing,
+		n1_an_effect_nobody_has_heard_of_is_not_put_in_again,
 		an_effect_that_changes_what_it_was_based_on_ends_well,
 		r7_a_followup_that_was_given_up_for_a_nameless_error_stays_ours,
 	};
