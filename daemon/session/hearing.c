@@ -460,6 +460,7 @@ void hear_unheard(struct sess *sess)
 
 	if (hearing->on && hearing->turn_open && !hearing->spoken) {
 		spec_verdict_void(sess->agent->spec);
+		spec_turn_unheard(sess->agent->spec);
 	}
 }
 
@@ -476,6 +477,10 @@ void hear_committed(struct sess *sess)
 	if (!hearing->turn_open) {
 		/* The provider heard something the detector did not: a turn without guesses. */
 		hear_open(sess);
+		spec_turn_unheard(agent->spec);
+	}
+	if (hearing->overflow) {
+		spec_turn_unheard(agent->spec);
 	}
 	agent->committed_turn = hearing->turn;
 	pass_turn_committed(sess);

@@ -9,6 +9,11 @@ static const char directive[] =
 	"available functions, name them now with their final arguments. Name no call whose arguments "
 	"are not all known, and none that the conversation already contains. Otherwise answer only: none";
 
+static const char next[] =
+	"The caller has finished speaking. If calls of the available functions are to be made before "
+	"answering, name those to be made next, now, with their final arguments. Name none that the "
+	"conversation already contains. Otherwise answer only: none";
+
 static const char agreed[] =
 	"The caller has not answered yet. Assume that the caller now simply agrees: name that call, or "
 	"NONE. Name no call whose arguments are not all known, and none that the conversation already "
@@ -162,6 +167,9 @@ enum bc_err pass_put(struct sess *sess, struct pass *pass, enum pass_given given
 	err = put_head(sess, pass->event_id, pass->turn, number, out);
 	if (err == BC_OK) {
 		err = put_references(sess, pass, out);
+	}
+	if (err == BC_OK && pass->followup) {
+		return put_directive(next, out);
 	}
 	if (err == BC_OK) {
 		err = pass->with_audio ? put_audio(sess, out) : put_words(sess, out);

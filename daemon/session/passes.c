@@ -36,15 +36,23 @@ static bool is_barred(const struct sess *sess)
 	return trait_lacks(sess, TRAIT_PARALLEL_PASSES) && answer_is_awaited(sess);
 }
 
+/* Whether the provider takes passes, now and with this turn. */
+static bool are_taken(const struct sess *sess)
+{
+	const struct agent *agent = sess->agent;
+	const struct passes *passes = &agent->passes;
+
+	return agent->hearing.on && !agent->hearing.overflow && !passes->off &&
+	       !passes->vendor_tools && !agent->refused && sess->state == SESS_OPEN &&
+	       sess_now(sess) >= passes->rest_until && !is_barred(sess);
+}
+
 static bool may_start(struct sess *sess, enum spec_moment when)
 {
 	const struct agent *agent = sess->agent;
 	const struct hearing *hearing = &agent->hearing;
-	const struct passes *passes = &agent->passes;
 
-	if (!hearing->on || !hearing->turn_open || hearing->overflow || passes->off ||
-	    passes->vendor_tools || agent->refused || sess->state != SESS_OPEN ||
-	    sess_now(sess) < passes->rest_until || is_barred(sess)) {
+	if (!hearing->turn_open || !are_taken(sess)) {
 		return false;
 	}
 	if (when != SPEC_AT_PAUSE && trait_lacks(sess, TRAIT_PASS_CACHE)) {
@@ -143,8 +151,11 @@ static void start(struct sess *sess, enum spec_moment when, enum pass_given give
 	struct pass *pass = free_pass(agent);
 	struct bc_buf text;
 	unsigned pairs = 0;
-	struct spec_input input = {
-		.horizon = hear_position(sess), .exact = hears_input(sess), .when = when};
+	bool followup = when == SPEC_AT_FOLLOWUP;
+	/* In the conversation the turn is as the caller made it. */
+	struct spec_input input = {.horizon = hear_position(sess),
+				   .exact = followup || hears_input(sess),
+				   .when = when};
 
 	if (pass == NULL) {
 		return; /* the next trigger tries again */
@@ -155,7 +166,8 @@ static void start(struct sess *sess, enum spec_moment when, enum pass_given give
 	}
 	*pass = (struct pass){.number = spec_pass_begin(agent->spec, &input),
 			      .turn = agent->hearing.turn,
-			      .with_audio = hears_audio(sess),
+			      .with_audio = !followup && hears_audio(sess),
+			      .followup = followup,
 			      .started = sess_now(sess)};
 	deadline_set(sess, pass->started + sess->cfg->speculation.pass_timeout);
 	bc_id_new(pass->event_id, 'p');
@@ -163,6 +175,7 @@ static void start(struct sess *sess, enum spec_moment when, enum pass_given give
 	bc_buf_init(&text, sess->cfg->session.message_max);
 	if (pass_put(sess, pass, given, &text) == BC_OK) {
 		bc_metric_inc(BC_M_PASSES);
+		bc_metric_add(BC_M_FOLLOWUP_PASSES, followup);
 		agent->answering.beside = true;
 		(void)sess_to_upstream(
 			sess, bc_buf_span(&text)); /* pressure shows with the next message */
@@ -171,6 +184,19 @@ static void start(struct sess *sess, enum spec_moment when, enum pass_given give
 		pass->number = 0;
 	}
 	bc_buf_release(&text);
+}
+
+void pass_followup(struct sess *sess, const struct cfg_tool *behind)
+{
+	struct agent *agent = sess->agent;
+
+	/* While nothing is guessed, nobody has told what was heard since. */
+	spec_heard(agent->spec, hear_position(sess), agent->hearing.last_input);
+	if (are_taken(sess) && !agent->passes.followups_off &&
+	    spec_pass_may_start(agent->spec, SPEC_AT_FOLLOWUP) &&
+	    spend_admits_followup(sess, behind)) {
+		start(sess, SPEC_AT_FOLLOWUP, GIVEN_NONE);
+	}
 }
 
 /*
@@ -419,13 +445,15 @@ static struct pass *pass_of(struct agent *agent, const struct resp *resp)
 static void name(struct sess *sess, const struct pass *pass, const struct cfg_tool *tool,
 		 const char *canonical, struct bc_span said)
 {
-	if (work_is_real(sess, tool, canonical, pass->turn)) {
-		return; /* the provider has made it meanwhile: nothing new */
-	}
-	if (work_is_untold(sess, tool, canonical, pass->turn)) {
-		/* Of an earlier turn, and nobody has heard of it: the provider's own call would join that. */
+	bool real = work_is_real(sess, tool, canonical, pass->turn);
+
+	if ((real && pass->followup) || work_is_untold(sess, tool, canonical, pass->turn)) {
+		/* A second one may be meant, or one that nobody has heard of: the provider's own call would tell. */
 		spec_pass_names_other(sess->agent->spec, pass->number);
 		return;
+	}
+	if (real) {
+		return; /* the provider has made it meanwhile: nothing new */
 	}
 	if (spec_pass_names(sess->agent->spec, pass->number, tool, canonical, said) != BC_OK) {
 		bc_log(BC_LOG_DEBUG, &sess->log, "proposal dropped: too many in this turn");
@@ -512,6 +540,7 @@ void pass_turn_committed(struct sess *sess)
 {
 	struct agent *agent = sess->agent;
 
+	spec_heard(agent->spec, hear_position(sess), agent->hearing.last_input);
 	spec_turn_commit(agent->spec);
 	agent->passes.wanted = false;
 	agent->passes.wanted_at_pause = false;

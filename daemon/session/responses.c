@@ -241,6 +241,7 @@ void resp_created(struct sess *sess, struct bc_span text)
 	agent->hide_rate_limits = resp->view == RESP_HIDDEN || resp->view == RESP_MERGED;
 	agent->rate_limits_with = resp->view == RESP_WITHHELD ? resp : NULL;
 	take_advance(sess);
+	race_begin(sess, resp);
 }
 
 void resp_release_held(struct sess *sess, struct resp *resp)
@@ -542,6 +543,7 @@ void resp_done(struct sess *sess, struct bc_span text)
 		return;
 	}
 	traits_response_done(sess, resp, response);
+	race_ended(sess, resp, response);
 	taken_cut_ends(sess, resp, cancelled);
 	cancelled = cancelled && !resp->taken; /* that was us, and its calls count */
 	if (ends_unseen(sess, resp, response)) {

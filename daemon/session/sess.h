@@ -1,4 +1,4 @@
-/* What the files of this room share: the objects of a session; parts.h has the functions between its parts. */
+/* What the files of this room share: the objects of a session; parts.h and guessing.h have the functions between its parts. */
 #ifndef BACKCHANNEL_SESSION_SESS_H
 #define BACKCHANNEL_SESSION_SESS_H
 
@@ -111,6 +111,7 @@ struct item {
 	bool done;   /* conversation.item.done was seen: may be referenced by a pass */
 	bool call;   /* a call or an output */
 	bool truncated;
+	bool user;     /* the caller's words */
 	char *inlined; /* what a pass is given where it may not refer to it; owned; NULL: nothing */
 	char id[SESS_ID_MAX];
 };
@@ -165,13 +166,15 @@ struct resp {
 	enum resp_origin origin;
 	enum resp_view view;
 	bool default_conversation;
-	bool unwanted;       /* the client has cancelled it: nobody speaks about its calls */
-	bool overtaken;      /* the caller spoke before it was created */
-	bc_usec cancel_sent; /* monotonic; 0: not */
-	bool unheard; /* made of a turn that went on: never shown, and its calls are not run */
+	bool unwanted;  /* the client has cancelled it: nobody speaks about its calls */
+	bool overtaken; /* the caller spoke before it was created */
+	bool unheard;   /* made of a turn that went on: never shown, and its calls are not run */
 	bool taken; /* it is being cancelled because a verdict takes its place: what it still says is held */
-	unsigned context; /* number of the last result it knows, see struct results */
-	uint64_t turn;    /* of the last commit before it began */
+	bool cut;            /* it was taken, but had said too much to be held, and was shown */
+	bc_usec cancel_sent; /* monotonic; 0: not */
+	unsigned context;    /* number of the last result it knows, see struct results */
+	unsigned leftover_count;
+	uint64_t turn; /* of the last commit before it began */
 	unsigned visible_items;
 	unsigned gateway_items; /* function calls of the gateway's tools, complete or not */
 	struct bc_buf
@@ -180,10 +183,10 @@ struct resp {
 	json_t *params; /* the "response" object of the client's request it goes back to; owned; NULL: none */
 	char id[SESS_ID_MAX];
 	char shown_id[SESS_ID_MAX]; /* MERGED: the id the client knows */
-	bool cut; /* it was taken, but had said too much to be held, and was shown */
+	const struct cfg_tool
+		*behind; /* a follow-up: whose result it goes on from; NULL: unknown */
 	char (*leftovers)
 		[SESS_ID_MAX]; /* taken or hidden: items it began; owned, SESS_LEFTOVERS_MAX; NULL: none */
-	unsigned leftover_count;
 };
 
 TAILQ_HEAD(resp_list, resp);
@@ -338,6 +341,7 @@ struct pass {
 	bc_usec started;  /* monotonic */
 	bool with_audio;
 	bool with_references; /* to calls, outputs or truncated items */
+	bool followup; /* it is given nothing but the conversation, which has the whole turn */
 };
 
 /* Which results of guesses a pass is given. */
@@ -359,7 +363,8 @@ struct passes {
 	bool off;          /* the upstream does not take passes */
 	bool vendor_tools; /* the session has tools the provider runs itself: a pass would run them */
 	bool audio_refused;
-	bool marked; /* the provider gives back the marks by which its answers are known */
+	bool followups_off; /* it does not take those of follow-ups */
+	bool marked;        /* the provider gives back the marks by which its answers are known */
 	bool references_refused;
 	uint64_t heard_turn;   /* the last one a pass has heard to its end; 0: it was counted */
 	uint64_t named_turn;   /* the last one a pass has named a call for */
@@ -519,6 +524,7 @@ struct toolset {
 	struct bc_buf *texts; /* one definition per tool, in the order of cfg->tool */
 };
 
+#include "daemon/session/guessing.h"
 #include "daemon/session/parts.h"
 
 #endif

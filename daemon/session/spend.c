@@ -12,6 +12,7 @@ static const enum bc_metric refusal_metrics[] = {
 	[ADMISSION_REFUSED_SHADOW] = BC_M_REFUSED_SHADOW,
 	[ADMISSION_REFUSED_KILLED] = BC_M_REFUSED_KILLED,
 	[ADMISSION_REFUSED_LOSS] = BC_M_REFUSED_LOSS,
+	[ADMISSION_REFUSED_UNLIKELY] = BC_M_REFUSED_UNLIKELY,
 	[ADMISSION_REFUSED_TURN_CALLS] = BC_M_REFUSED_TURN_CALLS,
 	[ADMISSION_REFUSED_SESSION_CALLS] = BC_M_REFUSED_SESSION_CALLS,
 	[ADMISSION_REFUSED_SESSION_TIME] = BC_M_REFUSED_SESSION_TIME,
@@ -90,7 +91,7 @@ bool spend_releases(struct sess *sess, const struct guess *guess)
 	return false;
 }
 
-bool spend_admits_pass(struct sess *sess)
+static enum admission_refusal ask_pass(struct sess *sess)
 {
 	enum admission_refusal refusal = session_over(sess, true);
 
@@ -98,11 +99,32 @@ bool spend_admits_pass(struct sess *sess)
 		refusal = ask_world(sess, NULL, SPEC_TRIGGER_PAUSE);
 	}
 	spec_watch_only(sess->agent->spec, refusal == ADMISSION_REFUSED_SHADOW);
+	return refusal;
+}
+
+bool spend_admits_pass(struct sess *sess)
+{
+	enum admission_refusal refusal = ask_pass(sess);
+
 	if (refusal == ADMISSION_GRANTED || refusal == ADMISSION_REFUSED_SHADOW) {
 		return true;
 	}
 	note_refusal(sess, "pass", refusal);
 	return false;
+}
+
+bool spend_admits_followup(struct sess *sess, const struct cfg_tool *behind)
+{
+	enum admission_refusal refusal = ask_world(sess, behind, SPEC_TRIGGER_FOLLOWUP);
+
+	/* What follows is learnt without it: one that is only watched would teach nothing. */
+	if (refusal == ADMISSION_GRANTED) {
+		refusal = ask_pass(sess);
+	}
+	if (refusal != ADMISSION_GRANTED) {
+		note_refusal(sess, "pass", refusal);
+	}
+	return refusal == ADMISSION_GRANTED;
 }
 
 /* ---- telling ---- */
@@ -159,6 +181,14 @@ void spend_ended(struct sess *sess, const struct guess *guess, bool used)
 	if (guess->forgone) {
 		tell_watched(sess, guess, (enum spec_trigger)guess->foretold, used);
 	}
+}
+
+void spend_followed(struct sess *sess, const struct cfg_tool *behind, bool called)
+{
+	tell(sess, &(struct admission_event){.what = called ? ADMISSION_SHADOW_HIT
+							    : ADMISSION_SHADOW_MISS,
+					     .tool = behind,
+					     .trigger = SPEC_TRIGGER_FOLLOWUP});
 }
 
 void spend_ran(struct sess *sess, const struct cfg_tool *tool, const struct tool_result *result)

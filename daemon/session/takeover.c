@@ -309,6 +309,11 @@ static struct resp *rival(const struct sess *sess)
 	return current;
 }
 
+bool take_may_replace(const struct sess *sess, const struct resp *resp)
+{
+	return sess->agent->take.state == TAKE_IDLE && is_settled(sess) && rival(sess) == resp;
+}
+
 /* The client's request was kept back, and no response is in the way or about to begin by itself. */
 static bool nothing_is_in_the_way(const struct sess *sess)
 {

@@ -160,7 +160,7 @@ void traits_pass_done(struct sess *sess, const struct pass *pass, struct bc_span
 	if (pass->with_references) {
 		trait_notice(sess, TRAIT_REFERENCES, 1);
 	}
-	if (spec_pass_is_complete(sess->agent->spec, pass->number)) {
+	if (!pass->followup && spec_pass_is_complete(sess->agent->spec, pass->number)) {
 		passes->heard_turn = pass->turn;
 	}
 	watch_cache(sess, field_raw(response, "usage"));
@@ -215,8 +215,17 @@ static enum trait trait_refused(const struct sess *sess, const struct pass *pass
 
 void traits_pass_refused(struct sess *sess, const struct pass *pass, struct bc_span error)
 {
-	enum trait trait = trait_refused(sess, pass, error);
+	enum trait trait;
 
+	if (pass->followup) {
+		/* It may have named an item that was just removed: what the provider takes is for other passes to find out. */
+		sess->agent->passes.followups_off = true;
+		bc_log(BC_LOG_WARNING, &sess->log,
+		       "provider refused a pass behind a result (%.*s), making none of these in this session",
+		       BC_SPAN_ARG(field_raw(error, "code")));
+		return;
+	}
+	trait = trait_refused(sess, pass, error);
 	bc_log(BC_LOG_WARNING, &sess->log,
 	       "provider refused a pass over %s (%.*s), from now on it is taken for one with %s=no",
 	       pass->with_audio ? "audio" : "text", BC_SPAN_ARG(field_raw(error, "code")),

@@ -108,6 +108,7 @@ static struct item *note_item(struct sess *sess, struct bc_span text, struct bc_
 	}
 	place_item(sess, text, item);
 	item->done = item->done || done;
+	item->user = item->user || field_is(raw, "role", "user");
 	if (done && sess->agent->spec != NULL) {
 		items_keep(&sess->agent->items, item, raw);
 	}

@@ -14,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PRIOR_FOLLOWUP 1.0 /* of one kind as of the other: nothing is known of a tool at first */
 #define PRIOR_HITS     4.0 /* four of five guesses: what simulated passes reach in mid-speech */
 #define PRIOR_MISSES   1.0
 #define EVIDENCE_MAX   64.0 /* outcomes: more do not make it surer */
 #define RECALLED_MAX   16.0 /* … of those of an earlier life, which did not know of triggers */
+#define FOLLOWUP_MIN   0.5
 #define LATENCY_WEIGHT 0.125
 #define MONEY_CENT     1000000
 #define HOUR           (3600 * BC_USEC_PER_SEC)
@@ -155,6 +157,10 @@ double admission_mean(struct admission_tool *tool, enum spec_trigger trigger, bc
 	double misses;
 
 	weigh(seen, half_life, now);
+	if (trigger == SPEC_TRIGGER_FOLLOWUP) {
+		return (PRIOR_FOLLOWUP + seen->hits) /
+		       (2 * PRIOR_FOLLOWUP + seen->hits + seen->misses);
+	}
 	weigh(&tool->recalled, half_life, now);
 	hits = PRIOR_HITS + tool->recalled.hits + seen->hits;
 	misses = PRIOR_MISSES + tool->recalled.misses + seen->misses;
@@ -327,6 +333,13 @@ static enum admission_mode mode_of(const struct admission *admission,
 	return ADMISSION_CONFIGURED;
 }
 
+/* Whether a pass beside the response to a tool's result would find nothing more often than a call. */
+static bool is_unlikely(struct admission_tool *tool, const struct admission_ask *ask)
+{
+	return tool != NULL && admission_mean(tool, ask->trigger, ask->conf->learn_half_life,
+					      ask->now) < FOLLOWUP_MIN;
+}
+
 static bool is_loss(struct admission_tool *tool, const struct admission_ask *ask)
 {
 	double p;
@@ -345,6 +358,10 @@ enum admission_refusal admission_ask(struct admission *admission, const struct a
 
 	BC_CHECK(admission, ADMISSION_MAGIC);
 	tool = ask->tool == NULL ? NULL : admission_tool_find(admission, ask->tool->name);
+	if (ask->trigger == SPEC_TRIGGER_FOLLOWUP) {
+		/* The tool has been called already: only whether the pass may be made remains to be asked. */
+		return is_unlikely(tool, ask) ? ADMISSION_REFUSED_UNLIKELY : ADMISSION_GRANTED;
+	}
 	mode = mode_of(admission, ask, tool);
 	if (mode == ADMISSION_OFF) {
 		return ADMISSION_REFUSED_OFF;
@@ -430,7 +447,9 @@ void admission_learn(struct admission *admission, const struct admission_ask *fr
 	count(cell, event);
 	weigh(&cell->seen, from->conf->learn_half_life, from->now);
 	observe(&cell->seen, !missed, 1, EVIDENCE_MAX);
-	note_outcome(cell, from->conf, missed, from->now);
+	if (event->trigger != SPEC_TRIGGER_FOLLOWUP) { /* that no call followed is nobody's waste */
+		note_outcome(cell, from->conf, missed, from->now);
+	}
 }
 
 void admission_recall(struct admission *admission, const char *name, bool used, bc_usec age,

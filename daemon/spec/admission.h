@@ -10,6 +10,9 @@
  *      What the journal knows of a tool from before the start is part of the prior of all its triggers.
  *   t  running mean over all calls of the tool, guessed or not; unknown: nothing is refused for its sake.
  *
+ * Likewise it is learnt of each tool whether more calls follow its result or an answer, because a pass that looks for them
+ * is worth its price where they do in half of the cases.
+ *
  * What is refused is still watched: had it been run, would it have been a hit?  So whatever was refused can recover.
  *
  * Decides only.  One thread at a time.
@@ -77,7 +80,8 @@ enum bc_err admission_set(struct admission *admission, const char *name,
 struct admission_ask {
 	const struct cfg_speculation *conf;
 	const struct cfg_tool *tool; /* NULL: a pass wants to start */
-	enum spec_trigger trigger;
+	enum spec_trigger
+		trigger; /* FOLLOWUP: whether a call is likely to follow the tool's result */
 	const char *key; /* name of the client's key; NULL: open access */
 	bc_usec now;     /* monotonic */
 };

@@ -134,10 +134,12 @@ static const struct {
 			   "Tool time that had passed before the real call was known."},
 	[SAVED_PER_WASTED] = {"backchannel_spec_tool_saved_seconds_per_wasted_call", "gauge",
 			      "Seconds saved for each guess nobody used."},
-	[SHADOW_HITS] = {"backchannel_spec_tool_shadow_hits_total", "counter",
-			 "Guesses not run that would have been used."},
-	[SHADOW_MISSES] = {"backchannel_spec_tool_shadow_misses_total", "counter",
-			   "Guesses not run that would not have been used."},
+	[SHADOW_HITS] =
+		{"backchannel_spec_tool_shadow_hits_total", "counter",
+		 "Guesses not run that would have been used; followup: results that more calls followed."},
+	[SHADOW_MISSES] =
+		{"backchannel_spec_tool_shadow_misses_total", "counter",
+		 "Guesses not run that would not have been used; followup: results that the answer followed."},
 };
 
 static double number_of(const struct admission_cell *cell, enum number number)

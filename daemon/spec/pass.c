@@ -51,10 +51,19 @@ static bool may_start_in_speech(const struct spec *spec)
 	return !spec->speech || spec->position - since <= spec->conf.speech_max;
 }
 
+/* What it is given ends with the turn, so a sound behind that would count as heard although nobody has. */
+static bool may_start_at_followup(const struct spec *spec)
+{
+	return !spec->unheard && spec->last_voiced >= spec->turn_since &&
+	       spec->last_voiced <= spec->end_voiced &&
+	       spec->followups_in_turn < spec->conf.passes_max;
+}
+
 bool spec_pass_may_start(const struct spec *spec, enum spec_moment when)
 {
 	BC_CHECK(spec, SPEC_MAGIC);
-	if (free_place(spec) == NULL || spec->committed || spec->turn == 0) {
+	if (free_place(spec) == NULL || spec->turn == 0 ||
+	    spec->committed != (when == SPEC_AT_FOLLOWUP)) {
 		return false;
 	}
 	switch (when) {
@@ -62,6 +71,8 @@ bool spec_pass_may_start(const struct spec *spec, enum spec_moment when)
 		return is_silent(spec) && spec->confirms_in_turn < spec->conf.passes_max;
 	case SPEC_AT_RESULT:
 		return is_silent(spec) && spec->passes_in_turn < spec->conf.passes_max;
+	case SPEC_AT_FOLLOWUP:
+		return may_start_at_followup(spec);
 	case SPEC_IN_SPEECH:
 		break;
 	}
@@ -145,8 +156,34 @@ static bc_usec horizon_of(const struct spec *spec, const struct spec_input *inpu
 	return heard && spec->last_voiced < input->horizon ? spec->last_voiced : input->horizon;
 }
 
+static enum spec_trigger trigger_of(const struct spec_input *input)
+{
+	if (input->when == SPEC_AT_PAUSE) {
+		return SPEC_TRIGGER_PAUSE;
+	}
+	return input->premises != 0 || input->when == SPEC_AT_FOLLOWUP ? SPEC_TRIGGER_RESULT
+								       : SPEC_TRIGGER_CLAUSE;
+}
+
+static void count_begun(struct spec *spec, enum spec_moment when)
+{
+	switch (when) {
+	case SPEC_AT_PAUSE:
+		spec->confirms_in_turn++;
+		break;
+	case SPEC_AT_FOLLOWUP:
+		spec->followups_in_turn++;
+		break;
+	case SPEC_AT_RESULT:
+	case SPEC_IN_SPEECH:
+		spec->passes_in_turn++;
+		break;
+	}
+}
+
 uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 {
+	bool followup = input->when == SPEC_AT_FOLLOWUP;
 	struct spec_pass *pass;
 
 	BC_BUG_ON(!spec_pass_may_start(spec, input->when));
@@ -158,17 +195,13 @@ uint64_t spec_pass_begin(struct spec *spec, const struct spec_input *input)
 				   .horizon = horizon_of(spec, input),
 				   .premises = input->premises,
 				   .given = input->premises | ~spec->slots,
-				   .depth = depth_behind(spec, input->premises),
-				   .trigger = input->when == SPEC_AT_PAUSE ? SPEC_TRIGGER_PAUSE
-					      : input->premises != 0       ? SPEC_TRIGGER_RESULT
-									   : SPEC_TRIGGER_CLAUSE,
-				   .exact = input->exact};
+				   .depth = followup ? spec->decided
+						     : depth_behind(spec, input->premises),
+				   .trigger = trigger_of(input),
+				   .exact = input->exact,
+				   .followup = followup};
 	spec->pass_last = spec->position;
-	if (input->when == SPEC_AT_PAUSE) {
-		spec->confirms_in_turn++;
-	} else {
-		spec->passes_in_turn++;
-	}
+	count_begun(spec, input->when);
 	return pass->number;
 }
 
@@ -267,8 +300,12 @@ static void note_known(struct guess *guess, const struct spec_pass *pass, uint32
 }
 
 /* The pass was valid and has named this guess. */
-static void note_named(struct guess *guess, const struct spec_pass *pass, unsigned place)
+static void note_named(const struct spec *spec, struct guess *guess, const struct spec_pass *pass,
+		       unsigned place)
 {
+	if (guess->depth < spec->decided) {
+		guess->depth = pass->depth; /* the step it was meant for has gone by without it */
+	}
 	if (guess->pass != 0 && pass->horizon == guess->horizon &&
 	    (guess->premises & ~pass->premises) == 0) {
 		/* As much was known from the same words, and from fewer premises. */
@@ -353,7 +390,7 @@ static void prove(struct spec *spec, const struct spec_pass *pass)
 		if ((guess->named & bit_of(spec, pass)) != 0 && is_judged(pass, guess) &&
 		    !is_outdated(spec, pass, guess)) {
 			note_known(guess, pass, known);
-			note_named(guess, pass, guess->order[pass - spec->pass]);
+			note_named(spec, guess, pass, guess->order[pass - spec->pass]);
 		}
 	}
 }
@@ -398,6 +435,26 @@ static void note_valid(struct spec *spec, const struct spec_pass *pass, uint32_t
 	if (pass->number > spec->lost_after && pass->horizon >= spec->lost_horizon) {
 		spec->lost_horizon = -1;
 	}
+	if (pass->followup) {
+		spec->followup_ended = pass->number;
+		if (pass->number > spec->beyond_after) {
+			spec->beyond_horizon = -1;
+		}
+	}
+}
+
+/* It has named what cannot be put in. */
+static void note_beyond(struct spec *spec, const struct spec_pass *pass)
+{
+	if (pass->number < spec->followup_ended) {
+		return; /* a later one, which knows more, has had its say */
+	}
+	if (pass->horizon > spec->beyond_horizon) {
+		spec->beyond_horizon = pass->horizon;
+	}
+	if (pass->number > spec->beyond_after) {
+		spec->beyond_after = pass->number;
+	}
 }
 
 void spec_pass_end(struct spec *spec, uint64_t number, bool valid)
@@ -414,8 +471,8 @@ void spec_pass_end(struct spec *spec, uint64_t number, bool valid)
 	if (valid) {
 		note_valid(spec, pass, known);
 	}
-	if (valid && pass->beyond && pass->horizon > spec->beyond_horizon) {
-		spec->beyond_horizon = pass->horizon;
+	if (valid && pass->beyond) {
+		note_beyond(spec, pass);
 	}
 	pass->number = 0;
 	spec->pass_running--;

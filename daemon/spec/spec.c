@@ -49,6 +49,7 @@ struct spec *spec_new(const struct spec_conf *conf)
 	spec->magic = SPEC_MAGIC;
 	spec->conf = *conf;
 	spec->valid_horizon = -1;
+	spec->void_horizon = -1;
 	spec->beyond_horizon = -1;
 	spec->lost_horizon = -1;
 	TAILQ_INIT(&spec->guesses);
@@ -97,6 +98,9 @@ void spec_turn_begin(struct spec *spec, uint64_t turn)
 	spec->decided = 0;
 	spec->passes_in_turn = 0;
 	spec->confirms_in_turn = 0;
+	spec->followups_in_turn = 0;
+	spec->unheard = false;
+	spec->void_horizon = -1;
 	spec->valid_horizon = -1;
 	spec->beyond_horizon = -1;
 	spec->lost_horizon = -1;
@@ -107,6 +111,12 @@ void spec_turn_commit(struct spec *spec)
 	BC_CHECK(spec, SPEC_MAGIC);
 	spec->end_voiced = spec->complete ? spec->end_voiced : spec->last_voiced;
 	spec->committed = true;
+}
+
+void spec_turn_unheard(struct spec *spec)
+{
+	BC_CHECK(spec, SPEC_MAGIC);
+	spec->unheard = true;
 }
 
 void spec_heard(struct spec *spec, bc_usec position, bc_usec last_voiced)

@@ -172,10 +172,11 @@ bc_usec spec_wait(const struct spec *spec, bool pass_wanted);
 enum spec_moment {
 	SPEC_IN_SPEECH, /* interval apart, and not after speech_max */
 	SPEC_AT_PAUSE, /* the caller is silent: it may be the one that hears the whole turn, and has a count of its own */
-	SPEC_AT_RESULT /* the caller is silent, and a guess has its result: the turn may end before the interval has */
+	SPEC_AT_RESULT, /* the caller is silent, and a guess has its result: the turn may end before the interval has */
+	SPEC_AT_FOLLOWUP /* behind the commit, beside the response that the provider makes of results: it knows as much */
 };
 
-/* Whether a pass may start now: a place is free, at most passes_max a turn, not after the commit. */
+/* Whether a pass may start now: a place is free, at most passes_max a turn and moment, before or behind the commit as fits. */
 bool spec_pass_may_start(const struct spec *spec, enum spec_moment when);
 
 struct spec_input {
@@ -221,8 +222,11 @@ void spec_pass_names_other(struct spec *spec, uint64_t number);
  */
 void spec_pass_end(struct spec *spec, uint64_t number, bool valid);
 
-/* What was heard so far cannot be confirmed any more: the session's tools or instructions have changed. */
+/* What was heard so far cannot be confirmed any more, whoever names it: the session's tools or instructions have changed. */
 void spec_verdict_void(struct spec *spec);
+
+/* Not all of the running turn was heard here, or the provider has lost some: no pass of a follow-up is made in it. */
+void spec_turn_unheard(struct spec *spec);
 
 /* A call of the provider, or one that it may make. */
 struct spec_call {
@@ -240,7 +244,10 @@ struct spec_call {
  */
 void spec_decided(struct spec *spec, unsigned steps);
 
-/* The provider has made a call of this turn that no guess can stand for: no verdict follows in it any more. */
+/*
+ * The provider has made a call of this turn that no guess can stand for: no verdict follows in it, but of a pass begun
+ * later at a follow-up, which knows of that call.
+ */
 void spec_called_other(struct spec *spec, uint64_t turn);
 
 struct spec_named {

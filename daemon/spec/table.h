@@ -23,6 +23,7 @@ struct spec_pass {
 	unsigned named; /* calls it has named so far */
 	enum spec_trigger trigger;
 	bool exact;
+	bool followup; /* it began behind the commit, and knows all that is in the conversation */
 	bool void_premise; /* a guess it was given turned out wrong */
 	bool beyond;       /* it named something the gateway cannot put in by itself */
 	bool blind;        /* a call became real that it neither was given nor has named */
@@ -49,6 +50,7 @@ struct spec {
 	bool committed; /* the running turn */
 	bool complete;  /* its input, as far as is known */
 	bool watch_only;
+	bool unheard;     /* somebody has heard more of it than the detector, or lost some of it */
 	unsigned decided; /* steps of the running turn whose calls are real */
 
 	/* Passes; positions are stream time (G4). */
@@ -57,12 +59,17 @@ struct spec {
 		newest; /* of the valid passes that have heard most in this turn, the one begun last */
 	uint64_t pass_count;   /* passes ever begun: the last number */
 	bc_usec valid_horizon; /* of the valid pass that has heard most in this turn; -1: none yet */
-	bc_usec beyond_horizon; /* no verdict over what was heard up to here; -1: nothing stands in the way */
+	bc_usec void_horizon; /* no verdict over what was heard up to here, whoever names it; -1: nothing stands in the way */
+	bc_usec beyond_horizon; /* likewise, but by a pass of a later follow-up, which knows of what stood in the way */
+	uint64_t
+		beyond_after; /* passes begun when that was: one at a later follow-up has its own say */
+	uint64_t followup_ended; /* the last valid pass of a follow-up */
 	bc_usec lost_horizon;    /* of a pass that named a call which was lost since; -1: of none */
 	uint64_t lost_after;     /* passes begun when that was lost: a later one has its own say */
 	unsigned passes_in_turn; /* but those at pauses */
-	unsigned confirms_in_turn; /* those at pauses */
-	bc_usec pass_last;         /* position at which the last pass of the turn began */
+	unsigned confirms_in_turn;  /* those at pauses */
+	unsigned followups_in_turn; /* those at follow-ups, which do not count among the others */
+	bc_usec pass_last;          /* position at which the last pass of the turn began */
 
 	/* What was heard. */
 	bc_usec position;

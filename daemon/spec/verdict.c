@@ -106,7 +106,8 @@ static bool is_void(const struct spec *spec)
 {
 	bool lost = spec->lost_horizon >= spec->last_voiced;
 
-	return lost || spec->beyond_horizon >= spec->last_voiced;
+	return lost || spec->void_horizon >= spec->last_voiced ||
+	       spec->beyond_horizon >= spec->last_voiced;
 }
 
 bool spec_expects_verdict(const struct spec *spec)
@@ -151,7 +152,8 @@ void spec_decided(struct spec *spec, unsigned steps)
 
 void spec_verdict_void(struct spec *spec)
 {
-	spec->beyond_horizon = spec->position;
+	BC_CHECK(spec, SPEC_MAGIC);
+	spec->void_horizon = spec->position;
 	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
 		spec->pass[i].beyond = true;
 	}
@@ -159,9 +161,20 @@ void spec_verdict_void(struct spec *spec)
 
 void spec_called_other(struct spec *spec, uint64_t turn)
 {
+	struct guess *guess;
+
 	BC_CHECK(spec, SPEC_MAGIC);
-	if (turn == spec->turn) {
-		spec_verdict_void(spec);
+	if (turn != spec->turn) {
+		return;
+	}
+	spec->beyond_horizon = spec->position;
+	spec->beyond_after = spec->pass_count;
+	TAILQ_FOREACH(guess, &spec->guesses, link) {
+		guess->blind = true; /* until a later pass names it again */
+	}
+	for (unsigned i = 0; i < SPEC_PASSES_MAX; i++) {
+		spec->pass[i].beyond = true;
+		spec->pass[i].blind = true;
 	}
 }
 

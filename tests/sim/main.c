@@ -164,6 +164,8 @@ static const struct feature features[] = {
 	{"guesses refused", BC_M_REFUSED_OFF, BC_M_REFUSED_KEY_COST, false},
 	{"predicted", BC_M_PREDICTED, BC_M_PREDICTED, false},
 	{"prefetched", BC_M_PREFETCHED, BC_M_PREFETCHED, false},
+	{"passes behind results", BC_M_FOLLOWUP_PASSES, BC_M_FOLLOWUP_PASSES, false},
+	{"responses they cut off", BC_M_FOLLOWUPS_CUT, BC_M_FOLLOWUPS_CUT, false},
 	{"prepared", BC_M_PREPARED, BC_M_PREPARED, false},
 	{"of these used", BC_M_PREPARED_USED, BC_M_PREPARED_USED, false},
 	{"retries", BC_M_TOOL_RETRIES, BC_M_TOOL_RETRIES, false},

@@ -228,6 +228,11 @@ static void finish(struct response *response, const char *status)
 		   "{'type':'response.output_item.done','response_id':'%s','item':{'id':'%s','type':'%s','role':'assistant','status':'incomplete','name':'x','call_id':'%s_id','arguments':''}}",
 		   response->id, response->item, response->says ? "message" : "function_call",
 		   response->item);
+		/* Of what it has begun and not completed, a provider may say no more. */
+		if (!response->aside && sim_chance(2) == 0) {
+			up(conv, "{'type':'conversation.item.done','item':{'id':'%s'}}",
+			   response->item);
+		}
 	}
 	up(conv,
 	   "{'type':'response.done','response':{'id':'%s','status':'%s','conversation_id':%s,'metadata':%s,'output':[],'usage':{'total_tokens':10}}}",
@@ -388,20 +393,31 @@ static void blunder(struct response *response)
 	sim.stats.blunders++;
 }
 
-/* The model sees the conversation: what does it do about the turn? */
-static void begin_native(struct sim_conv *conv, const char *metadata)
+/* The model sees the conversation: what does it call for the turn?  Returns whether it waits for results. */
+static bool see(struct response *response)
 {
-	struct response *response = &conv->active;
+	const struct sim_conv *conv = response->conv;
+	const struct sim_turn *turn;
 	bool waits = false;
 
-	*response = (struct response){.conv = conv, .turn = conv->turn, .whole = true};
+	response->turn = conv->turn;
+	response->whole = true;
 	if (conv->turn > 0) {
-		const struct sim_turn *turn = &conv->caller->script.turns[conv->turn - 1];
-
+		turn = &conv->caller->script.turns[conv->turn - 1];
 		response->count = missing(conv, &turn->meant[conv->segment], NULL, 0,
 					  response->wishes, &waits);
 		response->whole = conv->segment + 1 == turn->segments;
 	}
+	return waits;
+}
+
+static void begin_native(struct sim_conv *conv, const char *metadata)
+{
+	struct response *response = &conv->active;
+	bool waits;
+
+	*response = (struct response){.conv = conv};
+	waits = see(response);
 	if (sim.profile.blunders && conv->turn > 0 && conv->blunders < 2 && sim_chance(4) == 0) {
 		blunder(response);
 	}
@@ -418,6 +434,7 @@ static void begin_auto(struct sim_conv *conv)
 /* ---- passes ---- */
 
 struct context {
+	bool given; /* words of the caller that are not in the conversation */
 	bool heard;
 	unsigned marker;
 	struct sim_call told[SIM_CALLS_MAX];
@@ -472,6 +489,8 @@ static void read_context(struct context *context, const json_t *input)
 		const char *type = string_at(item, "type", NULL);
 		const json_t *content = json_array_get(json_object_get(item, "content"), 0);
 
+		context->given =
+			context->given || strcmp(string_at(item, "role", NULL), "user") == 0;
 		if (strncmp(type, "function_call", 13) == 0) {
 			read_told(context, item);
 		} else if (strcmp(string_at(content, "type", NULL), "input_audio") == 0) {
@@ -555,6 +574,17 @@ static void begin_pass(struct sim_conv *conv, const json_t *asked, const char *m
 		return;
 	}
 	read_context(&context, json_object_get(asked, "input"));
+	if (!context.given) {
+		see(response);
+		if (sim.profile.strays && sim_chance(4) == 0) {
+			response->turn--;
+			err(response);
+			response->turn++;
+		}
+		response->says = response->count == 0;
+		begin(response, metadata, sim_between(60 * SIM_MS, 450 * SIM_MS));
+		return;
+	}
 	turn = context.heard ? segment_of(conv, context.marker, &response->turn, &segment) : NULL;
 	if (turn != NULL) {
 		response->count = missing(conv, &turn->meant[segment], context.told,

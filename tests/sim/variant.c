@@ -92,6 +92,7 @@ static void say_speculation(struct text *text, unsigned variant)
 	if (draw(variant, 2, 12) == 0) {
 		say(text, "shadow = true\n");
 	}
+	CHOOSE(text, variant, "race", "true");
 	CHOOSE(text, variant, "growth", "\"120ms\"", "\"300ms\"");
 	CHOOSE(text, variant, "hold_quiet", "\"0s\"", "\"200ms\"", "\"1500ms\"");
 	CHOOSE(text, variant, "stable_for", "\"0s\"", "\"80ms\"", "\"1s\"");

@@ -175,6 +175,26 @@ START_TEST(what_patterns_waste_leaves_passes_alone)
 }
 END_TEST
 
+START_TEST(what_follows_a_result_is_learnt_and_trips_no_switch)
+{
+	ask.trigger = SPEC_TRIGGER_FOLLOWUP;
+	expect(ADMISSION_GRANTED); /* nothing is known of the tool */
+	admission_recall(admission, tool.name, false, MINUTE, 30 * MINUTE, 0);
+	expect_probability(0.5); /* whether guesses of the tool were right says nothing of it */
+	expect(ADMISSION_GRANTED);
+	learn(ADMISSION_SHADOW_MISS, 0, 1);
+	expect_probability(1.0 / 3);
+	expect(ADMISSION_REFUSED_UNLIKELY);
+	learn(ADMISSION_SHADOW_HIT, 0, 1);
+	expect(ADMISSION_GRANTED);
+	learn(ADMISSION_SHADOW_MISS, 0, 20);
+	expect(ADMISSION_REFUSED_UNLIKELY);
+	ck_assert(!admission_is_killed(admission, tool.name, SPEC_TRIGGER_FOLLOWUP));
+	ask.trigger = SPEC_TRIGGER_PAUSE;
+	expect(ADMISSION_GRANTED);
+}
+END_TEST
+
 START_TEST(the_switch_rests_and_goes_back_and_may_be_absent)
 {
 	learn(ADMISSION_WASTE, 0, 8);
@@ -348,6 +368,7 @@ int main(void)
 	tcase_add_test(tcase, the_usual_time_follows_the_tool_slowly);
 	tcase_add_test(tcase, waste_trips_the_switch_and_what_would_have_hit_resets_it);
 	tcase_add_test(tcase, what_patterns_waste_leaves_passes_alone);
+	tcase_add_test(tcase, what_follows_a_result_is_learnt_and_trips_no_switch);
 	tcase_add_test(tcase, the_switch_rests_and_goes_back_and_may_be_absent);
 	tcase_add_test(tcase, configuration_and_operator_have_the_word);
 	tcase_add_test(tcase, each_budget_has_its_reason);

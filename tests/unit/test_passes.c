@@ -84,6 +84,89 @@ START_TEST(a_result_in_silence_waits_for_no_interval)
 }
 END_TEST
 
+static const struct cfg_tool hold_tool = {.name = "hold", .effect = CFG_EFFECT_HOLD};
+
+START_TEST(a_followup_has_its_passes_behind_the_commit)
+{
+	struct spec_input input = {.horizon = 100 * MS, .exact = true, .when = SPEC_AT_FOLLOWUP};
+
+	spec_heard(spec, 100 * MS, 100 * MS);
+	ck_assert(!spec_pass_may_start(spec, SPEC_AT_FOLLOWUP));
+	spec_turn_commit(spec);
+	for (unsigned i = 0; i < conf.passes_max; i++) {
+		ck_assert(spec_pass_may_start(spec, SPEC_AT_FOLLOWUP));
+		spec_pass_end(spec, spec_pass_begin(spec, &input), true);
+	}
+	ck_assert(!spec_pass_may_start(spec, SPEC_AT_FOLLOWUP));
+	ck_assert(!spec_pass_may_start(spec, SPEC_AT_PAUSE));
+	spec_turn_begin(spec, 2);
+	spec_turn_commit(spec);
+	ck_assert(spec_pass_may_start(spec, SPEC_AT_FOLLOWUP));
+}
+END_TEST
+
+/*
+ * A call that nobody guessed ends the verdict of the turn, until a pass that knows of it names what comes next.  What was
+ * named before is not put in beside that, whichever pass ends last.
+ */
+START_TEST(a_pass_at_a_followup_names_the_next_step_alone)
+{
+	struct spec_input input = {.horizon = 100 * MS, .exact = true, .when = SPEC_AT_FOLLOWUP};
+	uint64_t early;
+	uint64_t late;
+
+	spec_heard(spec, 100 * MS, 100 * MS);
+	early = begin_at_pause(100 * MS, false);
+	name(early, &hold_tool, "{\"n\":1}");
+	if (_i == 0) {
+		spec_pass_end(spec, early, true);
+	}
+	spec_turn_commit(spec);
+	spec_called_other(spec, 1);
+	spec_decided(spec, 1);
+	late = spec_pass_begin(spec, &input);
+	name(late, &hold_tool, "{\"n\":2}");
+	if (_i == 1) {
+		spec_pass_end(spec, early, true);
+	}
+	ck_assert_uint_eq(spec_verdict(spec, named), 0);
+	spec_pass_end(spec, late, true);
+	if (_i == 2) {
+		spec_pass_end(spec, early, true);
+	}
+	ck_assert_uint_eq(spec_verdict(spec, named), 1);
+	ck_assert_str_eq(named[0].guess->arguments, "{\"n\":2}");
+	spec_decided(spec, 1);
+	ck_assert_uint_eq(spec_verdict(spec, named), 0);
+}
+END_TEST
+
+/* Named for a step that has gone by without it, it is named again for the next one. */
+START_TEST(what_was_meant_for_the_last_step_may_be_what_comes_next)
+{
+	struct spec_input input = {.horizon = 100 * MS, .exact = true, .when = SPEC_AT_FOLLOWUP};
+	uint64_t number;
+
+	spec_heard(spec, 100 * MS, 100 * MS);
+	number = begin_at_pause(100 * MS, false);
+	name(number, &hold_tool, "{}");
+	spec_pass_end(spec, number, true);
+	spec_turn_commit(spec);
+	ck_assert_uint_eq(spec_verdict(spec, named), 1);
+	spec_called_other(spec, 1);
+	spec_decided(spec, 1);
+	ck_assert_uint_eq(spec_verdict(spec, named), 0);
+	number = spec_pass_begin(spec, &input);
+	name(number, &hold_tool, "{}");
+	if (_i == 0) {
+		spec_called_other(spec, 1); /* once more, behind the begin of the pass */
+		spec_decided(spec, 1);
+	}
+	spec_pass_end(spec, number, true);
+	ck_assert_uint_eq(spec_verdict(spec, named), (unsigned)_i);
+}
+END_TEST
+
 /* The ear has heard nothing of this turn: what it has heard of the last one is no measure of time. */
 START_TEST(silence_counts_from_a_word_of_the_turn)
 {
@@ -115,6 +198,9 @@ int main(void)
 	tcase_add_test(tcase, no_pass_before_a_turn_after_a_commit_or_in_endless_speech);
 	tcase_add_test(tcase, a_result_in_silence_waits_for_no_interval);
 	tcase_add_test(tcase, silence_counts_from_a_word_of_the_turn);
+	tcase_add_test(tcase, a_followup_has_its_passes_behind_the_commit);
+	tcase_add_loop_test(tcase, a_pass_at_a_followup_names_the_next_step_alone, 0, 3);
+	tcase_add_loop_test(tcase, what_was_meant_for_the_last_step_may_be_what_comes_next, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return tap_run(suite);
 }

@@ -8,6 +8,7 @@ time; the network is inside that time, but a cancel costs one more round trip.
   baseline    commit; a pass per step, its calls side by side (B1) or one after the other (B0); then the answer
   guesses     a read starts when its words and operands are there; nothing that must follow a write starts before it
   verdict     a pass that starts at the pause (150 ms), or with the last result it needs, and takes its drawn time
+  race        a pass that starts with the provider's own response to results, once that is known to have begun (a round trip)
   take-over   commit passed, verdict there, its reads done, and the provider's own response has said nothing yet: it is
               cancelled (a round trip), what the verdict covers goes in, and the answer or the next step is asked for
   writes      those the verdict names start behind the take-over and not before 700 ms of quiet
@@ -175,7 +176,7 @@ class Turn:
         for number in step:
             at += self.says[number]
             start = max(at, busy) if sequential else at
-            busy = max(at, results[number]) if number in results else start + self.tools[number]
+            busy = min(max(at, results.get(number, math.inf)), start + self.tools[number])
             ends.append(busy)
         return max(ends)
 
@@ -229,6 +230,14 @@ class Turn:
             if any(number not in results for number in self.levels[level + covered - 1]):
                 return covered
 
+    def race(self, level, begun, named, results, instant):
+        """Beside the response that would name a level, a pass is asked for the same; its reads start when it names them."""
+        told = begun + self.world.rtt + (0 if instant else self.side + sum(self.says[number] for number in self.levels[level]))
+        named[level] = told if named[level] is None else min(named[level], told)
+        for number in self.levels[level]:
+            if self.calls[number].get("read_only"):
+                results[number] = min(results.get(number, math.inf), told + self.tools[number])
+
     def ruled(self, instant=False, by_passes=False):
         """The answer's begin under the commit rule, taken as it comes: at each response of the provider, what is ready before
         it shows an item takes its place, and otherwise it goes on by itself.  instant: the pass takes no time, too; by_passes:
@@ -238,6 +247,8 @@ class Turn:
         begun, level = self.world.commit, 0  # the provider's response under way, and what it would name
         while level < len(self.levels):
             step = self.levels[level]
+            if level > 0:
+                self.race(level, begun, named, results, instant)
             ready = self.ready_level(level, results, named)
             taken = None if ready is None else max(begun, ready)
             if taken is None or taken >= begun + self.passes[step[0]]:

@@ -12,6 +12,7 @@ MEANS = (
     ("prefetch", "prefetch", True, False),
     ("predicted calls", "patterns", True, False),
     ("prepared writes", "prepare", True, False),
+    ("race", "race", True, False),
     ("eager turn", "eager_turn", True, False),
 )
 # These change when a turn ends: part of their gain is plain endpointing, so they are never in confirm_all.

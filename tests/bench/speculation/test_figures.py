@@ -22,7 +22,7 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path
 TIMING = os.path.join(SOURCE, "tests", "provider", "timing.json")
 
 # [speculation] of a daemon with all means, as it prints its defaults.
-FULL = {"growth": "0s", "prefetch": True, "patterns": True, "prepare": False, "eager_turn": False}
+FULL = {"growth": "0s", "prefetch": True, "patterns": True, "prepare": False, "race": False, "eager_turn": False}
 
 TOOLS = [{"name": "find", "description": "Find.", "parameters": {"type": "object", "properties": {"x": {"type": "string"}}},
           "read_only": True, "inverse": None},
@@ -148,7 +148,7 @@ class Configuration(unittest.TestCase):
         runs_ = {run.name: run for run in self.plan(FULL).full()}
         for name in ("confirm_all", "N0", "N1"):
             self.assertEqual(self.found(runs_[name]), {"mode": "confirm", "growth": "0s", "prefetch": True, "patterns": True,
-                                                       "prepare": True, "eager_turn": False}, name)
+                                                       "prepare": True, "race": True, "eager_turn": False}, name)
         for name in ("O", "control-confirm_all"):
             self.assertEqual((self.found(runs_[name])["growth"], runs_[name].rule), ("400ms", "word"))
         word = self.plan(FULL, rule="word").confirm_all()
@@ -524,7 +524,15 @@ class Ceiling(unittest.TestCase):
         # takes the place of the next response.
         self.assertAlmostEqual(turn.ruled(), 0.15 + 0.4 + rtt + 0.05 - rtt + rtt + 1.0, places=2)
         unknown = self.fixed([call("book", False), call("find", order_after=[0])], tools=[0.2, 0.1])
-        self.assertAlmostEqual(unknown.ruled(), ceiling.QUIET + 0.2 + 2.0 + 0.1 + 1.0)
+        # Nothing is known before the write is done; then a pass begins with the provider's response, and is quicker here.
+        self.assertAlmostEqual(unknown.ruled(), ceiling.QUIET + 0.2 + rtt + 0.3 + 0.1 + rtt + 1.0)
+        slow = self.fixed([call("book", False), call("find", order_after=[0])], tools=[0.2, 0.1], passes=[2.0, 0.2])
+        self.assertAlmostEqual(slow.ruled(), ceiling.QUIET + 0.2 + 0.2 + 0.1 + 1.0)
+
+    def test_a_guess_that_comes_too_late_keeps_nobody_waiting(self):
+        turn = self.fixed([call("find")], passes=[0.1])
+        turn.sides = [9.0] * (len(turn.words) + 1)
+        self.assertAlmostEqual(turn.ruled(by_passes=True), 0.5 + 0.1 + 1.0 + 1.0)
 
     def test_a_turn_that_beats_the_paper_is_named(self):
         job = dialogues.Job(types.SimpleNamespace(name="s"), dialogue("d", [call("find")]))

@@ -171,6 +171,7 @@ GATEWAYS = {
     'plain': {},
     'guess': {'speculation': {'mode': 'strict'}},
     'confirm': {'speculation': {'mode': 'confirm', 'hold_quiet': '200ms'}},
+    'race': {'speculation': {'mode': 'confirm', 'hold_quiet': '200ms', 'race': True}},
     'words': {'speculation': {'mode': 'strict', 'input': 'text'}},
     'eager': {'speculation': {'mode': 'strict', 'eager_turn': True, 'eager_silence': '100ms'}},
     'reasoner': {'speculation': {'mode': 'strict', 'reasoner': 'tagged'}, 'reasoner': REASONS},
