@@ -375,7 +375,7 @@ struct guess *spec_take(struct spec *spec, const struct spec_call *call)
 		spec_realise(spec, guess); /* the real call is run */
 		return NULL;
 	}
-	if (guess->dispatched < call->fresh_since) {
+	if (guess->tool->effect == CFG_EFFECT_READ && guess->dispatched < call->fresh_since) {
 		verdict_made_real(spec, guess);
 		spec_withdraw(spec, guess);
 		return NULL;

@@ -234,7 +234,7 @@ struct spec_call {
 	const char *arguments; /* canonical JSON */
 	unsigned occurrence;   /* equal calls of the turn before it */
 	uint64_t turn;         /* the call belongs to */
-	bc_usec fresh_since; /* monotonic: guesses dispatched before this are too old and are withdrawn */
+	bc_usec fresh_since; /* monotonic: reads dispatched before this are too old and are withdrawn; an effect that is done stays so */
 };
 
 /*

@@ -179,6 +179,26 @@ START_TEST(a_guess_named_again_by_who_knows_its_result_rests_on_nothing_new)
 }
 END_TEST
 
+/* What was read is too old after a while; what was done is done, and done again it would be there twice. */
+START_TEST(an_effect_is_taken_at_any_age)
+{
+	struct spec_call call = {
+		.tool = &moving_tool, .arguments = "{}", .turn = 1, .fresh_since = INT64_MAX};
+	uint64_t number = begin_heard(900 * MS);
+	struct guess *guess;
+
+	name(number, &moving_tool, "{}");
+	end(number, 900 * MS);
+	guess = run();
+	ck_assert_ptr_eq(guess->tool, &moving_tool);
+	spec_finished(spec, guess);
+	ck_assert_ptr_eq(spec_take(spec, &call), guess);
+	spec_drop(spec, guess);
+	call.tool = &read_tool;
+	ck_assert_ptr_null(spec_take(spec, &call));
+}
+END_TEST
+
 START_TEST(tags_have_a_bit_each)
 {
 	static const char *const both[] = {"orders", "stock"};
@@ -208,6 +228,7 @@ int main(void)
 	tcase_add_test(tcase, a_pass_that_knows_of_the_effect_means_another_read);
 	tcase_add_test(tcase, a_guess_named_again_by_who_knows_its_result_rests_on_nothing_new);
 	tcase_add_test(tcase, tags_have_a_bit_each);
+	tcase_add_test(tcase, an_effect_is_taken_at_any_age);
 	suite_add_tcase(suite, tcase);
 	return tap_run(suite);
 }
