@@ -66,6 +66,20 @@ static void first_step(void)
 	step("r1", "f1", "get_order", TALK_ORDER);
 }
 
+/* The caller speaks again behind this item; no pass names anything, and the provider looks an order up. */
+static void second_turn(const char *prev, const char *response, const char *item)
+{
+	talk_audio(&rig, 300, true);
+	talk_audio(&rig, 200, false);
+	find_passes();
+	answer_pass("p2", NULL, NULL, NULL);
+	talk_audio(&rig, 320, false);
+	talk_commit(&rig, "u2", prev);
+	talk_skip(&rig, SESS_UPSTREAM);
+	talk_created(&rig, response, "null");
+	step(response, item, "get_order", TALK_ORDER);
+}
+
 /* A pass was asked for that is given these items and no word besides. */
 static void expect_pass(const char *const ids[], size_t count)
 {
@@ -278,8 +292,8 @@ END_TEST
 
 /* ---- what was called in an earlier turn ---- */
 
-/* The provider calls for a booking that still runs when the next turn is spoken. */
-static void booking_runs(void)
+/* Nobody has heard what became of it: named again it is the same one, whoever names it. */
+START_TEST(n1_an_effect_nobody_has_heard_of_is_not_put_in_again)
 {
 	turn_naming(NULL, NULL);
 	talk_commit(&rig, "u1", NULL);
@@ -288,21 +302,7 @@ static void booking_runs(void)
 	item_done("f1");
 	talk_done(&rig, "r1", "completed");
 	ck_assert_uint_eq(rig.run_count, 1);
-	talk_audio(&rig, 300, true);
-	talk_audio(&rig, 200, false);
-	find_passes();
-}
-
-/* Nobody has heard what became of it: named again it is the same one, whoever names it. */
-START_TEST(n1_an_effect_nobody_has_heard_of_is_not_put_in_again)
-{
-	booking_runs();
-	answer_pass("p2", NULL, NULL, NULL);
-	talk_audio(&rig, 320, false);
-	talk_commit(&rig, "u2", "f1");
-	talk_skip(&rig, SESS_UPSTREAM);
-	talk_created(&rig, "r2", "null");
-	step("r2", "f2", "get_order", TALK_ORDER);
+	second_turn("f1", "r2", "f2");
 	talk_created(&rig, "r3", "{'bc':'f'}");
 	find_passes();
 	ck_assert_uint_eq(mark_count, 3);
@@ -373,15 +373,7 @@ START_TEST(there_is_none_where_answers_follow)
 	       "{'type':'response.output_item.added','response_id':'r2','item':{'id':'m1','type':'message','role':'assistant'}}");
 	item_done("m1");
 	talk_done(&rig, "r2", "completed");
-	talk_audio(&rig, 300, true);
-	talk_audio(&rig, 200, false);
-	find_passes();
-	answer_pass("p2", NULL, NULL, NULL);
-	talk_audio(&rig, 320, false);
-	talk_commit(&rig, "u2", "m1");
-	talk_skip(&rig, SESS_UPSTREAM);
-	talk_created(&rig, "r3", "null");
-	step("r3", "f3", "get_order", TALK_ORDER);
+	second_turn("m1", "r3", "f3");
 	talk_created(&rig, "r4", "{'bc':'f'}");
 	expect_no_race();
 }
@@ -397,15 +389,7 @@ START_TEST(what_came_before_the_turn_keeps_it_from_nothing)
 	       "{'type':'conversation.item.added','item':{'id':'m1','type':'message','role':'assistant','status':'in_progress'}}");
 	rig_up(&rig, "{'type':'input_audio_buffer.speech_started','item_id':'u2'}");
 	cancelled("r1");
-	talk_audio(&rig, 300, true);
-	talk_audio(&rig, 200, false);
-	find_passes();
-	answer_pass("p2", NULL, NULL, NULL);
-	talk_audio(&rig, 320, false);
-	talk_commit(&rig, "u2", "m1");
-	talk_skip(&rig, SESS_UPSTREAM);
-	talk_created(&rig, "r2", "null");
-	step("r2", "f2", "get_order", TALK_ORDER);
+	second_turn("m1", "r2", "f2");
 	talk_created(&rig, "r3", "{'bc':'f'}");
 	find_passes();
 	ck_assert_uint_eq(mark_count, 3);
